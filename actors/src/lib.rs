@@ -1,0 +1,1 @@
+//! The supervision tree: cluster, tenant, device, edge node, driver, admin.

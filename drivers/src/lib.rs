@@ -1,0 +1,1 @@
+//! Southbound protocols behind one small port.

@@ -1,0 +1,3 @@
+//! The executable `manifold`.
+
+fn main() {}

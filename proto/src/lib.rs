@@ -1,0 +1,32 @@
+//! The language of Manifold: what every other crate speaks, without I/O, clock or runtime.
+//!
+//! - [`id`]: typed names of tenants, projects, things, edge nodes, drivers, tags, users
+//! - [`topic`]: MQTT topic names and filters, valid by construction (MQTT 5.0 4.7)
+//! - [`uns`]: paths of the Unified Namespace; [`value`]: what they carry
+//! - [`platform`]: every topic the platform itself owns, as one enum, and the filters over them
+//! - [`refusal`]: the one table of refusal codes; [`role`]: who a client is; [`clock`]: time and randomness
+//! - [`admin`]: the envelope of the admin API; [`shadow`]: the documents of the device shadow
+//!
+//! No topic of the platform is built from text anywhere else; a house rule checks it.
+
+pub mod admin;
+pub mod clock;
+pub mod id;
+pub mod platform;
+pub mod refusal;
+pub mod role;
+pub mod shadow;
+pub mod topic;
+pub mod uns;
+pub mod value;
+
+pub use clock::{Clock, Entropy};
+pub use id::{
+    ClientId, DriverId, EdgeId, Namespace, ProjectId, TagId, TenantId, ThingId, UserId, UserName,
+};
+pub use platform::PlatformTopic;
+pub use refusal::{Refusal, RefusalCode};
+pub use role::{Identity, Role};
+pub use topic::{Qos, Subscription, TopicFilter, TopicName};
+pub use uns::UnsPath;
+pub use value::{Quality, Scalar, TimestampMs, Value};

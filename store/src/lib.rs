@@ -1,0 +1,1 @@
+//! Durable state: typed, versioned rows in redb behind one group-committing writer.

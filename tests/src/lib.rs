@@ -1,0 +1,1 @@
+//! Black-box tests against the built binary, and the house rules as tests.
