@@ -1,1 +1,43 @@
-//! The MQTT broker: listeners, sessions, routing, retained messages, authorisation.
+//! The MQTT broker: MQTT 3.1, 3.1.1 and 5.0 over TCP and WebSocket, and for the platform itself in process.
+//!
+//! - [`Broker`]: the whole; [`Client`] and [`Inbox`]: sessions without a socket, for the actors
+//! - `listener`, `connection`: sockets; `codec`, `packet`: bytes to packets; `session`: the protocol, without I/O
+//! - `space`: one namespace; `router`: who gets a message; `outbox`: the way of a message; `retained`
+//! - `auth`, [`credential`], `permissions`: who comes in, and what it may do
+//! - `durable`: what is in the store
+//!
+//! A PUBACK to a publisher means: every copy owed to a durable session, and the retained copy, is committed, and
+//! every part of the platform that the message was for has done its work. See `docs/decisions/` for the promise.
+
+mod auth;
+mod broker;
+mod client;
+mod codec;
+mod config;
+mod connection;
+mod connections;
+pub mod credential;
+mod durable;
+mod figures;
+mod listener;
+mod live;
+mod message;
+mod outbox;
+mod packet;
+mod permissions;
+mod publisher;
+mod reason;
+mod retained;
+mod router;
+mod session;
+mod space;
+mod websocket;
+
+pub use auth::Anonymous;
+pub use broker::{Broker, BrokerConfig, OpenError};
+pub use client::{AckToken, AttachOptions, Client, Delivery, Inbox, Outgoing};
+pub use config::{Limits, ListenerConfig, ListenerKind};
+pub use connections::ConnectionInfo;
+pub use figures::Figures;
+pub use message::{Properties, Sender};
+pub use reason::Reason;

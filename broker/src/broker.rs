@@ -1,0 +1,246 @@
+//! The broker as a whole: its namespaces, its listeners, its end.
+
+use crate::auth::{Anonymous, Authenticator};
+use crate::client::{AttachOptions, Client, Inbox};
+use crate::config::{Limits, ListenerConfig};
+use crate::connection::handshake::Door;
+use crate::connections::ConnectionInfo;
+use crate::durable::rows::{RetainedRow, SessionRow};
+use crate::figures::Figures;
+use crate::listener;
+use crate::live::Live;
+use crate::message::Sender;
+use crate::packet::Version;
+use crate::reason::Reason;
+use crate::space::{Asked, Shared, Space};
+use parking_lot::RwLock;
+use proto::{ClientId, Clock, Entropy, Identity, Namespace};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use store::{ReadError, Store};
+use tokio::sync::watch;
+
+/// How often sessions are looked through for those whose time has come.
+const EXPIRY_PERIOD: Duration = Duration::from_secs(5);
+
+/// How the broker is set up.
+#[derive(Debug, Clone, Default)]
+pub struct BrokerConfig {
+    /// Its bounds.
+    pub limits: Limits,
+    /// Where a client without a user name goes; `None` refuses it.
+    pub anonymous: Option<Anonymous>,
+}
+
+/// The store cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot load the broker's state: {0}")]
+pub struct OpenError(#[from] ReadError);
+
+/// The handle of a broker.
+#[derive(Clone)]
+pub struct Broker {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    shared: Arc<Shared>,
+    spaces: Arc<Spaces>,
+    door: Door,
+    stop: watch::Sender<bool>,
+}
+
+/// The namespaces that are mounted.
+#[derive(Default)]
+pub(crate) struct Spaces {
+    by_name: RwLock<BTreeMap<Namespace, Arc<Space>>>,
+}
+
+impl Spaces {
+    pub(crate) fn get(&self, namespace: &Namespace) -> Option<Arc<Space>> {
+        self.by_name.read().get(namespace).cloned()
+    }
+
+    fn all(&self) -> Vec<Arc<Space>> {
+        self.by_name.read().values().cloned().collect()
+    }
+}
+
+impl Inner {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(crate) fn door(&self) -> &Door {
+        &self.door
+    }
+
+    /// Resolves when the broker stops accepting.
+    pub(crate) fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut stop = self.stop.subscribe();
+        async move {
+            // The sender lives as long as the broker; its end is a stop as well.
+            let _ = stop.wait_for(|stopped| *stopped).await;
+        }
+    }
+}
+
+impl Broker {
+    /// Opens a broker without any socket. Must run inside a tokio runtime.
+    pub fn open(
+        config: BrokerConfig,
+        store: Store,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, OpenError> {
+        let shared = Arc::new(Shared::new(store, clock, entropy, config.limits));
+        let spaces = Arc::new(Spaces::default());
+        let authenticator = Authenticator::new(Arc::clone(&shared), config.anonymous);
+        let door = Door {
+            shared: Arc::clone(&shared),
+            authenticator: Arc::new(authenticator),
+            spaces: Arc::clone(&spaces),
+        };
+        let inner = Arc::new(Inner { shared, spaces, door, stop: watch::channel(false).0 });
+        let broker = Self { inner };
+        tokio::spawn(expire(Arc::clone(&broker.inner.shared), Arc::clone(&broker.inner.spaces)));
+        Ok(broker)
+    }
+
+    /// Accepts clients on one more socket. Returns the address bound.
+    pub async fn listen(&self, config: ListenerConfig) -> std::io::Result<SocketAddr> {
+        listener::listen(Arc::clone(&self.inner), config).await
+    }
+
+    /// Lets clients into a namespace, whose sessions and retained messages are taken out of the store.
+    pub fn mount(&self, namespace: &Namespace) -> Result<(), OpenError> {
+        let mut spaces = self.inner.spaces.by_name.write();
+        if spaces.contains_key(namespace) {
+            return Ok(());
+        }
+        let snapshot = self.inner.shared.store.read()?;
+        let space = Space::load(namespace.clone(), Arc::clone(&self.inner.shared), &snapshot)?;
+        spaces.insert(namespace.clone(), space);
+        Ok(())
+    }
+
+    /// Ends a namespace: its clients are disconnected, its sessions and retained messages deleted.
+    pub fn unmount(&self, namespace: &Namespace) {
+        let Some(space) = self.inner.spaces.by_name.write().remove(namespace) else { return };
+        space.each_connected(|session, live, _, _| {
+            live.end_session(Reason::AdministrativeAction);
+            session.wake();
+        });
+        let mut changes = store::Changes::new();
+        let prefix = store::prefix(namespace);
+        changes.delete_prefix::<RetainedRow>(&prefix);
+        changes.delete_prefix::<SessionRow>(&prefix);
+        // What a crash leaves behind is of no namespace that is mounted.
+        drop(self.inner.shared.store.submit(changes));
+    }
+
+    /// Attaches a part of the platform to a mounted namespace. `None` if it is not mounted, or if the client id is
+    /// taken.
+    pub fn attach(
+        &self,
+        namespace: &Namespace,
+        client_id: ClientId,
+        options: AttachOptions,
+    ) -> Option<(Client, Inbox)> {
+        let space = self.inner.spaces.get(namespace)?;
+        let shared = &self.inner.shared;
+        let sender = Arc::new(Sender { client_id, identity: Identity::Platform });
+        let number = shared.new_connection();
+        let now = shared.clock.now();
+        let live = Arc::new(Live::new(number, None, Version::V5, now, 0, true));
+        let asked = Asked { sender, clean_start: true, expiry_secs: 0, is_in_process: true };
+        let opened = space.try_open_now(&asked, &live)?;
+        let client = Client::new(Arc::clone(&space), Arc::clone(&opened.session));
+        let inbox = Inbox::new(space, opened.session, live, options.window, opened.hold);
+        Some((client, inbox))
+    }
+
+    /// The clients connected to a namespace.
+    pub fn connections(&self, namespace: &Namespace) -> Vec<ConnectionInfo> {
+        let mut found = Vec::new();
+        if let Some(space) = self.inner.spaces.get(namespace) {
+            space.each_connected(|session, live, subscriptions, expiry_secs| {
+                found.push(ConnectionInfo::read(session, live, subscriptions, expiry_secs));
+            });
+        }
+        found.sort_by(|a, b| a.client_id.cmp(&b.client_id));
+        found
+    }
+
+    /// Ends the connection of a client with 0x98; `false` if it is not connected. Its session stays.
+    pub fn disconnect(&self, namespace: &Namespace, client_id: &ClientId) -> bool {
+        let mut is_found = false;
+        if let Some(space) = self.inner.spaces.get(namespace) {
+            space.each_connected(|session, live, _, _| {
+                if session.sender().client_id == *client_id && live.address.is_some() {
+                    live.stop(Reason::AdministrativeAction);
+                    session.wake();
+                    is_found = true;
+                }
+            });
+        }
+        is_found
+    }
+
+    /// Ends every session of an identity, because its credential is gone or has changed. Returns how many.
+    pub fn disconnect_identity(&self, namespace: &Namespace, identity: &Identity) -> usize {
+        let space = self.inner.spaces.get(namespace);
+        space.map_or(0, |space| space.end_sessions_of(identity))
+    }
+
+    /// What the broker has counted.
+    pub fn figures(&self) -> Figures {
+        let mut figures = self.inner.shared.counters.read();
+        for space in self.inner.spaces.all() {
+            let retained = space.retained().read();
+            figures.retained += retained.count() as u64;
+            figures.retained_bytes += retained.bytes() as u64;
+            drop(retained);
+            figures.sessions += space.session_count() as u64;
+        }
+        figures
+    }
+
+    /// Stops accepting, tells every client 0x8B, and waits until their sockets are closed or `deadline` is over.
+    pub async fn drain(&self, deadline: Duration) {
+        self.inner.shared.is_draining.store(true, Ordering::Release);
+        self.inner.stop.send_replace(true);
+        let ends = tokio::time::Instant::now() + deadline;
+        loop {
+            for space in self.inner.spaces.all() {
+                space.each_connected(|session, live, _, _| {
+                    if live.address.is_some() {
+                        live.stop(Reason::ServerShuttingDown);
+                        session.wake();
+                    }
+                });
+            }
+            let is_empty = self.inner.shared.counters.connections.load(Ordering::Relaxed) == 0;
+            if is_empty || tokio::time::Instant::now() >= ends {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+async fn expire(shared: Arc<Shared>, spaces: Arc<Spaces>) {
+    loop {
+        tokio::time::sleep(EXPIRY_PERIOD).await;
+        if shared.is_draining.load(Ordering::Acquire) {
+            return;
+        }
+        let now = shared.clock.now();
+        for space in spaces.all() {
+            space.expire_sessions(now);
+        }
+    }
+}

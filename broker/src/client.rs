@@ -1,0 +1,239 @@
+//! Clients in process: sessions without a socket, first-class in everything else.
+//!
+//! A part of the platform attaches to a namespace and gets a [`Client`] to publish and subscribe with, and an
+//! [`Inbox`] of deliveries that it acknowledges by hand. Until it does, the publisher's PUBACK waits; at most
+//! `window` deliveries are handed out unacknowledged, further ones wait in the queue, and past the queue's bound
+//! the publishers' sockets are not read. So a slow actor slows those who talk to it, and nobody else.
+
+mod inbox;
+
+pub use inbox::{AckToken, Delivery, Inbox};
+
+use crate::message::{Gate, Message, Properties, Sender};
+use crate::outbox::{Outbox, Settlement};
+use crate::packet::{Options, RetainHandling};
+use crate::publisher::Publisher;
+use crate::session::Session;
+use crate::space::{Space, Wish};
+use bytes::Bytes;
+use bytestring::ByteString;
+use parking_lot::Mutex;
+use proto::{Namespace, Qos, Subscription, TimestampMs, TopicFilter, TopicName};
+use std::sync::Arc;
+use store::{Changes, CommitError};
+
+/// How a part of the platform attaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AttachOptions {
+    /// The most deliveries handed out and not acknowledged.
+    pub window: usize,
+}
+
+/// A message to publish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Where to.
+    pub topic: TopicName,
+    /// What.
+    pub payload: Bytes,
+    /// With which guarantee.
+    pub qos: Qos,
+    /// Whether it is kept for later subscribers; an empty payload clears what is kept.
+    pub retain: bool,
+    /// MQTT 5.0 properties.
+    pub properties: Properties,
+    /// Seconds after which it is not delivered any more.
+    pub expiry_secs: Option<u32>,
+}
+
+impl Outgoing {
+    /// A message of QoS 0 that is not retained.
+    pub fn new(topic: TopicName, payload: impl Into<Bytes>) -> Self {
+        Self {
+            topic,
+            payload: payload.into(),
+            qos: Qos::AtMostOnce,
+            retain: false,
+            properties: Properties::default(),
+            expiry_secs: None,
+        }
+    }
+
+    /// The same with a guarantee.
+    #[must_use]
+    pub fn qos(mut self, qos: Qos) -> Self {
+        self.qos = qos;
+        self
+    }
+
+    /// The same, kept for later subscribers.
+    #[must_use]
+    pub fn retained(mut self) -> Self {
+        self.retain = true;
+        self
+    }
+
+    /// The same, as the answer to a request with this correlation data.
+    #[must_use]
+    pub fn correlation(mut self, data: Option<Bytes>) -> Self {
+        self.properties.correlation_data = data;
+        self
+    }
+
+    /// The same with a content type.
+    #[must_use]
+    pub fn content_type(mut self, content_type: &'static str) -> Self {
+        self.properties.content_type = Some(ByteString::from_static(content_type));
+        self
+    }
+
+    fn into_message(
+        self,
+        sender: &Arc<Sender>,
+        now: TimestampMs,
+        gate: Option<&Arc<Gate>>,
+    ) -> Message {
+        let expires_at = self.expiry_secs.map(|secs| TimestampMs(now.0 + u64::from(secs) * 1000));
+        Message {
+            topic: self.topic,
+            payload: self.payload,
+            qos: self.qos,
+            retain: self.retain,
+            properties: self.properties.boxed(),
+            sender: Arc::clone(sender),
+            expires_at,
+            gate: gate.cloned(),
+        }
+    }
+}
+
+/// The sending side of a client in process. Cloning shares the session, which ends with its [`Inbox`].
+#[derive(Clone)]
+pub struct Client {
+    space: Arc<Space>,
+    session: Arc<Session>,
+    publisher: Arc<Mutex<Publisher>>,
+}
+
+impl Client {
+    pub(crate) fn new(space: Arc<Space>, session: Arc<Session>) -> Self {
+        let publisher = Publisher::new(Arc::clone(session.sender()), Arc::default());
+        Self { space, session, publisher: Arc::new(Mutex::new(publisher)) }
+    }
+
+    /// The namespace it lives in.
+    pub fn namespace(&self) -> &Namespace {
+        self.space.namespace()
+    }
+
+    /// Subscribes. Retained messages are not sent; [`Client::retained`] reads them.
+    pub fn subscribe(&self, filter: TopicFilter, qos: Qos) {
+        let options = Options {
+            qos,
+            // Actors do not hear themselves.
+            no_local: true,
+            retain_as_published: true,
+            retain_handling: RetainHandling::Never,
+        };
+        let subscription = Subscription { group: None, filter };
+        let wish = Wish { subscription, options, id: None };
+        let (outcomes, _, _) = self.space.subscribe(&self.session, vec![Ok(wish)]);
+        if let Some(Err(reason)) = outcomes.first() {
+            tracing::error!(client = %self.session.sender().client_id, %reason, "cannot subscribe in process");
+        }
+    }
+
+    /// Unsubscribes.
+    pub fn unsubscribe(&self, filter: &TopicFilter) {
+        let subscription = Subscription { group: None, filter: filter.clone() };
+        self.space.unsubscribe(&self.session, &[Some(subscription)]);
+    }
+
+    /// Publishes at once. A retained copy, or one owed to a durable session, is submitted to the store and not
+    /// waited for.
+    pub fn publish(&self, message: Outgoing) {
+        let mut outbox = Outbox::default();
+        self.route(vec![message], None, &mut outbox);
+        outbox.flush(self.space.shared());
+    }
+
+    /// Commits `changes` together with every copy of `messages` that is retained or owed to a durable session, as
+    /// one; only then is any of the messages to be seen. An error means that nothing has changed and nothing is
+    /// sent. If the future is dropped the commit goes on, and the messages follow it.
+    pub async fn publish_durably(
+        &self,
+        changes: Changes,
+        messages: Vec<Outgoing>,
+    ) -> Result<(), CommitError> {
+        let gate = Arc::new(Gate::default());
+        let mut outbox = Outbox::default();
+        outbox.changes = changes;
+        let messages = self.route(messages, Some(&gate), &mut outbox);
+        let (changes, settlement) = outbox.take_commit();
+        if changes.is_empty() {
+            self.reveal(&gate, &messages, settlement, outbox, Ok(()));
+            return Ok(());
+        }
+        let commit = self.space.shared().store.submit(changes);
+        let client = self.clone();
+        // A task of its own: the messages must not stay hidden because the caller was dropped.
+        let revealed = tokio::spawn(async move {
+            let outcome = commit.await;
+            client.reveal(&gate, &messages, settlement, outbox, outcome.clone());
+            outcome
+        });
+        revealed.await.unwrap_or(Err(CommitError::Closed))
+    }
+
+    /// The retained messages that match a filter.
+    pub fn retained(&self, filter: &TopicFilter) -> Vec<(TopicName, Bytes)> {
+        let now = self.space.shared().clock.now();
+        let found = self.space.retained().read().matching(filter, now);
+        found.iter().map(|message| (message.topic.clone(), message.payload.clone())).collect()
+    }
+
+    fn route(
+        &self,
+        messages: Vec<Outgoing>,
+        gate: Option<&Arc<Gate>>,
+        outbox: &mut Outbox,
+    ) -> Vec<Arc<Message>> {
+        let now = self.space.shared().clock.now();
+        let mut publisher = self.publisher.lock();
+        let sender = Arc::clone(publisher.sender());
+        messages
+            .into_iter()
+            .map(|message| {
+                let message = Arc::new(message.into_message(&sender, now, gate));
+                // Nobody in process waits for an acknowledgement; the commit is waited for as a whole.
+                let _ = publisher.publish_message(&self.space, &message, outbox);
+                message
+            })
+            .collect()
+    }
+
+    /// The commit has ended: lets the messages be seen, or has them never been.
+    fn reveal(
+        &self,
+        gate: &Gate,
+        messages: &[Arc<Message>],
+        settlement: Settlement,
+        mut outbox: Outbox,
+        outcome: Result<(), CommitError>,
+    ) {
+        let shared = self.space.shared();
+        if outcome.is_ok() {
+            let mut retained = self.space.retained().write();
+            for message in messages.iter().filter(|message| message.retain) {
+                if message.payload.is_empty() {
+                    retained.clear(&message.topic);
+                } else {
+                    retained.set(Arc::clone(message));
+                }
+            }
+        }
+        gate.settle(outcome.is_ok());
+        settlement.finish(outcome, shared);
+        outbox.wake(shared);
+    }
+}

@@ -1,0 +1,157 @@
+//! The receiving side of a client in process.
+
+use crate::live::Live;
+use crate::message::Sender;
+use crate::reason::Reason;
+use crate::session::Session;
+use crate::session::acks::AckGate;
+use crate::space::{Carried, Leaving, Space};
+use bytes::Bytes;
+use proto::{Qos, TopicName};
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use tokio::sync::watch;
+
+/// Deliveries for a client in process. Dropping it detaches the client.
+pub struct Inbox {
+    space: Arc<Space>,
+    session: Arc<Session>,
+    live: Arc<Live>,
+    window: usize,
+    handed_out: Arc<AtomicUsize>,
+    _hold: watch::Sender<()>,
+}
+
+/// A message for a client in process. It is refused if it is dropped without being acknowledged.
+#[derive(Debug)]
+pub struct Delivery {
+    /// Where it was published.
+    pub topic: TopicName,
+    /// What.
+    pub payload: Bytes,
+    /// With which guarantee.
+    pub qos: Qos,
+    /// Whether it was published to be retained.
+    pub retain: bool,
+    /// Where an answer is expected; the sender may be answered there.
+    pub response_topic: Option<TopicName>,
+    /// What the answer must carry.
+    pub correlation_data: Option<Bytes>,
+    /// Who published it.
+    pub sender: Arc<Sender>,
+    token: AckToken,
+}
+
+/// The duty to acknowledge a delivery. The publisher's PUBACK waits for it. Dropped, it tells the publisher that
+/// the message was not taken, so that it sends it again.
+#[derive(Debug)]
+pub struct AckToken {
+    gate: Option<Arc<AckGate>>,
+    handed_out: Option<(Arc<AtomicUsize>, Arc<Session>)>,
+}
+
+impl Inbox {
+    pub(crate) fn new(
+        space: Arc<Space>,
+        session: Arc<Session>,
+        live: Arc<Live>,
+        window: usize,
+        hold: watch::Sender<()>,
+    ) -> Self {
+        let window = window.max(1);
+        Self { space, session, live, window, handed_out: Arc::default(), _hold: hold }
+    }
+
+    /// The next delivery, once there is one and the window has room for it. `None` once the client has been
+    /// detached by the broker.
+    pub async fn receive(&mut self) -> Option<Delivery> {
+        poll_fn(|cx| self.poll_receive(cx)).await
+    }
+
+    fn poll_receive(&mut self, cx: &Context<'_>) -> Poll<Option<Delivery>> {
+        self.session.waker().register(cx.waker());
+        if self.live.stop_reason().is_some() {
+            return Poll::Ready(None);
+        }
+        if self.handed_out.load(Ordering::Acquire) >= self.window {
+            // The next acknowledgement wakes us.
+            return Poll::Pending;
+        }
+        let mut queue = self.session.queue();
+        let Some(delivery) = queue.pop(true) else {
+            queue.rest();
+            return Poll::Pending;
+        };
+        drop(queue);
+        self.live.received.fetch_add(1, Ordering::Relaxed);
+        self.handed_out.fetch_add(1, Ordering::AcqRel);
+        let handed_out = Some((Arc::clone(&self.handed_out), Arc::clone(&self.session)));
+        let message = &delivery.message;
+        let properties = message.properties.as_deref();
+        Poll::Ready(Some(Delivery {
+            topic: message.topic.clone(),
+            payload: message.payload.clone(),
+            qos: message.qos,
+            retain: message.retain,
+            response_topic: properties.and_then(|it| it.response_topic.clone()),
+            correlation_data: properties.and_then(|it| it.correlation_data.clone()),
+            sender: Arc::clone(&message.sender),
+            token: AckToken { gate: delivery.gate, handed_out },
+        }))
+    }
+}
+
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        // Whoever waits for what was not handed out must not wait for ever.
+        let mut queue = self.session.queue();
+        while let Some(delivery) = queue.pop(true) {
+            if let Some(gate) = delivery.gate {
+                gate.release(Err(Reason::UnspecifiedError));
+            }
+        }
+        drop(queue);
+        let leaving = Leaving { carried: Carried::default(), sent_seq: 0, expiry_secs: 0 };
+        self.space.leave_session(&self.session, leaving);
+    }
+}
+
+impl Delivery {
+    /// Acknowledges it: its work is done, durably.
+    pub fn ack(self) {
+        self.token.ack();
+    }
+
+    /// Takes the duty to acknowledge out, to be fulfilled elsewhere.
+    pub fn token(&mut self) -> AckToken {
+        std::mem::replace(&mut self.token, AckToken { gate: None, handed_out: None })
+    }
+}
+
+impl AckToken {
+    /// A duty that nobody waits for, such as in tests.
+    pub fn none() -> Self {
+        Self { gate: None, handed_out: None }
+    }
+
+    /// Fulfils it.
+    pub fn ack(mut self) {
+        if let Some(gate) = self.gate.take() {
+            gate.release(Ok(()));
+        }
+    }
+}
+
+impl Drop for AckToken {
+    fn drop(&mut self) {
+        if let Some(gate) = self.gate.take() {
+            gate.release(Err(Reason::UnspecifiedError));
+        }
+        if let Some((handed_out, session)) = self.handed_out.take() {
+            handed_out.fetch_sub(1, Ordering::AcqRel);
+            session.wake();
+        }
+    }
+}

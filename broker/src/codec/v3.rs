@@ -1,0 +1,112 @@
+//! MQTT 3.1 and 3.1.1 packets, to and from the codec's types.
+
+use crate::packet::{Connect, Options, Packet, Publish, Reply, Version};
+use crate::reason::Reason;
+use bytes::BytesMut;
+use rmqtt_codec::v3::{self, ConnectAckReason, SubscribeReturnCode};
+use tokio_util::codec::{Decoder, Encoder};
+
+/// A session of these versions that is not clean outlives its connection for ever (MQTT 3.1.1 3.1.2.4).
+const NEVER_EXPIRES: u32 = u32::MAX;
+
+pub(super) fn decode(buffer: &mut BytesMut) -> Result<Packet, Reason> {
+    match v3::Codec::default().decode(buffer) {
+        Ok(Some((packet, _))) => Ok(from_codec(packet)),
+        Ok(None) => Err(Reason::MalformedPacket),
+        Err(error) => Err(super::v5::reason(&error)),
+    }
+}
+
+fn from_codec(packet: v3::Packet) -> Packet {
+    match packet {
+        v3::Packet::Connect(it) => Packet::Connect(Box::new(connect(*it))),
+        v3::Packet::Publish(it) => Packet::Publish(Box::new(super::v5::publish(*it))),
+        v3::Packet::PublishAck { packet_id } => Packet::PubAck { packet_id },
+        v3::Packet::PublishReceived { .. }
+        | v3::Packet::PublishRelease { .. }
+        | v3::Packet::PublishComplete { .. } => Packet::Qos2Step,
+        v3::Packet::Subscribe { packet_id, topic_filters } => {
+            let options = |qos| Options { qos: super::v5::qos(qos), ..Options::default() };
+            let filters =
+                topic_filters.into_iter().map(|(filter, qos)| (filter, options(qos))).collect();
+            Packet::Subscribe { packet_id, id: None, filters }
+        }
+        v3::Packet::Unsubscribe { packet_id, topic_filters } => {
+            Packet::Unsubscribe { packet_id, filters: topic_filters }
+        }
+        v3::Packet::PingRequest => Packet::PingReq,
+        v3::Packet::Disconnect => {
+            Packet::Disconnect { with_will: false, session_expiry_secs: None }
+        }
+        v3::Packet::ConnectAck(_)
+        | v3::Packet::SubscribeAck { .. }
+        | v3::Packet::UnsubscribeAck { .. }
+        | v3::Packet::PingResponse => Packet::ServerOnly,
+    }
+}
+
+fn connect(it: v3::Connect) -> Connect {
+    Connect {
+        version: Version::V3,
+        clean_start: it.clean_session,
+        keep_alive_secs: it.keep_alive,
+        client_id: it.client_id,
+        user_name: it.username,
+        password: it.password,
+        will: it.last_will.map(|will| {
+            Box::new(Publish {
+                topic: will.topic,
+                payload: will.message,
+                qos: super::v5::qos(will.qos),
+                retain: will.retain,
+                ..Publish::default()
+            })
+        }),
+        session_expiry_secs: if it.clean_session { 0 } else { NEVER_EXPIRES },
+        receive_max: u16::MAX,
+        packet_bytes_max: None,
+        has_auth_method: false,
+    }
+}
+
+pub(super) fn encode(reply: &Reply, out: &mut BytesMut) {
+    let packet = match reply {
+        Reply::ConnAck(it) => v3::Packet::ConnectAck(v3::ConnectAck {
+            return_code: match it.outcome {
+                Ok(()) => ConnectAckReason::ConnectionAccepted,
+                Err(reason) => return_code(reason),
+            },
+            session_present: it.session_present,
+        }),
+        // These versions have no way to say that a message was refused (MQTT 3.1.1 3.3.5-2): the caller closes
+        // the connection instead where the message must be sent again.
+        Reply::PubAck { packet_id, .. } => v3::Packet::PublishAck { packet_id: *packet_id },
+        Reply::SubAck { packet_id, outcomes } => {
+            let status = outcomes
+                .iter()
+                .map(|outcome| match outcome {
+                    Ok(qos) => SubscribeReturnCode::Success(super::v5::codec_qos(*qos)),
+                    Err(_) => SubscribeReturnCode::Failure,
+                })
+                .collect();
+            v3::Packet::SubscribeAck { packet_id: *packet_id, status }
+        }
+        Reply::UnsubAck { packet_id, .. } => v3::Packet::UnsubscribeAck { packet_id: *packet_id },
+        Reply::PingResp => v3::Packet::PingResponse,
+        // A server of these versions just closes.
+        Reply::Disconnect(_) => return,
+    };
+    // The sizes are ours and small; the codec refuses only packets over the limit of the protocol.
+    let _ = v3::Codec::default().encode(packet, out);
+}
+
+/// CONNACK return codes (MQTT 3.1.1 3.2.2.3).
+fn return_code(reason: Reason) -> ConnectAckReason {
+    match reason {
+        Reason::UnsupportedProtocolVersion => ConnectAckReason::UnacceptableProtocolVersion,
+        Reason::ClientIdNotValid => ConnectAckReason::IdentifierRejected,
+        Reason::BadUserNameOrPassword => ConnectAckReason::BadUserNameOrPassword,
+        Reason::NotAuthorized => ConnectAckReason::NotAuthorized,
+        _ => ConnectAckReason::ServiceUnavailable,
+    }
+}

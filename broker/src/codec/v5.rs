@@ -1,0 +1,218 @@
+//! MQTT 5.0 packets, to and from the codec's types.
+
+use crate::message::Properties;
+use crate::packet::{ConnAck, Connect, Options, Packet, Publish, Reply, RetainHandling, Version};
+use crate::reason::Reason;
+use bytes::BytesMut;
+use proto::Qos;
+use rmqtt_codec::error::DecodeError;
+use rmqtt_codec::types::{self, QoS};
+use rmqtt_codec::v5;
+use std::num::NonZeroU16;
+use tokio_util::codec::{Decoder, Encoder};
+
+pub(super) fn decode(buffer: &mut BytesMut) -> Result<Packet, Reason> {
+    match v5::Codec::default().decode(buffer) {
+        Ok(Some((packet, _))) => Ok(from_codec(packet)),
+        Ok(None) => Err(Reason::MalformedPacket),
+        Err(error) => Err(reason(&error)),
+    }
+}
+
+/// The reason code for what the codec found (MQTT 5.0 4.13).
+pub(super) fn reason(error: &DecodeError) -> Reason {
+    match error {
+        DecodeError::UnsupportedProtocolLevel | DecodeError::InvalidProtocol => {
+            Reason::UnsupportedProtocolVersion
+        }
+        DecodeError::InvalidClientId => Reason::ClientIdNotValid,
+        DecodeError::InvalidTopicFilter | DecodeError::PacketIdRequired => Reason::ProtocolError,
+        DecodeError::InvalidTopicName => Reason::TopicNameInvalid,
+        DecodeError::MaxSizeExceeded { .. } => Reason::PacketTooLarge,
+        _ => Reason::MalformedPacket,
+    }
+}
+
+fn from_codec(packet: v5::Packet) -> Packet {
+    match packet {
+        v5::Packet::Connect(it) => Packet::Connect(Box::new(connect(*it))),
+        v5::Packet::Publish(it) => Packet::Publish(Box::new(publish(*it))),
+        v5::Packet::PublishAck(it) => Packet::PubAck { packet_id: it.packet_id },
+        v5::Packet::PublishReceived(_)
+        | v5::Packet::PublishRelease(_)
+        | v5::Packet::PublishComplete(_) => Packet::Qos2Step,
+        v5::Packet::Subscribe(it) => {
+            let filters =
+                it.topic_filters.into_iter().map(|(filter, how)| (filter, options(how))).collect();
+            Packet::Subscribe { packet_id: it.packet_id, id: it.id, filters }
+        }
+        v5::Packet::Unsubscribe(it) => {
+            Packet::Unsubscribe { packet_id: it.packet_id, filters: it.topic_filters }
+        }
+        v5::Packet::PingRequest => Packet::PingReq,
+        v5::Packet::Disconnect(it) => Packet::Disconnect {
+            with_will: it.reason_code == v5::DisconnectReasonCode::DisconnectWithWillMessage,
+            session_expiry_secs: it.session_expiry_interval_secs,
+        },
+        v5::Packet::Auth(_) => Packet::Auth,
+        v5::Packet::ConnectAck(_)
+        | v5::Packet::SubscribeAck(_)
+        | v5::Packet::UnsubscribeAck(_)
+        | v5::Packet::PingResponse => Packet::ServerOnly,
+    }
+}
+
+fn connect(it: v5::Connect) -> Connect {
+    Connect {
+        version: Version::V5,
+        clean_start: it.clean_start,
+        keep_alive_secs: it.keep_alive,
+        client_id: it.client_id,
+        user_name: it.username,
+        password: it.password,
+        will: it.last_will.map(|will| Box::new(self::will(will))),
+        session_expiry_secs: it.session_expiry_interval_secs,
+        receive_max: it.receive_max.map_or(u16::MAX, NonZeroU16::get),
+        packet_bytes_max: it.max_packet_size.map(std::num::NonZeroU32::get),
+        has_auth_method: it.auth_method.is_some(),
+    }
+}
+
+fn will(will: v5::LastWill) -> Publish {
+    Publish {
+        topic: will.topic,
+        payload: will.message,
+        qos: qos(will.qos),
+        retain: will.retain,
+        properties: Properties {
+            is_utf8_payload: will.is_utf8_payload.unwrap_or(false),
+            content_type: will.content_type,
+            response_topic: None,
+            correlation_data: will.correlation_data,
+            user_properties: will.user_properties,
+        }
+        .boxed(),
+        response_topic: will.response_topic,
+        expiry_secs: will.message_expiry_interval.map(std::num::NonZeroU32::get),
+        ..Publish::default()
+    }
+}
+
+pub(super) fn publish(it: types::Publish) -> Publish {
+    let properties = it.properties.unwrap_or_default();
+    Publish {
+        topic: it.topic,
+        payload: it.payload,
+        qos: qos(it.qos),
+        retain: it.retain,
+        packet_id: it.packet_id,
+        has_topic_alias: properties.topic_alias.is_some(),
+        has_subscription_id: !properties.subscription_ids.is_empty(),
+        expiry_secs: properties.message_expiry_interval.map(std::num::NonZeroU32::get),
+        response_topic: properties.response_topic,
+        properties: Properties {
+            is_utf8_payload: properties.is_utf8_payload,
+            content_type: properties.content_type,
+            response_topic: None,
+            correlation_data: properties.correlation_data,
+            user_properties: properties.user_properties,
+        }
+        .boxed(),
+    }
+}
+
+fn options(it: v5::SubscriptionOptions) -> Options {
+    Options {
+        qos: qos(it.qos),
+        no_local: it.no_local,
+        retain_as_published: it.retain_as_published,
+        retain_handling: match it.retain_handling {
+            v5::RetainHandling::AtSubscribe => RetainHandling::AtSubscribe,
+            v5::RetainHandling::AtSubscribeNew => RetainHandling::AtNewSubscription,
+            v5::RetainHandling::NoAtSubscribe => RetainHandling::Never,
+        },
+    }
+}
+
+pub(super) fn qos(qos: QoS) -> Qos {
+    match qos {
+        QoS::AtMostOnce => Qos::AtMostOnce,
+        QoS::AtLeastOnce => Qos::AtLeastOnce,
+        QoS::ExactlyOnce => Qos::ExactlyOnce,
+    }
+}
+
+pub(super) fn codec_qos(qos: Qos) -> QoS {
+    match qos {
+        Qos::AtMostOnce => QoS::AtMostOnce,
+        Qos::AtLeastOnce => QoS::AtLeastOnce,
+        Qos::ExactlyOnce => QoS::ExactlyOnce,
+    }
+}
+
+pub(super) fn encode(reply: &Reply, out: &mut BytesMut) {
+    let packet = match reply {
+        Reply::ConnAck(it) => v5::Packet::ConnectAck(Box::new(conn_ack(it))),
+        Reply::PubAck { packet_id, reason } => v5::Packet::PublishAck(v5::PublishAck {
+            packet_id: *packet_id,
+            reason_code: code(*reason, v5::PublishAckReason::UnspecifiedError),
+            properties: Vec::new(),
+            reason_string: None,
+        }),
+        Reply::SubAck { packet_id, outcomes } => v5::Packet::SubscribeAck(v5::SubscribeAck {
+            packet_id: *packet_id,
+            properties: Vec::new(),
+            reason_string: None,
+            status: outcomes
+                .iter()
+                .map(|outcome| match outcome {
+                    Ok(Qos::AtMostOnce) => v5::SubscribeAckReason::GrantedQos0,
+                    Ok(Qos::AtLeastOnce) => v5::SubscribeAckReason::GrantedQos1,
+                    Ok(Qos::ExactlyOnce) => v5::SubscribeAckReason::GrantedQos2,
+                    Err(reason) => code(*reason, v5::SubscribeAckReason::UnspecifiedError),
+                })
+                .collect(),
+        }),
+        Reply::UnsubAck { packet_id, existed } => v5::Packet::UnsubscribeAck(v5::UnsubscribeAck {
+            packet_id: *packet_id,
+            properties: Vec::new(),
+            reason_string: None,
+            status: existed
+                .iter()
+                .map(|existed| match existed {
+                    true => v5::UnsubscribeAckReason::Success,
+                    false => v5::UnsubscribeAckReason::NoSubscriptionExisted,
+                })
+                .collect(),
+        }),
+        Reply::PingResp => v5::Packet::PingResponse,
+        Reply::Disconnect(reason) => v5::Packet::Disconnect(v5::Disconnect::new(code(
+            *reason,
+            v5::DisconnectReasonCode::UnspecifiedError,
+        ))),
+    };
+    // The sizes are ours and small; the codec refuses only packets over the limit of the protocol.
+    let _ = v5::Codec::default().encode(packet, out);
+}
+
+fn conn_ack(it: &ConnAck) -> v5::ConnectAck {
+    let Err(reason) = it.outcome else {
+        return v5::ConnectAck {
+            session_present: it.session_present,
+            session_expiry_interval_secs: it.session_expiry_secs,
+            receive_max: NonZeroU16::new(it.receive_max).unwrap_or(NonZeroU16::MAX),
+            max_qos: QoS::AtLeastOnce,
+            max_packet_size: Some(it.packet_bytes_max),
+            assigned_client_id: it.assigned_client_id.clone(),
+            server_keepalive_sec: it.server_keep_alive_secs,
+            ..v5::ConnectAck::default()
+        };
+    };
+    let reason_code = code(reason, v5::ConnectAckReason::UnspecifiedError);
+    v5::ConnectAck { reason_code, ..v5::ConnectAck::default() }
+}
+
+/// The codec's name of a reason code, or `other` where the packet does not know it.
+fn code<T: TryFrom<u8>>(reason: Reason, other: T) -> T {
+    T::try_from(reason.code()).unwrap_or(other)
+}

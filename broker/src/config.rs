@@ -1,0 +1,105 @@
+//! The bounds of the broker, with their defaults and why these.
+
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Every bound of the broker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Longest packet taken from a client, in bytes (MQTT 5.0 3.2.2.3.6).
+    pub packet_bytes_max: usize,
+    /// Longest CONNECT, in bytes: all that an unauthenticated socket may fill.
+    pub connect_bytes_max: usize,
+    /// Milliseconds from accepting a socket to its CONNACK.
+    pub connect_timeout_ms: u64,
+    /// Sockets open at once; further ones are closed at once.
+    pub connections_max: usize,
+    /// QoS 1 messages of one client whose acknowledgement we owe (our Receive Maximum, MQTT 5.0 3.2.2.3.3).
+    pub receive_max: u16,
+    /// QoS 1 messages in flight to one client; less if the client's own Receive Maximum is less.
+    pub inflight_max: u16,
+    /// Messages waiting in memory for one client.
+    pub queue_messages_max: usize,
+    /// Bytes waiting in memory for one client.
+    pub queue_bytes_max: usize,
+    /// Messages waiting in the store for one durable session; further ones are dropped and counted.
+    pub stored_messages_max: u64,
+    /// Subscriptions of one session.
+    pub subscriptions_max: usize,
+    /// Levels of a topic name or filter.
+    pub topic_levels_max: usize,
+    /// Retained messages of one namespace.
+    pub retained_messages_max: usize,
+    /// Bytes of the retained messages of one namespace.
+    pub retained_bytes_max: usize,
+    /// Longest time, in seconds, that a session outlives its connection.
+    pub session_expiry_max_secs: u32,
+    /// Longest keep alive granted, in seconds; also given to clients that ask for none.
+    pub keep_alive_max_secs: u16,
+    /// Milliseconds a publisher waits for a subscriber that has fallen behind, before messages are dropped.
+    pub slow_subscriber_wait_ms: u64,
+    /// Milliseconds a publisher waits for a part of the platform that has fallen behind.
+    pub platform_wait_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            packet_bytes_max: 1024 * 1024,
+            // Room for a will with a payload of its longest, and for long tokens as passwords.
+            connect_bytes_max: 160 * 1024,
+            connect_timeout_ms: 10_000,
+            connections_max: 100_000,
+            receive_max: 1024,
+            inflight_max: 1024,
+            queue_messages_max: 10_000,
+            queue_bytes_max: 16 * 1024 * 1024,
+            stored_messages_max: 100_000,
+            subscriptions_max: 1000,
+            // Matching recurses by level.
+            topic_levels_max: 128,
+            retained_messages_max: 1_000_000,
+            retained_bytes_max: 512 * 1024 * 1024,
+            session_expiry_max_secs: 30 * 24 * 3600,
+            keep_alive_max_secs: 3600,
+            slow_subscriber_wait_ms: 100,
+            platform_wait_ms: 30_000,
+        }
+    }
+}
+
+impl Limits {
+    pub(crate) fn connect_timeout(&self) -> Duration {
+        Duration::from_millis(self.connect_timeout_ms)
+    }
+}
+
+/// How a listener speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListenerKind {
+    /// MQTT over TCP.
+    Mqtt,
+    /// MQTT over WebSocket, path `/mqtt`, sub-protocol `mqtt` (MQTT 5.0 6).
+    WebSocket,
+}
+
+impl ListenerKind {
+    /// Its name in configuration and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mqtt => "mqtt",
+            Self::WebSocket => "ws",
+        }
+    }
+}
+
+/// A socket to listen on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListenerConfig {
+    /// What is spoken there.
+    pub kind: ListenerKind,
+    /// Where; port 0 takes a free one.
+    pub address: SocketAddr,
+}

@@ -1,0 +1,317 @@
+//! From the first byte to CONNACK (MQTT 5.0 3.1 and 3.2): one packet, one time-out, one bounded buffer.
+
+use super::buffer::Inbox;
+use super::{Connection, Socket};
+use crate::auth::{AuthError, Authenticator};
+use crate::codec::{self, Frame};
+use crate::figures::Counters;
+use crate::live::Live;
+use crate::message::{Message, Sender};
+use crate::outbox::Outbox;
+use crate::packet::{ConnAck, Connect, Packet, Publish, Reply, Version};
+use crate::publisher::{Publisher, Refused};
+use crate::reason::Reason;
+use crate::session::machine::{Agreed, Machine};
+use crate::space::{Asked, Leaving, Opened, Shared, Space};
+use bytes::BytesMut;
+use bytestring::ByteString;
+use proto::{ClientId, Identity, Qos};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Instant;
+
+/// What a handshake needs of the broker.
+pub(crate) struct Door {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) authenticator: Arc<Authenticator>,
+    pub(crate) spaces: Arc<crate::broker::Spaces>,
+}
+
+/// Why a socket did not become a client.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Turned {
+    /// It closed, or broke, before its CONNECT was whole.
+    #[error("the socket closed before CONNECT")]
+    Lost,
+    /// Its CONNECT was refused.
+    #[error("{reason}: {why}")]
+    Refused { reason: Reason, why: String },
+}
+
+impl Turned {
+    fn new(reason: Reason, why: impl ToString) -> Self {
+        Self::Refused { reason, why: why.to_string() }
+    }
+}
+
+/// A client whose CONNACK is written.
+pub(crate) struct Welcome<S> {
+    pub(crate) connection: Connection<S>,
+    pub(crate) space: Arc<Space>,
+    pub(crate) sender: Arc<Sender>,
+    pub(crate) live: Arc<Live>,
+    /// Dropped last: then the session may be taken over.
+    pub(crate) hold: tokio::sync::watch::Sender<()>,
+}
+
+impl Door {
+    /// Welcomes a client, or turns the socket away with the reason written.
+    pub(crate) async fn welcome<S: Socket>(
+        &self,
+        mut socket: S,
+        address: SocketAddr,
+    ) -> Result<Welcome<S>, Turned> {
+        let mut buffer = BytesMut::new();
+        let connect = match self.read_connect(&mut socket, &mut buffer).await {
+            Ok(connect) => connect,
+            Err((version, turned)) => {
+                refuse(&mut socket, version, &turned).await;
+                return Err(turned);
+            }
+        };
+        let version = connect.version;
+        match self.admit(*connect, address).await {
+            Ok(admitted) => admitted.greet(socket, buffer).await,
+            Err(turned) => {
+                refuse(&mut socket, Some(version), &turned).await;
+                Err(turned)
+            }
+        }
+    }
+
+    /// Reads the first packet, which must be a CONNECT (3.1.0-1). The version is that of the refusal to write.
+    async fn read_connect<S: Socket>(
+        &self,
+        socket: &mut S,
+        buffer: &mut BytesMut,
+    ) -> Result<Box<Connect>, (Option<Version>, Turned)> {
+        let bytes_max = self.shared.limits.connect_bytes_max;
+        loop {
+            if buffer.first().is_some_and(|byte| *byte != 0x10) {
+                return Err((
+                    None,
+                    Turned::new(Reason::ProtocolError, "the first packet is no CONNECT"),
+                ));
+            }
+            let frame = codec::frame(buffer, bytes_max).map_err(|reason| {
+                (None, Turned::new(reason, "CONNECT is malformed or too long"))
+            })?;
+            if let Frame::Whole { body_start, bytes, .. } = frame {
+                let packet = buffer.split_to(bytes);
+                let version = codec::connect_version(&packet, body_start).map_err(|reason| {
+                    (Some(Version::V3), Turned::new(reason, "unknown protocol name or level"))
+                })?;
+                return match codec::decode(version, &packet) {
+                    Ok(Packet::Connect(connect)) => Ok(connect),
+                    Ok(_) => Err((None, Turned::new(Reason::ProtocolError, "no CONNECT"))),
+                    Err(reason) => {
+                        Err((Some(version), Turned::new(reason, "CONNECT is malformed")))
+                    }
+                };
+            }
+            match socket.read_buf(buffer).await {
+                Ok(0) | Err(_) => return Err((None, Turned::Lost)),
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// Finds out who the client is and opens its session.
+    async fn admit(&self, connect: Connect, address: SocketAddr) -> Result<Admitted, Turned> {
+        if connect.has_auth_method {
+            let why = "no enhanced authentication method is offered";
+            return Err(Turned::new(Reason::BadAuthenticationMethod, why));
+        }
+        let user_name = connect.user_name.as_deref();
+        let authenticated =
+            self.authenticator.authenticate(user_name, connect.password.as_deref()).await;
+        let (namespace, identity) = match authenticated {
+            Ok(found) => found,
+            Err(AuthError::Refused(why)) => {
+                Counters::add(&self.shared.counters.authentication_failures, 1);
+                return Err(Turned::new(Reason::BadUserNameOrPassword, why));
+            }
+            Err(AuthError::Store(error)) => {
+                return Err(Turned::new(Reason::ServerUnavailable, error));
+            }
+        };
+        let space = self
+            .spaces
+            .get(&namespace)
+            .ok_or_else(|| Turned::new(Reason::NotAuthorized, "there is no such namespace"))?;
+        let (sender, assigned) = self.sender(&connect.client_id, identity)?;
+        let mut publisher = Publisher::new(Arc::clone(&sender), Arc::default());
+        let will = match connect.will {
+            None => None,
+            Some(will) => Some(self.will(&space, &mut publisher, *will)?),
+        };
+        let limits = &self.shared.limits;
+        let expiry_secs = connect.session_expiry_secs.min(limits.session_expiry_max_secs);
+        let keep_alive_secs = match connect.keep_alive_secs {
+            0 => limits.keep_alive_max_secs,
+            secs => secs.min(limits.keep_alive_max_secs),
+        };
+        let live = Arc::new(Live::new(
+            self.shared.new_connection(),
+            Some(address),
+            connect.version,
+            self.shared.clock.now(),
+            keep_alive_secs,
+            connect.clean_start,
+        ));
+        let clean_start = connect.clean_start;
+        let asked =
+            Asked { sender: Arc::clone(&sender), clean_start, expiry_secs, is_in_process: false };
+        let opened = space
+            .open_session(asked, &live)
+            .await
+            .map_err(|reason| Turned::new(reason, "the session cannot be opened"))?;
+        let agreed = Agreed {
+            version: connect.version,
+            receive_max: limits.receive_max,
+            inflight_max: connect.receive_max.min(limits.inflight_max),
+            packet_bytes_max: connect.packet_bytes_max.map_or(usize::MAX, |max| max as usize),
+            expiry_secs,
+            expiry_max_secs: limits.session_expiry_max_secs,
+        };
+        let told_keep_alive =
+            (keep_alive_secs != connect.keep_alive_secs).then_some(keep_alive_secs);
+        let told_expiry = (expiry_secs != connect.session_expiry_secs).then_some(expiry_secs);
+        Ok(Admitted {
+            space,
+            sender,
+            live,
+            opened,
+            agreed,
+            will,
+            keep_alive_secs,
+            conn_ack: ConnAck {
+                outcome: Ok(()),
+                session_present: false,
+                assigned_client_id: assigned,
+                session_expiry_secs: told_expiry,
+                server_keep_alive_secs: told_keep_alive,
+                receive_max: limits.receive_max,
+                packet_bytes_max: u32::try_from(limits.packet_bytes_max).unwrap_or(u32::MAX),
+            },
+        })
+    }
+
+    /// The client's name; one without a client id gets one (3.1.3-6).
+    fn sender(
+        &self,
+        client_id: &ByteString,
+        identity: Identity,
+    ) -> Result<(Arc<Sender>, Option<ByteString>), Turned> {
+        let mut assigned = None;
+        let text = if client_id.is_empty() {
+            let mut bytes = [0; 12];
+            self.shared.entropy.fill(&mut bytes);
+            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            &*assigned.insert(ByteString::from(format!("auto-{hex}")))
+        } else {
+            client_id
+        };
+        let client_id =
+            ClientId::parse(text).map_err(|error| Turned::new(Reason::ClientIdNotValid, error))?;
+        Ok((Arc::new(Sender { client_id, identity }), assigned))
+    }
+
+    fn will(
+        &self,
+        space: &Space,
+        publisher: &mut Publisher,
+        will: Publish,
+    ) -> Result<Message, Turned> {
+        if will.qos == Qos::ExactlyOnce {
+            return Err(Turned::new(Reason::QosNotSupported, "the will asks for QoS 2"));
+        }
+        let mut outbox = Outbox::default();
+        publisher.message(space, will, self.shared.clock.now(), &mut outbox).map_err(|refused| {
+            let (Refused::Connection(reason) | Refused::Message(reason)) = refused;
+            Turned::new(reason, "the will cannot be published")
+        })
+    }
+}
+
+/// A client whose session is open, before it has been told.
+struct Admitted {
+    space: Arc<Space>,
+    sender: Arc<Sender>,
+    live: Arc<Live>,
+    opened: Opened,
+    agreed: Agreed,
+    will: Option<Message>,
+    keep_alive_secs: u16,
+    conn_ack: ConnAck,
+}
+
+impl Admitted {
+    /// Commits the session, writes CONNACK, and sets the connection up.
+    async fn greet<S: Socket>(self, mut socket: S, buffer: BytesMut) -> Result<Welcome<S>, Turned> {
+        let shared = Arc::clone(self.space.shared());
+        let Opened { session, is_present, carried, hold, changes } = self.opened;
+        let version = self.agreed.version;
+        let outcome = if changes.is_empty() { Ok(()) } else { shared.store.commit(changes).await };
+        let mut out = BytesMut::new();
+        let turned = match outcome {
+            Ok(()) => {
+                let conn_ack = ConnAck { session_present: is_present, ..self.conn_ack };
+                codec::encode(version, &Reply::ConnAck(Box::new(conn_ack)), &mut out);
+                socket.write_all(&out).await.err().map(|_| Turned::Lost)
+            }
+            Err(error) => {
+                let turned = Turned::new(Reason::QuotaExceeded, error);
+                refuse(&mut socket, Some(version), &turned).await;
+                Some(turned)
+            }
+        };
+        if let Some(turned) = turned {
+            let leaving = Leaving { carried, sent_seq: 0, expiry_secs: self.agreed.expiry_secs };
+            self.space.leave_session(&session, leaving);
+            return Err(turned);
+        }
+        let connection = Connection {
+            socket,
+            space: Arc::clone(&self.space),
+            machine: Machine::new(self.agreed, carried.inflight),
+            publisher: Publisher::new(Arc::clone(session.sender()), Arc::clone(session.waker())),
+            session,
+            live: Arc::clone(&self.live),
+            will: self.will,
+            inbox: Inbox::new(buffer, shared.limits.packet_bytes_max),
+            out: BytesMut::new(),
+            outbox: Outbox::default(),
+            replay: carried.replay.into(),
+            stall: None,
+            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            // One and a half times the keep alive (3.1.2-22).
+            keep_alive: Some(Duration::from_millis(u64::from(self.keep_alive_secs) * 1500)),
+            last_heard: Instant::now(),
+            now: shared.clock.now(),
+            tally: super::Tally::default(),
+        };
+        Ok(Welcome { connection, space: self.space, sender: self.sender, live: self.live, hold })
+    }
+}
+
+/// Writes the refusal and closes. A client whose version is unknown is just closed.
+async fn refuse<S: Socket>(socket: &mut S, version: Option<Version>, turned: &Turned) {
+    let (Some(version), Turned::Refused { reason, .. }) = (version, turned) else { return };
+    let conn_ack = ConnAck {
+        outcome: Err(*reason),
+        session_present: false,
+        assigned_client_id: None,
+        session_expiry_secs: None,
+        server_keep_alive_secs: None,
+        receive_max: 0,
+        packet_bytes_max: 0,
+    };
+    let mut out = BytesMut::new();
+    codec::encode(version, &Reply::ConnAck(Box::new(conn_ack)), &mut out);
+    // The client may be gone already; there is nobody else to tell.
+    let _ = socket.write_all(&out).await;
+    let _ = socket.shutdown().await;
+}

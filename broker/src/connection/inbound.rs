@@ -1,0 +1,186 @@
+//! What a connection does with the packets it reads.
+
+use super::{Connection, End, Socket};
+use crate::codec::{self, Frame, publish};
+use crate::outbox::Routed;
+use crate::packet::{Options, Packet, Publish, Reply};
+use crate::permissions;
+use crate::publisher::Refused;
+use crate::reason::Reason;
+use crate::session::acks::{AckGate, Due};
+use crate::session::machine::Step;
+use crate::space::Wish;
+use bytestring::ByteString;
+use proto::Subscription;
+use std::num::{NonZeroU16, NonZeroU32};
+use std::sync::Arc;
+use store::Changes;
+
+impl<S: Socket> Connection<S> {
+    /// Acts on every whole packet in `bytes`, after what was kept; keeps the rest.
+    pub(super) fn act_on(&mut self, mut bytes: &[u8]) -> Result<(), End> {
+        while !self.inbox.is_empty() {
+            if !self.inbox.complete(&mut bytes).map_err(End::Closed)? {
+                return Ok(());
+            }
+            self.act_on_kept()?;
+        }
+        while !bytes.is_empty() {
+            if self.has_to_pause() {
+                break;
+            }
+            match codec::frame(bytes, self.inbox.packet_bytes_max()).map_err(End::Closed)? {
+                Frame::Incomplete { .. } => break,
+                Frame::Whole { body_start, bytes: length, .. } => {
+                    let (packet, rest) = bytes.split_at(length);
+                    bytes = rest;
+                    self.act_on_packet(packet, body_start)?;
+                }
+            }
+        }
+        self.inbox.keep(bytes);
+        Ok(())
+    }
+
+    /// Acts on the whole packets that were kept when the connection had to pause.
+    pub(super) fn act_on_leftover(&mut self) -> Result<(), End> {
+        while !self.has_to_pause() && self.inbox.has_frame() {
+            self.act_on_kept()?;
+        }
+        Ok(())
+    }
+
+    fn act_on_kept(&mut self) -> Result<(), End> {
+        match self.inbox.take().map_err(End::Closed)? {
+            Some((packet, body_start)) => self.act_on_packet(&packet, body_start),
+            None => Ok(()),
+        }
+    }
+
+    fn has_to_pause(&self) -> bool {
+        self.stall.is_some() || self.machine.is_owing_enough()
+    }
+
+    fn act_on_packet(&mut self, packet: &[u8], body_start: usize) -> Result<(), End> {
+        let version = self.machine.version;
+        if packet[0] >> 4 == 3 {
+            let read = publish::read(version, packet, body_start).map_err(End::Closed)?;
+            if !read.has_properties {
+                return self.act_on_publish(&read).map_err(End::Closed);
+            }
+        }
+        let packet = codec::decode(version, packet).map_err(End::Closed)?;
+        self.act_on_decoded(packet)
+    }
+
+    fn act_on_decoded(&mut self, packet: Packet) -> Result<(), End> {
+        match self.machine.on_packet(packet).map_err(End::Closed)? {
+            Step::Nothing => {}
+            Step::Publish(publish) => {
+                self.act_on_rare_publish(*publish).map_err(End::Closed)?;
+            }
+            Step::Acked(delivery) => {
+                if let Some(seq) = delivery.seq
+                    && self.session.queue().acked(seq)
+                {
+                    self.outbox.changes.dequeue(self.session.key(), seq);
+                }
+            }
+            Step::Subscribe { packet_id, id, filters } => self.subscribe(packet_id, id, filters),
+            Step::Unsubscribe { packet_id, filters } => self.unsubscribe(packet_id, filters),
+            Step::Reply(reply) => codec::encode(self.machine.version, &reply, &mut self.out),
+            Step::Leave { with_will } => return Err(End::Left { with_will }),
+        }
+        Ok(())
+    }
+
+    /// The way of nearly all traffic: no properties, nothing allocated but the message itself.
+    fn act_on_publish(&mut self, read: &publish::Incoming<'_>) -> Result<(), Reason> {
+        self.machine.check_publish(read.qos)?;
+        let routed = self.publisher.publish_read(&self.space, read, &mut self.outbox);
+        self.after_publish(read.packet_id, routed)
+    }
+
+    fn act_on_rare_publish(&mut self, publish: Publish) -> Result<(), Reason> {
+        let packet_id = publish.packet_id;
+        let routed =
+            self.publisher.publish_decoded(&self.space, publish, self.now, &mut self.outbox);
+        self.after_publish(packet_id, routed)
+    }
+
+    fn after_publish(
+        &mut self,
+        packet_id: Option<NonZeroU16>,
+        routed: Result<Routed, Refused>,
+    ) -> Result<(), Reason> {
+        self.tally.received += 1;
+        self.stall_if_pressed();
+        let due = match routed {
+            Ok(Routed::Done(reason)) => Due::Now(reason),
+            Ok(Routed::Waiting(gate)) => Due::After(gate),
+            Err(Refused::Connection(reason)) => return Err(reason),
+            Err(Refused::Message(reason)) => {
+                tracing::debug!(client = %self.session.sender().client_id, %reason, "publish refused");
+                // Before MQTT 5.0 an acknowledgement cannot say no (MQTT 3.1.1 3.3.5-2).
+                if packet_id.is_some() && self.machine.version == crate::packet::Version::V3 {
+                    return Err(reason);
+                }
+                Due::Now(reason)
+            }
+        };
+        if let Some(packet_id) = packet_id {
+            self.machine.owe(packet_id, due, &mut self.out);
+        }
+        Ok(())
+    }
+
+    fn subscribe(
+        &mut self,
+        packet_id: NonZeroU16,
+        id: Option<NonZeroU32>,
+        filters: Vec<(ByteString, Options)>,
+    ) {
+        let wishes =
+            filters.into_iter().map(|(filter, options)| self.wish(filter, options, id)).collect();
+        let (outcomes, replay, changes) = self.space.subscribe(&self.session, wishes);
+        self.replay.extend(replay);
+        self.reply_after(changes, Reply::SubAck { packet_id, outcomes });
+    }
+
+    fn wish(
+        &self,
+        filter: ByteString,
+        options: Options,
+        id: Option<NonZeroU32>,
+    ) -> Result<Wish, Reason> {
+        let subscription = Subscription::parse(filter).map_err(|_| Reason::TopicFilterInvalid)?;
+        let levels = subscription.filter.levels().count();
+        if levels > self.space.shared().limits.topic_levels_max {
+            return Err(Reason::TopicFilterInvalid);
+        }
+        if !permissions::may_subscribe(self.session.sender(), &subscription.filter) {
+            let client = &self.session.sender().client_id;
+            tracing::info!(%client, filter = %subscription.filter, "subscription not permitted");
+            return Err(Reason::NotAuthorized);
+        }
+        Ok(Wish { subscription, options, id })
+    }
+
+    fn unsubscribe(&mut self, packet_id: NonZeroU16, filters: Vec<ByteString>) {
+        let subscriptions: Vec<Option<Subscription>> =
+            filters.into_iter().map(|filter| Subscription::parse(filter).ok()).collect();
+        let (existed, changes) = self.space.unsubscribe(&self.session, &subscriptions);
+        self.reply_after(changes, Reply::UnsubAck { packet_id, existed });
+    }
+
+    /// Sends a reply once `changes` are committed, or at once if there are none.
+    fn reply_after(&mut self, changes: Changes, reply: Reply) {
+        if changes.is_empty() {
+            codec::encode(self.machine.version, &reply, &mut self.out);
+            return;
+        }
+        let gate = AckGate::new(self.session.waker());
+        self.outbox.commit_with(changes, Arc::clone(&gate));
+        self.machine.defer(gate, reply);
+    }
+}

@@ -1,0 +1,78 @@
+//! What an operator is shown of a connected client.
+
+use crate::live::Live;
+use crate::packet::Version;
+use crate::session::Session;
+use proto::{ClientId, Identity, TimestampMs};
+use serde::Serialize;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+
+/// A connected client.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ConnectionInfo {
+    /// Its client id.
+    pub client_id: ClientId,
+    /// Who it has proved to be.
+    pub identity: Identity,
+    /// Where it comes from; absent for a part of the platform.
+    pub address: Option<SocketAddr>,
+    /// `mqtt 3` or `mqtt 5`.
+    pub protocol: &'static str,
+    /// Rises with each connection of the node.
+    pub connection: u64,
+    /// When it connected.
+    pub connected_at: TimestampMs,
+    /// Seconds of silence after which, times one and a half, it is taken for dead.
+    pub keep_alive_secs: u16,
+    /// Whether it asked for a new session.
+    pub clean_start: bool,
+    /// Seconds its session outlives its connection.
+    pub session_expiry_secs: u32,
+    /// Its subscriptions.
+    pub subscriptions: usize,
+    /// Messages waiting for it in memory.
+    pub queued: usize,
+    /// Messages the store holds for it, those in flight included.
+    pub stored: u64,
+    /// Messages sent to it and not acknowledged.
+    pub inflight: u64,
+    /// Messages it has published, or, in process, received.
+    pub received: u64,
+    /// Messages sent to it.
+    pub sent: u64,
+    /// Messages for it that were dropped.
+    pub dropped: u64,
+}
+
+impl ConnectionInfo {
+    pub(crate) fn read(
+        session: &Session,
+        live: &Live,
+        subscriptions: usize,
+        session_expiry_secs: u32,
+    ) -> Self {
+        let queue = session.queue();
+        Self {
+            client_id: session.sender().client_id.clone(),
+            identity: session.identity().clone(),
+            address: live.address,
+            protocol: match live.version {
+                Version::V3 => "mqtt 3",
+                Version::V5 => "mqtt 5",
+            },
+            connection: live.number,
+            connected_at: live.connected_at,
+            keep_alive_secs: live.keep_alive_secs,
+            clean_start: live.clean_start,
+            session_expiry_secs,
+            subscriptions,
+            queued: queue.len(),
+            stored: queue.stored(),
+            inflight: live.inflight.load(Ordering::Relaxed),
+            received: live.received.load(Ordering::Relaxed),
+            sent: live.sent.load(Ordering::Relaxed),
+            dropped: queue.dropped,
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Credentials: who may come in under which name, and how the secret is checked.
+//!
+//! One row per name and namespace; things, edge nodes and users share the names. Secrets of devices are made by the
+//! platform with all the entropy they need, so a salted HMAC-SHA-256 guards them at little cost; secrets of people
+//! are guarded by Argon2id with the parameters that OWASP recommends (19 MiB, 2 passes), a few tens of
+//! milliseconds of work, which callers do off the async threads.
+
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use argon2::{Argon2, PasswordHash};
+use hmac::{Hmac, KeyInit, Mac};
+use proto::{EdgeId, Entropy, Identity, Namespace, Role, ThingId, UserId};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+use store::{Row, RowError};
+
+/// Bytes of a salt.
+const SALT_BYTES: usize = 16;
+
+/// Where a credential is kept: the namespace, and the name in it.
+pub type CredentialKey = (Namespace, UserId);
+
+/// The namespace whose users are operators of the whole system: `system/system`.
+pub fn system_namespace() -> Namespace {
+    match Namespace::parse("system/system") {
+        Ok(namespace) => namespace,
+        Err(error) => unreachable!("a constant: {error}"),
+    }
+}
+
+/// Who a credential is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CredentialIdentity {
+    /// A device.
+    Thing(ThingId),
+    /// An edge node.
+    Edge(EdgeId),
+    /// A person or an application.
+    User {
+        /// What it may do.
+        role: Role,
+    },
+}
+
+/// How a secret is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretHash {
+    /// HMAC-SHA-256 keyed with the salt.
+    Hmac {
+        /// The key.
+        salt: [u8; SALT_BYTES],
+        /// The code of the secret.
+        hash: [u8; 32],
+    },
+    /// Argon2id in PHC form.
+    Argon2(String),
+}
+
+/// One way in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Credential {
+    /// Who it is for.
+    pub identity: CredentialIdentity,
+    /// How its secret is checked.
+    pub hash: SecretHash,
+}
+
+/// The secret cannot be hashed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the secret cannot be hashed: {0}")]
+pub struct HashError(String);
+
+impl Credential {
+    /// A credential with a secret that the platform has made.
+    pub fn device(identity: CredentialIdentity, secret: &str, entropy: &dyn Entropy) -> Self {
+        let mut salt = [0; SALT_BYTES];
+        entropy.fill(&mut salt);
+        let hash = code(&salt, secret.as_bytes()).finalize().into_bytes().into();
+        Self { identity, hash: SecretHash::Hmac { salt, hash } }
+    }
+
+    /// A credential with a secret that a person has chosen. Takes tens of milliseconds.
+    pub fn person(
+        identity: CredentialIdentity,
+        secret: &str,
+        entropy: &dyn Entropy,
+    ) -> Result<Self, HashError> {
+        let mut salt = [0; SALT_BYTES];
+        entropy.fill(&mut salt);
+        let hash = Argon2::default()
+            .hash_password_with_salt(secret.as_bytes(), &salt)
+            .map_err(|error| HashError(error.to_string()))?;
+        Ok(Self { identity, hash: SecretHash::Argon2(hash.to_string()) })
+    }
+
+    /// Whether `secret` is the right one; in constant time for equal lengths.
+    pub fn verify(&self, secret: &[u8]) -> bool {
+        match &self.hash {
+            SecretHash::Hmac { salt, hash } => code(salt, secret).verify_slice(hash).is_ok(),
+            SecretHash::Argon2(phc) => PasswordHash::new(phc)
+                .is_ok_and(|hash| Argon2::default().verify_password(secret, &hash).is_ok()),
+        }
+    }
+
+    /// Whether verifying takes so long that it must not be done on an async thread.
+    pub(crate) fn is_slow(&self) -> bool {
+        matches!(self.hash, SecretHash::Argon2(_))
+    }
+
+    /// Who a client is that has shown the secret under `name`.
+    pub fn identity(&self, name: &UserId) -> Identity {
+        match &self.identity {
+            CredentialIdentity::Thing(thing) => Identity::Thing(thing.clone()),
+            CredentialIdentity::Edge(edge) => Identity::Edge(edge.clone()),
+            CredentialIdentity::User { role } => Identity::User { name: name.clone(), role: *role },
+        }
+    }
+}
+
+fn code(salt: &[u8], secret: &[u8]) -> Hmac<Sha256> {
+    match Hmac::<Sha256>::new_from_slice(salt) {
+        Ok(mut code) => {
+            code.update(secret);
+            code
+        }
+        Err(error) => unreachable!("HMAC takes keys of any length: {error}"),
+    }
+}
+
+impl Row for Credential {
+    type Key = CredentialKey;
+    const TABLE: &'static str = "credentials";
+    const VERSION: u8 = 1;
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        store::encode_json(self, out);
+    }
+
+    fn decode(version: u8, bytes: &[u8]) -> Result<Self, RowError> {
+        store::decode_json(version, bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Counting;
+    impl Entropy for Counting {
+        fn fill(&self, bytes: &mut [u8]) {
+            bytes.iter_mut().zip(1..).for_each(|(byte, number)| *byte = number);
+        }
+    }
+
+    #[test]
+    fn only_the_right_secret_opens_and_no_row_holds_it() {
+        let identity = CredentialIdentity::User { role: Role::App };
+        let device = Credential::device(identity.clone(), "s3cret-of-a-device", &Counting);
+        let person = Credential::person(identity, "s3cret-of-a-device", &Counting).unwrap();
+        for credential in [device, person] {
+            assert!(credential.verify(b"s3cret-of-a-device"));
+            assert!(!credential.verify(b"s3cret-of-a-devicf"));
+            assert!(!credential.verify(b""));
+            let mut row = Vec::new();
+            credential.encode(&mut row);
+            assert!(!String::from_utf8(row.clone()).unwrap().contains("s3cret"));
+            assert_eq!(Credential::decode(1, &row).unwrap(), credential);
+        }
+    }
+}

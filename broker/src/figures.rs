@@ -1,0 +1,94 @@
+//! What the broker counts. Connections count for themselves and add up here once for each batch.
+
+use serde::Serialize;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The counters, shared by the whole broker.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) connections: AtomicU64,
+    pub(crate) connections_total: AtomicU64,
+    pub(crate) connections_refused: AtomicU64,
+    pub(crate) authentication_failures: AtomicU64,
+    pub(crate) protocol_errors: AtomicU64,
+    pub(crate) publishes_refused: AtomicU64,
+    pub(crate) received: AtomicU64,
+    pub(crate) received_bytes: AtomicU64,
+    pub(crate) sent: AtomicU64,
+    pub(crate) sent_bytes: AtomicU64,
+    pub(crate) dropped: AtomicU64,
+    pub(crate) publisher_stalls: AtomicU64,
+    pub(crate) stored: AtomicU64,
+    pub(crate) store_errors: AtomicU64,
+}
+
+/// A reading of the counters and gauges.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Figures {
+    /// Sockets connected now.
+    pub connections: u64,
+    /// Sockets accepted since start.
+    pub connections_total: u64,
+    /// Sockets and CONNECTs refused.
+    pub connections_refused: u64,
+    /// CONNECTs with a wrong name or secret.
+    pub authentication_failures: u64,
+    /// Connections ended for breaking the protocol.
+    pub protocol_errors: u64,
+    /// Messages refused: not permitted, over a quota, or failed.
+    pub publishes_refused: u64,
+    /// Messages received.
+    pub received: u64,
+    /// Bytes received, all packets.
+    pub received_bytes: u64,
+    /// Messages sent.
+    pub sent: u64,
+    /// Bytes sent, all packets.
+    pub sent_bytes: u64,
+    /// Deliveries dropped at the bound of a queue.
+    pub dropped: u64,
+    /// Times a publisher waited for a subscriber.
+    pub publisher_stalls: u64,
+    /// Deliveries written to the store.
+    pub stored: u64,
+    /// Commits that failed.
+    pub store_errors: u64,
+    /// Sessions, connected or not.
+    pub sessions: u64,
+    /// Retained messages.
+    pub retained: u64,
+    /// Bytes of retained messages.
+    pub retained_bytes: u64,
+}
+
+impl Counters {
+    /// Adds to a counter.
+    pub(crate) fn add(counter: &AtomicU64, amount: u64) {
+        if amount != 0 {
+            counter.fetch_add(amount, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn read(&self) -> Figures {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Figures {
+            connections: read(&self.connections),
+            connections_total: read(&self.connections_total),
+            connections_refused: read(&self.connections_refused),
+            authentication_failures: read(&self.authentication_failures),
+            protocol_errors: read(&self.protocol_errors),
+            publishes_refused: read(&self.publishes_refused),
+            received: read(&self.received),
+            received_bytes: read(&self.received_bytes),
+            sent: read(&self.sent),
+            sent_bytes: read(&self.sent_bytes),
+            dropped: read(&self.dropped),
+            publisher_stalls: read(&self.publisher_stalls),
+            stored: read(&self.stored),
+            store_errors: read(&self.store_errors),
+            sessions: 0,
+            retained: 0,
+            retained_bytes: 0,
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! One connection as others see it: facts for the operator, and the way to have it end.
+
+use crate::packet::Version;
+use crate::reason::Reason;
+use proto::TimestampMs;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+
+/// A connection.
+#[derive(Debug)]
+pub(crate) struct Live {
+    /// Rises with each connection of this node.
+    pub(crate) number: u64,
+    /// Absent for a client in process.
+    pub(crate) address: Option<SocketAddr>,
+    pub(crate) version: Version,
+    pub(crate) connected_at: TimestampMs,
+    pub(crate) keep_alive_secs: u16,
+    pub(crate) clean_start: bool,
+    pub(crate) received: AtomicU64,
+    pub(crate) sent: AtomicU64,
+    pub(crate) inflight: AtomicU64,
+    /// The code of the reason it has been asked to end for; 0 if not.
+    stop: AtomicU8,
+    /// Its session ends with it.
+    is_session_ended: AtomicBool,
+}
+
+impl Live {
+    pub(crate) fn new(
+        number: u64,
+        address: Option<SocketAddr>,
+        version: Version,
+        connected_at: TimestampMs,
+        keep_alive_secs: u16,
+        clean_start: bool,
+    ) -> Self {
+        Self {
+            number,
+            address,
+            version,
+            connected_at,
+            keep_alive_secs,
+            clean_start,
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            inflight: AtomicU64::new(0),
+            stop: AtomicU8::new(0),
+            is_session_ended: AtomicBool::new(false),
+        }
+    }
+
+    /// Asks it to end; the first reason counts. Its session has to be woken.
+    pub(crate) fn stop(&self, reason: Reason) {
+        let _ = self.stop.compare_exchange(0, reason.code(), Ordering::AcqRel, Ordering::Relaxed);
+    }
+
+    /// Asks it to end, and its session with it.
+    pub(crate) fn end_session(&self, reason: Reason) {
+        self.is_session_ended.store(true, Ordering::Release);
+        self.stop(reason);
+    }
+
+    /// Whether its session is to end with it.
+    pub(crate) fn is_session_ended(&self) -> bool {
+        self.is_session_ended.load(Ordering::Acquire)
+    }
+
+    /// Why it has been asked to end.
+    pub(crate) fn stop_reason(&self) -> Option<Reason> {
+        const ASKED_FOR: [Reason; 4] = [
+            Reason::SessionTakenOver,
+            Reason::AdministrativeAction,
+            Reason::ServerShuttingDown,
+            Reason::NotAuthorized,
+        ];
+        let code = self.stop.load(Ordering::Acquire);
+        ASKED_FOR.into_iter().find(|reason| reason.code() == code)
+    }
+}

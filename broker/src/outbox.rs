@@ -1,0 +1,261 @@
+//! The way of a message from its publisher into the queues of its subscribers.
+//!
+//! An [`Outbox`] gathers what a batch of publications brings about: rows for the store, sessions to wake,
+//! acknowledgements that wait for the commit. [`Outbox::flush`] submits one set of changes and wakes each session
+//! once, whatever the size of the batch.
+
+use crate::durable::{body, rows::RetainedRow};
+use crate::figures::Counters;
+use crate::message::Message;
+use crate::reason::Reason;
+use crate::router::{Route, Target};
+use crate::session::Session;
+use crate::session::acks::AckGate;
+use crate::session::queue::Delivery;
+use crate::space::{Shared, Space};
+use futures_util::task::AtomicWaker;
+use proto::Qos;
+use std::sync::Arc;
+use store::{Changes, CommitError, QueueRef};
+
+/// What a batch of publications brings about.
+#[derive(Default)]
+pub(crate) struct Outbox {
+    pub(crate) changes: Changes,
+    settlement: Settlement,
+    woken: Vec<Arc<Session>>,
+    /// A subscriber that has fallen behind and that the publisher should wait for.
+    pub(crate) pressure: Option<Arc<Session>>,
+    dropped: u64,
+    refused: u64,
+}
+
+/// What is to be told of the end of a commit.
+#[derive(Default)]
+pub(crate) struct Settlement {
+    rows: Vec<(Arc<Session>, u64)>,
+    gates: Vec<Arc<AckGate>>,
+}
+
+/// A publication that has been routed.
+pub(crate) enum Routed {
+    /// Nothing is left to wait for.
+    Done(Reason),
+    /// Acknowledge when the gate opens.
+    Waiting(Arc<AckGate>),
+}
+
+impl Outbox {
+    /// Puts `message` into the queues of everybody on `route`, and keeps it if it is to be retained.
+    /// `waker` is woken when the acknowledgement, if any, is due.
+    pub(crate) fn publish(
+        &mut self,
+        space: &Space,
+        route: &Route,
+        message: &Arc<Message>,
+        waker: &Arc<AtomicWaker>,
+    ) -> Routed {
+        if message.retain
+            && let Err(reason) = self.retain(space, message)
+        {
+            self.refused += 1;
+            return Routed::Done(reason);
+        }
+        let mut fan_out = FanOut { outbox: self, message, waker, gate: None, refs: Vec::new() };
+        for target in &route.targets {
+            fan_out.deliver(target);
+        }
+        for group in &route.groups {
+            fan_out.deliver(group.pick());
+        }
+        let FanOut { gate, refs, .. } = fan_out;
+        let must_commit = !refs.is_empty() || message.retain;
+        if !refs.is_empty() {
+            self.changes.enqueue(body::encode(message), refs);
+        }
+        if message.qos == Qos::AtMostOnce {
+            return Routed::Done(Reason::Success);
+        }
+        let gate = if must_commit {
+            let gate = gate.unwrap_or_else(|| AckGate::new(waker));
+            gate.hold();
+            self.settlement.gates.push(Arc::clone(&gate));
+            Some(gate)
+        } else {
+            gate
+        };
+        match gate {
+            Some(gate) => {
+                gate.release(Ok(()));
+                Routed::Waiting(gate)
+            }
+            None if route.is_empty() => Routed::Done(Reason::NoMatchingSubscribers),
+            None => Routed::Done(Reason::Success),
+        }
+    }
+
+    /// Adds changes whose end opens `gate`, which must be held once.
+    pub(crate) fn commit_with(&mut self, changes: Changes, gate: Arc<AckGate>) {
+        self.changes.append(changes);
+        self.settlement.gates.push(gate);
+    }
+
+    /// Counts a publication that was refused before it was routed.
+    pub(crate) fn count_refused(&mut self) {
+        self.refused += 1;
+    }
+
+    /// Keeps or clears the retained message of a topic, and has the store do the same.
+    fn retain(&mut self, space: &Space, message: &Arc<Message>) -> Result<(), Reason> {
+        let key = space.retained_key(&message.topic);
+        if message.payload.is_empty() {
+            if message.gate.is_none() {
+                space.retained().write().clear(&message.topic);
+            }
+            self.changes.delete::<RetainedRow>(&key);
+            return Ok(());
+        }
+        let row = RetainedRow::new(message);
+        let limits = &space.shared().limits;
+        let mut retained = space.retained().write();
+        let is_new = retained.get(&message.topic).is_none();
+        let is_full = is_new && retained.count() >= limits.retained_messages_max
+            || retained.bytes() + message.weight() > limits.retained_bytes_max;
+        if is_full {
+            return Err(Reason::QuotaExceeded);
+        }
+        if message.gate.is_none() {
+            retained.set(Arc::clone(message));
+        }
+        self.changes.put(&key, &row);
+        Ok(())
+    }
+
+    /// Submits the changes, if there are any, and wakes everybody. Must run inside a tokio runtime.
+    pub(crate) fn flush(&mut self, shared: &Arc<Shared>) {
+        if !self.changes.is_empty() {
+            let changes = std::mem::take(&mut self.changes);
+            let settlement = std::mem::take(&mut self.settlement);
+            Counters::add(&shared.counters.stored, settlement.rows.len() as u64);
+            let commit = shared.store.submit(changes);
+            if !settlement.is_empty() {
+                let shared = Arc::clone(shared);
+                tokio::spawn(async move { settlement.finish(commit.await, &shared) });
+            }
+        }
+        self.wake(shared);
+    }
+
+    /// Takes what has to be committed, for a caller that commits by itself and then calls [`Outbox::wake`].
+    pub(crate) fn take_commit(&mut self) -> (Changes, Settlement) {
+        (std::mem::take(&mut self.changes), std::mem::take(&mut self.settlement))
+    }
+
+    /// Wakes everybody who got something.
+    pub(crate) fn wake(&mut self, shared: &Shared) {
+        self.woken.drain(..).for_each(|session| session.wake());
+        Counters::add(&shared.counters.dropped, std::mem::take(&mut self.dropped));
+        Counters::add(&shared.counters.publishes_refused, std::mem::take(&mut self.refused));
+    }
+}
+
+/// One message on its way to several sessions.
+struct FanOut<'a> {
+    outbox: &'a mut Outbox,
+    message: &'a Arc<Message>,
+    waker: &'a Arc<AtomicWaker>,
+    gate: Option<Arc<AckGate>>,
+    refs: Vec<QueueRef>,
+}
+
+impl FanOut<'_> {
+    fn deliver(&mut self, target: &Target) {
+        let session = &target.session;
+        let message = self.message;
+        if target.no_local && Arc::ptr_eq(session.sender(), &message.sender) {
+            return;
+        }
+        let qos = message.qos.min(target.qos);
+        let mut delivery = Delivery {
+            message: Arc::clone(message),
+            qos,
+            retain: message.retain && target.retain_as_published,
+            dup: false,
+            subscription_ids: target.subscription_ids.clone(),
+            seq: None,
+            gate: None,
+        };
+        if session.is_in_process() && message.qos != Qos::AtMostOnce {
+            let gate = self.gate.get_or_insert_with(|| AckGate::new(self.waker));
+            gate.hold();
+            delivery.gate = Some(Arc::clone(gate));
+        }
+        let mut queue = session.queue();
+        if qos != Qos::AtMostOnce && queue.is_durable() {
+            let Some(seq) = queue.reserve_row() else {
+                queue.dropped += 1;
+                self.outbox.dropped += 1;
+                return;
+            };
+            delivery.seq = Some(seq);
+            let expires_at_ms = message.expires_at.map(|it| it.0);
+            self.refs.push(QueueRef {
+                session: session.key(),
+                seq,
+                flags: u8::from(qos),
+                expires_at_ms,
+            });
+            self.outbox.settlement.rows.push((Arc::clone(session), seq));
+        }
+        let pushed = queue.push(delivery, session.is_in_process());
+        drop(queue);
+        if pushed.wake {
+            self.outbox.woken.push(Arc::clone(session));
+        }
+        if pushed.pressure && self.outbox.pressure.is_none() {
+            self.outbox.pressure = Some(Arc::clone(session));
+        }
+        self.outbox.dropped += u64::from(pushed.dropped);
+    }
+}
+
+impl Settlement {
+    fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.gates.is_empty()
+    }
+
+    /// Tells everybody how the commit ended.
+    pub(crate) fn finish(self, outcome: Result<(), CommitError>, shared: &Shared) {
+        let mut changes = Changes::new();
+        for (session, seq) in self.rows {
+            let mut queue = session.queue();
+            if queue.settled(seq, outcome.is_ok()) {
+                changes.dequeue(session.key(), seq);
+            }
+            let is_spilled = queue.is_spilled();
+            drop(queue);
+            if is_spilled && session.is_connected() {
+                session.wake();
+            }
+        }
+        if !changes.is_empty() {
+            // A row left behind by a failure here is sent once more: at least once is kept.
+            drop(shared.store.submit(changes));
+        }
+        if let Err(error) = &outcome {
+            Counters::add(&shared.counters.store_errors, 1);
+            tracing::error!(%error, "a commit has failed; publishers are refused");
+        }
+        for gate in self.gates {
+            gate.release(outcome.as_ref().map(|_| ()).map_err(reason));
+        }
+    }
+}
+
+/// What a publisher is told when its message could not be made durable.
+fn reason(error: &CommitError) -> Reason {
+    match error {
+        CommitError::DiskFull | CommitError::Overloaded => Reason::QuotaExceeded,
+        _ => Reason::UnspecifiedError,
+    }
+}

@@ -1,0 +1,123 @@
+//! Control packets as the broker sees them, whatever the protocol version they travel in.
+//!
+//! Received ones are [`Packet`]; the ones we send are [`Reply`]. PUBLISH packets to subscribers are written
+//! straight from the message by [`crate::codec::publish`] and never take this form.
+
+use crate::message::Properties;
+use crate::reason::Reason;
+use bytes::Bytes;
+use bytestring::ByteString;
+use proto::Qos;
+use std::num::{NonZeroU16, NonZeroU32};
+
+/// The protocol version of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// MQTT 3.1 and 3.1.1.
+    V3,
+    /// MQTT 5.0.
+    V5,
+}
+
+/// A packet from a client.
+#[derive(Debug)]
+pub(crate) enum Packet {
+    Connect(Box<Connect>),
+    Publish(Box<Publish>),
+    PubAck {
+        packet_id: NonZeroU16,
+    },
+    /// The QoS 2 exchange, which no session takes part in yet.
+    Qos2Step,
+    Subscribe {
+        packet_id: NonZeroU16,
+        id: Option<NonZeroU32>,
+        filters: Vec<(ByteString, Options)>,
+    },
+    Unsubscribe {
+        packet_id: NonZeroU16,
+        filters: Vec<ByteString>,
+    },
+    PingReq,
+    Disconnect {
+        with_will: bool,
+        session_expiry_secs: Option<u32>,
+    },
+    Auth,
+    /// A packet that only a server sends.
+    ServerOnly,
+}
+
+/// CONNECT (MQTT 5.0 3.1).
+#[derive(Debug)]
+pub(crate) struct Connect {
+    pub(crate) version: Version,
+    pub(crate) clean_start: bool,
+    pub(crate) keep_alive_secs: u16,
+    pub(crate) client_id: ByteString,
+    pub(crate) user_name: Option<ByteString>,
+    pub(crate) password: Option<Bytes>,
+    pub(crate) will: Option<Box<Publish>>,
+    /// Seconds the session outlives its connection; `u32::MAX` never ends.
+    pub(crate) session_expiry_secs: u32,
+    pub(crate) receive_max: u16,
+    pub(crate) packet_bytes_max: Option<u32>,
+    /// Whether it asks for enhanced authentication.
+    pub(crate) has_auth_method: bool,
+}
+
+/// A PUBLISH, or a will, from a client.
+#[derive(Debug, Default)]
+pub(crate) struct Publish {
+    pub(crate) topic: ByteString,
+    pub(crate) payload: Bytes,
+    pub(crate) qos: Qos,
+    pub(crate) retain: bool,
+    pub(crate) packet_id: Option<NonZeroU16>,
+    pub(crate) properties: Option<Box<Properties>>,
+    pub(crate) response_topic: Option<ByteString>,
+    pub(crate) expiry_secs: Option<u32>,
+    pub(crate) has_topic_alias: bool,
+    pub(crate) has_subscription_id: bool,
+}
+
+/// Subscription options (MQTT 5.0 3.8.3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Options {
+    pub(crate) qos: Qos,
+    pub(crate) no_local: bool,
+    pub(crate) retain_as_published: bool,
+    pub(crate) retain_handling: RetainHandling,
+}
+
+/// When retained messages are sent on subscribing (MQTT 5.0 3.8.3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum RetainHandling {
+    #[default]
+    AtSubscribe,
+    AtNewSubscription,
+    Never,
+}
+
+/// A packet to a client, PUBLISH apart.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Reply {
+    ConnAck(Box<ConnAck>),
+    PubAck { packet_id: NonZeroU16, reason: Reason },
+    SubAck { packet_id: NonZeroU16, outcomes: Vec<Result<Qos, Reason>> },
+    UnsubAck { packet_id: NonZeroU16, existed: Vec<bool> },
+    PingResp,
+    Disconnect(Reason),
+}
+
+/// CONNACK (MQTT 5.0 3.2).
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ConnAck {
+    pub(crate) outcome: Result<(), Reason>,
+    pub(crate) session_present: bool,
+    pub(crate) assigned_client_id: Option<ByteString>,
+    pub(crate) session_expiry_secs: Option<u32>,
+    pub(crate) server_keep_alive_secs: Option<u16>,
+    pub(crate) receive_max: u16,
+    pub(crate) packet_bytes_max: u32,
+}

@@ -1,0 +1,249 @@
+//! What each role may publish on, subscribe to and receive: the roles of the public contract as rules over topics.
+//!
+//! A publisher's permission is worked out once for each topic and kept in its route cache; a subscriber's once for
+//! each route. Nobody but the platform may speak in the platform's name: answers, results, presence and events
+//! cannot be published by a client of any role.
+
+use crate::message::Sender;
+use proto::platform::{CommandTopic, JobTopic, ShadowTopic, ShadowVerb, Stage, ThingTopic};
+use proto::{Identity, PlatformTopic, Role, ThingId, TopicFilter, TopicName, platform::filters};
+
+/// Whether `sender` may publish on `topic`.
+pub(crate) fn may_publish(sender: &Sender, topic: &TopicName) -> bool {
+    if sender.identity == Identity::Platform {
+        return true;
+    }
+    let Some(owned) = PlatformTopic::parse(topic) else {
+        return is_free(topic) && has_free_topics(sender.identity.role());
+    };
+    if is_platform_speech(&owned) {
+        return false;
+    }
+    match &sender.identity {
+        Identity::Platform => true,
+        Identity::Thing(thing) => is_device_speech(&owned, thing),
+        Identity::Edge(edge) => match &owned {
+            PlatformTopic::Uns(_) => true,
+            PlatformTopic::Edge { edge: other, .. } => edge == other,
+            _ => false,
+        },
+        Identity::User { role, .. } => match role {
+            Role::SystemAdmin | Role::TenantAdmin | Role::ProjectAdmin => true,
+            Role::App => is_app_speech(&owned),
+            // Reading through the admin API is publishing a request; the API knows what a reader may ask.
+            Role::User => matches!(owned, PlatformTopic::Admin { .. }),
+            Role::Device | Role::Edge => false,
+        },
+    }
+}
+
+/// Whether `sender` may name `topic` as the response topic of a request: the platform will publish there.
+pub(crate) fn may_be_answered_on(sender: &Sender, topic: &TopicName) -> bool {
+    match PlatformTopic::parse(topic) {
+        None => is_free(topic) && may_receive(sender, topic),
+        Some(PlatformTopic::Reply { client, .. }) => client.as_str() == sender.client_id.as_str(),
+        Some(_) => sender.identity == Identity::Platform,
+    }
+}
+
+/// Whether a subscription makes sense for `sender`. What it then receives is decided by [`may_receive`].
+pub(crate) fn may_subscribe(sender: &Sender, filter: &TopicFilter) -> bool {
+    let own: Vec<TopicFilter> = match &sender.identity {
+        Identity::Thing(thing) => filters::thing(thing).into(),
+        Identity::Edge(edge) => vec![filters::edge(edge)],
+        Identity::Platform | Identity::User { .. } => return true,
+    };
+    let replies = filters::replies(&sender.client_id);
+    own.iter().chain(&replies).any(|granted| granted.covers(filter))
+}
+
+/// Whether `sender` may be given messages of `topic`.
+pub(crate) fn may_receive(sender: &Sender, topic: &TopicName) -> bool {
+    let role = sender.identity.role();
+    if role.is_admin() {
+        return true;
+    }
+    let owned = PlatformTopic::parse(topic);
+    match (&sender.identity, owned) {
+        (_, Some(PlatformTopic::Reply { client, .. })) => {
+            client.as_str() == sender.client_id.as_str()
+        }
+        (Identity::Thing(own), Some(PlatformTopic::Thing { thing, .. })) => *own == thing,
+        (Identity::Edge(own), Some(PlatformTopic::Edge { edge, .. })) => *own == edge,
+        (Identity::User { .. }, Some(PlatformTopic::Admin { .. })) => false,
+        (Identity::User { .. }, Some(_)) => true,
+        (Identity::User { .. }, None) => is_free(topic),
+        _ => false,
+    }
+}
+
+/// A topic outside the roots that the platform keeps to itself.
+fn is_free(topic: &TopicName) -> bool {
+    const KEPT: [&str; 7] = ["uns", "things", "edges", "admin", "events", "clients", "spBv1.0"];
+    let root = topic.levels().next().unwrap_or_default();
+    !topic.is_system() && !KEPT.contains(&root)
+}
+
+fn has_free_topics(role: Role) -> bool {
+    match role {
+        Role::SystemAdmin | Role::TenantAdmin | Role::ProjectAdmin | Role::App | Role::Edge => true,
+        Role::User | Role::Device => false,
+    }
+}
+
+/// What only the platform says.
+fn is_platform_speech(topic: &PlatformTopic) -> bool {
+    match topic {
+        PlatformTopic::UnsSetResult(_) | PlatformTopic::Reply { .. } | PlatformTopic::Event(_) => {
+            true
+        }
+        PlatformTopic::Uns(_)
+        | PlatformTopic::UnsSet(_)
+        | PlatformTopic::Edge { .. }
+        | PlatformTopic::Admin { .. } => false,
+        PlatformTopic::Thing { topic, .. } => match topic {
+            ThingTopic::Telemetry | ThingTopic::Event(_) | ThingTopic::File(..) => false,
+            ThingTopic::Status => true,
+            ThingTopic::Shadow(shadow) => !is_request(shadow),
+            ThingTopic::Command(_, step) => {
+                matches!(step, CommandTopic::Request | CommandTopic::Result)
+            }
+            ThingTopic::Job(job) => !is_job_request(job),
+        },
+    }
+}
+
+fn is_request(shadow: &ShadowTopic) -> bool {
+    matches!(
+        shadow.verb,
+        ShadowVerb::Get(Stage::Request)
+            | ShadowVerb::Update(Stage::Request)
+            | ShadowVerb::Delete(Stage::Request)
+    )
+}
+
+fn is_job_request(job: &JobTopic) -> bool {
+    matches!(
+        job,
+        JobTopic::Pending(Stage::Request)
+            | JobTopic::StartNext(Stage::Request)
+            | JobTopic::Get(_, Stage::Request)
+            | JobTopic::Update(_, Stage::Request)
+    )
+}
+
+/// What a device says of itself.
+fn is_device_speech(topic: &PlatformTopic, own: &ThingId) -> bool {
+    match topic {
+        PlatformTopic::Thing { thing, topic, .. } if thing == own => {
+            !matches!(topic, ThingTopic::Command(_, CommandTopic::Invoke))
+        }
+        _ => false,
+    }
+}
+
+/// What an application asks for.
+fn is_app_speech(topic: &PlatformTopic) -> bool {
+    match topic {
+        PlatformTopic::UnsSet(_) | PlatformTopic::Admin { .. } => true,
+        PlatformTopic::Thing { topic, .. } => {
+            matches!(topic, ThingTopic::Shadow(_) | ThingTopic::Command(_, CommandTopic::Invoke))
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proto::{ClientId, EdgeId, UserId};
+
+    fn user(role: Role) -> Sender {
+        let name = UserId::parse("u").unwrap();
+        Sender {
+            client_id: ClientId::parse("c1").unwrap(),
+            identity: Identity::User { name, role },
+        }
+    }
+
+    fn device() -> Sender {
+        let thing = ThingId::parse("pump7").unwrap();
+        Sender { client_id: ClientId::parse("c1").unwrap(), identity: Identity::Thing(thing) }
+    }
+
+    fn edge() -> Sender {
+        let edge = EdgeId::parse("line1").unwrap();
+        Sender { client_id: ClientId::parse("c1").unwrap(), identity: Identity::Edge(edge) }
+    }
+
+    /// Topic, then who may publish: admin, app, user, the device `pump7`, the edge node `line1`.
+    const PUBLISH: &[(&str, [bool; 5])] = &[
+        ("things/pump7/telemetry", [true, false, false, true, false]),
+        ("things/pump8/telemetry", [true, false, false, false, false]),
+        ("things/pump7/shadow/update", [true, true, false, true, false]),
+        ("$aws/things/pump7/shadow/get", [true, true, false, true, false]),
+        ("things/pump7/shadow/update/accepted", [false; 5]),
+        ("things/pump7/shadow/update/delta", [false; 5]),
+        ("things/pump7/status", [false; 5]),
+        ("things/pump7/commands/reboot/invoke", [true, true, false, false, false]),
+        ("things/pump7/commands/reboot/request", [false; 5]),
+        ("things/pump7/commands/reboot/response", [true, false, false, true, false]),
+        ("uns/a/_raw/x", [true, false, false, false, true]),
+        ("uns/a/_raw/x/set", [true, true, false, false, false]),
+        ("uns/a/_raw/x/set/result", [false; 5]),
+        ("uns/nonsense", [false; 5]),
+        ("admin/things/list", [true, true, true, false, false]),
+        ("events/clients/connected", [false; 5]),
+        ("clients/c1/reply/1", [false; 5]),
+        ("edges/line1/status", [true, false, false, false, true]),
+        ("edges/line2/status", [true, false, false, false, false]),
+        ("$SYS/x", [false; 5]),
+        ("温度/1", [true, true, false, false, true]),
+    ];
+
+    #[test]
+    fn publishing_follows_the_table() {
+        let senders =
+            [user(Role::ProjectAdmin), user(Role::App), user(Role::User), device(), edge()];
+        for (topic, expected) in PUBLISH {
+            let name = TopicName::parse(topic.to_owned()).unwrap();
+            let actual = senders.each_ref().map(|sender| may_publish(sender, &name));
+            assert_eq!(actual, *expected, "{topic}");
+        }
+    }
+
+    #[test]
+    fn nobody_receives_the_replies_of_others() {
+        let own = TopicName::parse("clients/c1/reply/1").unwrap();
+        let other = TopicName::parse("clients/c2/reply/1").unwrap();
+        for sender in [user(Role::App), user(Role::User), device(), edge()] {
+            assert!(may_receive(&sender, &own), "{sender:?}");
+            assert!(!may_receive(&sender, &other), "{sender:?}");
+        }
+    }
+
+    #[test]
+    fn a_device_subscribes_within_its_own_tree_only() {
+        let may =
+            |text: &str| may_subscribe(&device(), &TopicFilter::parse(text.to_owned()).unwrap());
+        for own in ["things/pump7/#", "$aws/things/pump7/shadow/+", "clients/c1/reply/+"] {
+            assert!(may(own), "{own}");
+        }
+        for other in ["#", "things/#", "things/+/shadow/get", "things/pump8/status", "uns/#"] {
+            assert!(!may(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn the_platform_answers_only_where_the_asker_may_listen() {
+        let may = |sender: &Sender, text: &str| {
+            may_be_answered_on(sender, &TopicName::parse(text.to_owned()).unwrap())
+        };
+        assert!(may(&user(Role::App), "my/replies"));
+        assert!(may(&device(), "clients/c1/reply/9"));
+        assert!(!may(&device(), "clients/c2/reply/9"));
+        assert!(!may(&user(Role::App), "things/pump7/shadow/update"));
+        assert!(!may(&user(Role::ProjectAdmin), "uns/a/_raw/x"));
+        assert!(!may(&device(), "my/replies"));
+    }
+}

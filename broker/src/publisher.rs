@@ -1,0 +1,166 @@
+//! The publishing side of a client: checks what it sends, remembers its topics, hands messages to the outbox.
+
+use crate::codec::publish::Incoming;
+use crate::message::{Message, Sender};
+use crate::outbox::{Outbox, Routed};
+use crate::packet::Publish;
+use crate::permissions;
+use crate::reason::Reason;
+use crate::router::cache::{Cache, Known};
+use crate::space::Space;
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use proto::{Qos, TimestampMs, TopicName};
+use std::sync::Arc;
+
+/// See the module.
+pub(crate) struct Publisher {
+    sender: Arc<Sender>,
+    cache: Cache,
+    /// Woken when an acknowledgement comes due.
+    waker: Arc<AtomicWaker>,
+}
+
+/// Why a message was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// The protocol is broken: the connection ends.
+    Connection(Reason),
+    /// This message only.
+    Message(Reason),
+}
+
+impl Publisher {
+    pub(crate) fn new(sender: Arc<Sender>, waker: Arc<AtomicWaker>) -> Self {
+        Self { sender, cache: Cache::default(), waker }
+    }
+
+    pub(crate) fn sender(&self) -> &Arc<Sender> {
+        &self.sender
+    }
+
+    /// Publishes what lies in a receive buffer.
+    pub(crate) fn publish_read(
+        &mut self,
+        space: &Space,
+        read: &Incoming<'_>,
+        outbox: &mut Outbox,
+    ) -> Result<Routed, Refused> {
+        debug_assert!(!read.has_properties);
+        let sender = Arc::clone(&self.sender);
+        let waker = Arc::clone(&self.waker);
+        let known = self.known(space, read.topic, outbox)?;
+        let topic = known.topic.clone();
+        let route = known.route(space.router());
+        // Many values of machines have no listener yet: they cost no copy.
+        if route.is_empty() && !read.retain {
+            let reason = match read.qos {
+                Qos::AtMostOnce => Reason::Success,
+                _ => Reason::NoMatchingSubscribers,
+            };
+            return Ok(Routed::Done(reason));
+        }
+        let message = Arc::new(Message {
+            topic,
+            payload: Bytes::copy_from_slice(read.payload),
+            qos: read.qos,
+            retain: read.retain,
+            properties: None,
+            sender,
+            expires_at: None,
+            gate: None,
+        });
+        Ok(outbox.publish(space, route, &message, &waker))
+    }
+
+    /// Publishes what came through the codec, with its properties.
+    pub(crate) fn publish_decoded(
+        &mut self,
+        space: &Space,
+        publish: Publish,
+        now: TimestampMs,
+        outbox: &mut Outbox,
+    ) -> Result<Routed, Refused> {
+        let message = self.message(space, publish, now, outbox)?;
+        Ok(self.publish_message(space, &Arc::new(message), outbox))
+    }
+
+    /// Publishes a message that has been checked.
+    pub(crate) fn publish_message(
+        &mut self,
+        space: &Space,
+        message: &Arc<Message>,
+        outbox: &mut Outbox,
+    ) -> Routed {
+        let waker = Arc::clone(&self.waker);
+        let topic = message.topic.as_str().as_bytes();
+        if self.cache.get(topic).is_none() {
+            self.cache.learn(message.topic.clone(), true, space.router());
+        }
+        match self.cache.get(topic) {
+            Some(known) => outbox.publish(space, known.route(space.router()), message, &waker),
+            None => Routed::Done(Reason::UnspecifiedError),
+        }
+    }
+
+    /// The message of a PUBLISH packet or a will, if the client may send it.
+    pub(crate) fn message(
+        &mut self,
+        space: &Space,
+        publish: Publish,
+        now: TimestampMs,
+        outbox: &mut Outbox,
+    ) -> Result<Message, Refused> {
+        let topic = self.known(space, publish.topic.as_bytes(), outbox)?.topic.clone();
+        let mut properties = publish.properties;
+        if let Some(response_topic) = publish.response_topic {
+            let response_topic = TopicName::parse(response_topic)
+                .map_err(|_| Refused::Connection(Reason::TopicNameInvalid))?;
+            if !permissions::may_be_answered_on(&self.sender, &response_topic) {
+                outbox.count_refused();
+                return Err(Refused::Message(Reason::NotAuthorized));
+            }
+            properties.get_or_insert_default().response_topic = Some(response_topic.detached());
+        }
+        let expires_at =
+            publish.expiry_secs.map(|secs| TimestampMs(now.0 + u64::from(secs) * 1000));
+        Ok(Message {
+            topic,
+            payload: publish.payload,
+            qos: publish.qos,
+            retain: publish.retain,
+            properties,
+            sender: Arc::clone(&self.sender),
+            expires_at,
+            gate: None,
+        })
+    }
+
+    /// What is known of a topic that the client may publish on.
+    fn known(
+        &mut self,
+        space: &Space,
+        topic: &[u8],
+        outbox: &mut Outbox,
+    ) -> Result<&mut Known, Refused> {
+        if self.cache.get(topic).is_none() {
+            let text = std::str::from_utf8(topic)
+                .map_err(|_| Refused::Connection(Reason::MalformedPacket))?;
+            let name = TopicName::parse(text.to_owned())
+                .map_err(|_| Refused::Connection(Reason::TopicNameInvalid))?;
+            if name.levels().count() > space.shared().limits.topic_levels_max {
+                outbox.count_refused();
+                return Err(Refused::Message(Reason::TopicNameInvalid));
+            }
+            let is_allowed = permissions::may_publish(&self.sender, &name);
+            self.cache.learn(name, is_allowed, space.router());
+        }
+        match self.cache.get(topic) {
+            Some(known) if known.is_allowed => Ok(known),
+            _ => {
+                outbox.count_refused();
+                Err(Refused::Message(Reason::NotAuthorized))
+            }
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Why a request was refused or a connection ended: the reason codes of MQTT 5.0 2.4 that this broker uses.
+
+use std::fmt;
+
+/// A reason code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// 0x00.
+    Success,
+    /// 0x10, of PUBACK: nobody is subscribed.
+    NoMatchingSubscribers,
+    /// 0x80.
+    UnspecifiedError,
+    /// 0x81.
+    MalformedPacket,
+    /// 0x82.
+    ProtocolError,
+    /// 0x83.
+    ImplementationSpecificError,
+    /// 0x84.
+    UnsupportedProtocolVersion,
+    /// 0x85.
+    ClientIdNotValid,
+    /// 0x86.
+    BadUserNameOrPassword,
+    /// 0x87.
+    NotAuthorized,
+    /// 0x88.
+    ServerUnavailable,
+    /// 0x8B.
+    ServerShuttingDown,
+    /// 0x8C.
+    BadAuthenticationMethod,
+    /// 0x8D.
+    KeepAliveTimeout,
+    /// 0x8E.
+    SessionTakenOver,
+    /// 0x8F.
+    TopicFilterInvalid,
+    /// 0x90.
+    TopicNameInvalid,
+    /// 0x93.
+    ReceiveMaximumExceeded,
+    /// 0x94.
+    TopicAliasInvalid,
+    /// 0x95.
+    PacketTooLarge,
+    /// 0x97.
+    QuotaExceeded,
+    /// 0x98.
+    AdministrativeAction,
+    /// 0x9B.
+    QosNotSupported,
+    /// 0xA0.
+    MaximumConnectTime,
+}
+
+impl Reason {
+    /// The code on the wire.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Success => 0x00,
+            Self::NoMatchingSubscribers => 0x10,
+            Self::UnspecifiedError => 0x80,
+            Self::MalformedPacket => 0x81,
+            Self::ProtocolError => 0x82,
+            Self::ImplementationSpecificError => 0x83,
+            Self::UnsupportedProtocolVersion => 0x84,
+            Self::ClientIdNotValid => 0x85,
+            Self::BadUserNameOrPassword => 0x86,
+            Self::NotAuthorized => 0x87,
+            Self::ServerUnavailable => 0x88,
+            Self::ServerShuttingDown => 0x8B,
+            Self::BadAuthenticationMethod => 0x8C,
+            Self::KeepAliveTimeout => 0x8D,
+            Self::SessionTakenOver => 0x8E,
+            Self::TopicFilterInvalid => 0x8F,
+            Self::TopicNameInvalid => 0x90,
+            Self::ReceiveMaximumExceeded => 0x93,
+            Self::TopicAliasInvalid => 0x94,
+            Self::PacketTooLarge => 0x95,
+            Self::QuotaExceeded => 0x97,
+            Self::AdministrativeAction => 0x98,
+            Self::QosNotSupported => 0x9B,
+            Self::MaximumConnectTime => 0xA0,
+        }
+    }
+
+    /// A stable text for logs and events.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::NoMatchingSubscribers => "no_matching_subscribers",
+            Self::UnspecifiedError => "unspecified_error",
+            Self::MalformedPacket => "malformed_packet",
+            Self::ProtocolError => "protocol_error",
+            Self::ImplementationSpecificError => "implementation_specific_error",
+            Self::UnsupportedProtocolVersion => "unsupported_protocol_version",
+            Self::ClientIdNotValid => "client_id_not_valid",
+            Self::BadUserNameOrPassword => "bad_user_name_or_password",
+            Self::NotAuthorized => "not_authorized",
+            Self::ServerUnavailable => "server_unavailable",
+            Self::ServerShuttingDown => "server_shutting_down",
+            Self::BadAuthenticationMethod => "bad_authentication_method",
+            Self::KeepAliveTimeout => "keep_alive_timeout",
+            Self::SessionTakenOver => "session_taken_over",
+            Self::TopicFilterInvalid => "topic_filter_invalid",
+            Self::TopicNameInvalid => "topic_name_invalid",
+            Self::ReceiveMaximumExceeded => "receive_maximum_exceeded",
+            Self::TopicAliasInvalid => "topic_alias_invalid",
+            Self::PacketTooLarge => "packet_too_large",
+            Self::QuotaExceeded => "quota_exceeded",
+            Self::AdministrativeAction => "administrative_action",
+            Self::QosNotSupported => "qos_not_supported",
+            Self::MaximumConnectTime => "maximum_connect_time",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

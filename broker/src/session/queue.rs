@@ -1,0 +1,301 @@
+//! The queue of one session: what waits to be sent, in memory and, for a durable session, in the store.
+//!
+//! A durable delivery (QoS 1 to a session that outlives its connection) gets a sequence number and a row in the
+//! store. While the owner keeps up, it is also in `ready`. Once `ready` is full, or nobody is connected, the
+//! session is *spilled*: new deliveries are in the store only, and the owner reads them from there, in order,
+//! until it has caught up. Rows whose commit is under way are in `uncommitted`; the owner never reads past the
+//! first of them, so nothing is skipped. At its bounds the queue drops the newest and counts it.
+
+use crate::message::{GateState, Message};
+use crate::session::acks::AckGate;
+use proto::Qos;
+use std::collections::VecDeque;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::task::Waker;
+
+/// One message for one session.
+#[derive(Debug, Clone)]
+pub(crate) struct Delivery {
+    pub(crate) message: Arc<Message>,
+    /// The lower of the published and the granted QoS (MQTT 5.0 3.8.4).
+    pub(crate) qos: Qos,
+    pub(crate) retain: bool,
+    /// It may have been sent before.
+    pub(crate) dup: bool,
+    pub(crate) subscription_ids: Option<Arc<[NonZeroU32]>>,
+    /// Its row in the store.
+    pub(crate) seq: Option<u64>,
+    /// What the publisher waits for, if the session is in process.
+    pub(crate) gate: Option<Arc<AckGate>>,
+}
+
+/// How much a queue holds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Deliveries in memory.
+    pub(crate) ready_max: usize,
+    /// Their weight in bytes.
+    pub(crate) ready_bytes_max: usize,
+    /// Deliveries of a durable session in the store.
+    pub(crate) stored_max: u64,
+}
+
+/// What became of a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pushed {
+    /// The owner has to be woken.
+    pub(crate) wake: bool,
+    /// The publisher should wait for the owner to catch up.
+    pub(crate) pressure: bool,
+    pub(crate) dropped: bool,
+}
+
+/// A row whose commit is under way.
+#[derive(Debug, Clone, Copy)]
+struct Uncommitted {
+    seq: u64,
+    /// The client has acknowledged it already: the row is to go as soon as it is there.
+    is_acked: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    bounds: Bounds,
+    ready: VecDeque<Delivery>,
+    ready_bytes: usize,
+    is_durable: bool,
+    is_connected: bool,
+    /// The owner has been woken and has not yet seen the queue empty.
+    is_scheduled: bool,
+    /// Publishers waited for it in vain; they wait again once it has caught up.
+    is_lagging: bool,
+    next_seq: u64,
+    /// The highest sequence number that has been in `ready` or with the owner.
+    taken_seq: u64,
+    uncommitted: VecDeque<Uncommitted>,
+    stored: u64,
+    waiting: Vec<Waker>,
+    /// Deliveries dropped since the session began.
+    pub(crate) dropped: u64,
+}
+
+impl Queue {
+    pub(crate) fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            ready: VecDeque::new(),
+            ready_bytes: 0,
+            is_durable: false,
+            is_connected: false,
+            is_scheduled: false,
+            is_lagging: false,
+            next_seq: 1,
+            taken_seq: 0,
+            uncommitted: VecDeque::new(),
+            stored: 0,
+            waiting: Vec::new(),
+            dropped: 0,
+        }
+    }
+
+    /// Takes up what the store holds for the session.
+    pub(crate) fn restore(&mut self, stored: u64, last_seq: u64) {
+        self.is_durable = true;
+        self.stored = stored;
+        self.next_seq = last_seq + 1;
+        self.taken_seq = 0;
+    }
+
+    /// An owner is there; `is_durable` says whether the session outlives it.
+    pub(crate) fn connect(&mut self, is_durable: bool) {
+        self.is_durable = is_durable;
+        self.is_connected = true;
+        self.is_scheduled = true;
+    }
+
+    /// The owner is gone, having sent durable deliveries up to `sent_seq`. What was only in memory is dropped.
+    pub(crate) fn disconnect(&mut self, sent_seq: u64) {
+        self.is_connected = false;
+        self.is_scheduled = false;
+        let transient = self.ready.iter().filter(|delivery| delivery.seq.is_none());
+        self.dropped += transient.count() as u64;
+        self.ready.clear();
+        self.ready_bytes = 0;
+        self.taken_seq = sent_seq;
+        self.release_waiting();
+    }
+
+    /// Whether the store holds deliveries that the owner has not seen.
+    pub(crate) fn is_spilled(&self) -> bool {
+        self.is_durable && self.taken_seq + 1 < self.next_seq
+    }
+
+    /// Reserves a row for a durable delivery; `None` if the store holds its fill for this session.
+    pub(crate) fn reserve_row(&mut self) -> Option<u64> {
+        if !self.is_durable || self.stored >= self.bounds.stored_max {
+            return None;
+        }
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        self.stored += 1;
+        self.uncommitted.push_back(Uncommitted { seq, is_acked: false });
+        Some(seq)
+    }
+
+    /// Whether deliveries of QoS 1 outlive the connection.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.is_durable
+    }
+
+    /// Takes in a delivery. One with a row is never dropped: it is in the store in any case.
+    pub(crate) fn push(&mut self, delivery: Delivery, is_in_process: bool) -> Pushed {
+        let weight = delivery.message.weight();
+        let is_full = self.ready.len() >= self.bounds.ready_max
+            || self.ready_bytes + weight > self.bounds.ready_bytes_max;
+        let mut pushed = Pushed { wake: false, pressure: false, dropped: false };
+        let in_memory = match delivery.seq {
+            Some(seq) => {
+                // Only the next one in line may go past the store.
+                let in_line = seq == self.taken_seq + 1;
+                let in_memory = self.is_connected && in_line && !is_full;
+                if in_memory {
+                    self.taken_seq = seq;
+                }
+                in_memory
+            }
+            // What is in process is bounded by its publishers, who wait.
+            None => self.is_connected && (!is_full || is_in_process),
+        };
+        if in_memory {
+            self.ready_bytes += weight;
+            self.ready.push_back(delivery);
+            pushed.wake = !std::mem::replace(&mut self.is_scheduled, true);
+        } else if delivery.seq.is_none() {
+            self.dropped += 1;
+            pushed.dropped = true;
+        }
+        pushed.pressure = self.is_connected && !self.is_lagging && self.is_over_watermark();
+        pushed
+    }
+
+    /// The next delivery: QoS 0 always, QoS 1 only if `has_window`. None while the next one waits for a commit.
+    pub(crate) fn pop(&mut self, has_window: bool) -> Option<Delivery> {
+        loop {
+            let front = self.ready.front()?;
+            let gate = front.message.gate.as_ref().map_or(GateState::Open, |gate| gate.state());
+            match gate {
+                GateState::Closed => return None,
+                GateState::Open if front.qos != Qos::AtMostOnce && !has_window => return None,
+                GateState::Open | GateState::Cancelled => {}
+            }
+            let delivery = self.ready.pop_front()?;
+            self.ready_bytes -= delivery.message.weight();
+            self.relax();
+            if gate == GateState::Open {
+                return Some(delivery);
+            }
+        }
+    }
+
+    /// The owner has taken what it can: it must be woken for more.
+    pub(crate) fn rest(&mut self) {
+        self.is_scheduled = false;
+        self.relax();
+    }
+
+    /// Lets publishers go on, or wait again, once the owner has caught up.
+    fn relax(&mut self) {
+        let is_noticed = self.is_lagging || !self.waiting.is_empty();
+        if is_noticed && self.is_below_low_watermark() {
+            self.is_lagging = false;
+            self.release_waiting();
+        }
+    }
+
+    /// Whether a delivery waits in memory.
+    pub(crate) fn len(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// Deliveries the store holds, those in flight included.
+    pub(crate) fn stored(&self) -> u64 {
+        self.stored
+    }
+
+    /// The rows the owner may read now: after the first number, before the second.
+    pub(crate) fn readable(&self) -> (u64, u64) {
+        let end = self.uncommitted.front().map_or(self.next_seq, |row| row.seq);
+        (self.taken_seq, end)
+    }
+
+    /// The owner has read rows up to `seq` from the store.
+    pub(crate) fn taken(&mut self, seq: u64) {
+        self.taken_seq = self.taken_seq.max(seq);
+    }
+
+    /// Puts back a delivery read from the store.
+    pub(crate) fn refill(&mut self, delivery: Delivery) {
+        self.ready_bytes += delivery.message.weight();
+        self.ready.push_back(delivery);
+    }
+
+    /// The client has acknowledged a row; `true` if it can go from the store now.
+    pub(crate) fn acked(&mut self, seq: u64) -> bool {
+        match self.uncommitted.binary_search_by_key(&seq, |row| row.seq) {
+            Ok(index) => {
+                self.uncommitted[index].is_acked = true;
+                false
+            }
+            Err(_) => {
+                self.stored = self.stored.saturating_sub(1);
+                true
+            }
+        }
+    }
+
+    /// The commit of a row has ended; `true` if the row is there and has been acknowledged meanwhile.
+    pub(crate) fn settled(&mut self, seq: u64, is_committed: bool) -> bool {
+        let Ok(index) = self.uncommitted.binary_search_by_key(&seq, |row| row.seq) else {
+            return false;
+        };
+        let row = self.uncommitted.remove(index);
+        let is_acked = row.is_some_and(|row| row.is_acked);
+        if is_acked || !is_committed {
+            self.stored = self.stored.saturating_sub(1);
+        }
+        is_acked && is_committed
+    }
+
+    /// Has `waker` woken when there is room again; `true` if there is room already.
+    pub(crate) fn wait_for_room(&mut self, waker: &Waker) -> bool {
+        if !self.is_connected || self.is_lagging || self.is_below_low_watermark() {
+            return true;
+        }
+        if !self.waiting.iter().any(|it| it.will_wake(waker)) {
+            self.waiting.push(waker.clone());
+        }
+        false
+    }
+
+    /// A publisher has waited in vain: nobody waits again before the queue has been empty enough.
+    pub(crate) fn give_up(&mut self) {
+        self.is_lagging = true;
+        self.release_waiting();
+    }
+
+    fn release_waiting(&mut self) {
+        self.waiting.drain(..).for_each(Waker::wake);
+    }
+
+    fn is_over_watermark(&self) -> bool {
+        self.ready.len() * 4 >= self.bounds.ready_max * 3
+            || self.ready_bytes * 4 >= self.bounds.ready_bytes_max * 3
+    }
+
+    fn is_below_low_watermark(&self) -> bool {
+        self.ready.len() * 2 <= self.bounds.ready_max
+            && self.ready_bytes * 2 <= self.bounds.ready_bytes_max
+    }
+}

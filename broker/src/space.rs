@@ -1,0 +1,180 @@
+//! One namespace of the broker: its subscriptions, retained messages and sessions.
+//!
+//! A client is mounted in one space and holds nothing that leads to another: topics, retained messages, wills,
+//! shared groups and sessions of two namespaces cannot meet. [`sessions`] holds the coming and going of sessions.
+
+mod sessions;
+
+pub(crate) use sessions::{Asked, Carried, Leaving, Opened, Wish};
+
+use crate::config::Limits;
+use crate::durable::rows::{RetainedRow, SessionRow};
+use crate::figures::Counters;
+use crate::message::{Message, Sender};
+use crate::outbox::Outbox;
+use crate::router::Router;
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use parking_lot::{Mutex, RwLock};
+use proto::{ClientId, Clock, Entropy, Identity, Namespace, Qos, TopicName};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use store::{SessionKey, Snapshot, Store};
+
+/// What all spaces of a broker share.
+pub(crate) struct Shared {
+    pub(crate) store: Store,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) limits: Limits,
+    pub(crate) counters: Counters,
+    pub(crate) is_draining: AtomicBool,
+    /// The sender of what the broker itself says.
+    voice: Arc<Sender>,
+    next_session: AtomicU64,
+    next_connection: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        store: Store,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        limits: Limits,
+    ) -> Self {
+        Self {
+            store,
+            clock,
+            entropy,
+            limits,
+            counters: Counters::default(),
+            is_draining: AtomicBool::new(false),
+            voice: Arc::new(voice()),
+            next_session: AtomicU64::new(1),
+            next_connection: AtomicU64::new(1),
+        }
+    }
+
+    /// The sender of what the broker itself says.
+    pub(crate) fn voice(&self) -> &Arc<Sender> {
+        &self.voice
+    }
+
+    /// A key that no session of this store has.
+    pub(crate) fn new_session_key(&self) -> SessionKey {
+        SessionKey(self.next_session.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A number that rises with each connection.
+    pub(crate) fn new_connection(&self) -> u64 {
+        self.next_connection.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn know_session_key(&self, key: SessionKey) {
+        self.next_session.fetch_max(key.0 + 1, Ordering::Relaxed);
+    }
+}
+
+fn voice() -> Sender {
+    match ClientId::parse("$broker") {
+        Ok(client_id) => Sender { client_id, identity: Identity::Platform },
+        Err(error) => unreachable!("a constant: {error}"),
+    }
+}
+
+/// A namespace.
+pub(crate) struct Space {
+    namespace: Namespace,
+    shared: Arc<Shared>,
+    router: Router,
+    retained: RwLock<crate::retained::Retained>,
+    sessions: Mutex<sessions::Sessions>,
+}
+
+impl Space {
+    /// The space of a namespace, with its sessions and retained messages out of the store.
+    pub(crate) fn load(
+        namespace: Namespace,
+        shared: Arc<Shared>,
+        snapshot: &Snapshot,
+    ) -> Result<Arc<Self>, store::ReadError> {
+        let space = Arc::new(Self {
+            namespace,
+            shared,
+            router: Router::default(),
+            retained: RwLock::default(),
+            sessions: Mutex::default(),
+        });
+        let prefix = store::prefix(&space.namespace);
+        let mut retained = space.retained.write();
+        for row in snapshot.scan::<RetainedRow>(&prefix)? {
+            let message = row.map(|(_, row)| row.into_message());
+            match message {
+                Ok(Ok(message)) => retained.set(Arc::new(message)),
+                Ok(Err(error)) => tracing::error!(%error, "a retained message is left out"),
+                Err(error) => tracing::error!(%error, "a retained message is left out"),
+            }
+        }
+        drop(retained);
+        for row in snapshot.scan::<SessionRow>(&prefix)? {
+            match row {
+                Ok((_, row)) => space.restore_session(row, snapshot)?,
+                Err(error) => tracing::error!(%error, "a session is left out"),
+            }
+        }
+        Ok(space)
+    }
+
+    pub(crate) fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(crate) fn router(&self) -> &Router {
+        &self.router
+    }
+
+    pub(crate) fn retained(&self) -> &RwLock<crate::retained::Retained> {
+        &self.retained
+    }
+
+    /// The key of the row of a retained message.
+    pub(crate) fn retained_key(&self, topic: &TopicName) -> (Namespace, TopicName) {
+        (self.namespace.clone(), topic.clone())
+    }
+
+    /// Publishes on behalf of nobody who waits: wills and the broker's own events.
+    pub(crate) fn publish_unattended(&self, message: Message) {
+        let message = Arc::new(message);
+        let (route, _) = self.router.route(&message.topic);
+        let mut outbox = Outbox::default();
+        let _ = outbox.publish(self, &route, &message, &Arc::new(AtomicWaker::new()));
+        outbox.flush(&self.shared);
+    }
+
+    /// Publishes an event of the broker, if anybody listens.
+    pub(crate) fn publish_event(
+        &self,
+        topic: TopicName,
+        sender: &Arc<Sender>,
+        payload: impl FnOnce() -> serde_json::Value,
+    ) {
+        let (route, _) = self.router.route(&topic);
+        if route.is_empty() {
+            return;
+        }
+        self.publish_unattended(Message {
+            topic,
+            payload: Bytes::from(payload().to_string()),
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            properties: None,
+            sender: Arc::clone(sender),
+            expires_at: None,
+            gate: None,
+        });
+    }
+}

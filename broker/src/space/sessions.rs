@@ -1,0 +1,451 @@
+//! The sessions of one namespace: opened, taken over, resumed, left, expired (MQTT 5.0 3.1.2.4, 3.1.2.11.2, 4.1).
+//!
+//! A session belongs to the identity that began it: another one cannot take over its client id. A session with an
+//! expiry has a row in the store from its CONNACK on, and its subscriptions from their SUBACK on.
+
+use super::{Shared, Space};
+use crate::durable::rows::{SessionRow, StoredSubscription};
+use crate::live::Live;
+use crate::message::Sender;
+use crate::packet::{Options, RetainHandling};
+use crate::reason::Reason;
+use crate::router::Subscriber;
+use crate::session::Session;
+use crate::session::inflight::Inflight;
+use crate::session::queue::{Bounds, Delivery};
+use hashbrown::HashMap;
+use proto::{ClientId, Identity, Namespace, Qos, Subscription, TimestampMs};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+use store::{Changes, Snapshot};
+use tokio::sync::watch;
+
+/// How long a client waits for the connection it takes over to let go.
+const TAKEOVER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// All sessions of a namespace.
+#[derive(Default)]
+pub(crate) struct Sessions {
+    by_client: HashMap<ClientId, Known>,
+}
+
+struct Known {
+    session: Arc<Session>,
+    subscriptions: HashMap<Subscription, (Options, Option<NonZeroU32>)>,
+    /// Seconds it outlives its connection; 0 ends with it.
+    expiry_secs: u32,
+    presence: Presence,
+}
+
+enum Presence {
+    Connected { live: Arc<Live>, gone: watch::Receiver<()> },
+    Away { since: TimestampMs, carried: Carried },
+}
+
+/// What a connection leaves to the next one of its session.
+#[derive(Default)]
+pub(crate) struct Carried {
+    pub(crate) inflight: Option<Inflight>,
+    /// Retained messages that were still to be sent after a SUBSCRIBE.
+    pub(crate) replay: Vec<Delivery>,
+}
+
+/// What a client asks for at CONNECT.
+pub(crate) struct Asked {
+    pub(crate) sender: Arc<Sender>,
+    pub(crate) clean_start: bool,
+    pub(crate) expiry_secs: u32,
+    pub(crate) is_in_process: bool,
+}
+
+/// What it gets.
+pub(crate) struct Opened {
+    pub(crate) session: Arc<Session>,
+    pub(crate) is_present: bool,
+    pub(crate) carried: Carried,
+    /// Dropped when the connection has let go of the session.
+    pub(crate) hold: watch::Sender<()>,
+    /// To be committed before the client is told.
+    pub(crate) changes: Changes,
+}
+
+/// How a connection leaves its session.
+pub(crate) struct Leaving {
+    pub(crate) carried: Carried,
+    pub(crate) sent_seq: u64,
+    pub(crate) expiry_secs: u32,
+}
+
+/// One filter of a SUBSCRIBE packet.
+pub(crate) struct Wish {
+    pub(crate) subscription: Subscription,
+    pub(crate) options: Options,
+    pub(crate) id: Option<NonZeroU32>,
+}
+
+impl Space {
+    /// Opens, resumes or takes over the session of a client.
+    pub(crate) async fn open_session(
+        &self,
+        asked: Asked,
+        live: &Arc<Live>,
+    ) -> Result<Opened, Reason> {
+        let deadline = tokio::time::Instant::now() + TAKEOVER_TIMEOUT;
+        loop {
+            let mut gone = match self.try_open(&asked, live)? {
+                Ok(opened) => return Ok(opened),
+                Err(gone) => gone,
+            };
+            // The sender is dropped when the connection has let go, which ends the wait with an error.
+            if tokio::time::timeout_at(deadline, gone.changed()).await.is_err() {
+                return Err(Reason::ServerUnavailable);
+            }
+        }
+    }
+
+    /// Opens a new session at once; `None` if the client id is taken.
+    pub(crate) fn try_open_now(&self, asked: &Asked, live: &Arc<Live>) -> Option<Opened> {
+        self.try_open(asked, live).ok()?.ok()
+    }
+
+    /// Opens the session at once, or has the connection that holds it end.
+    fn try_open(
+        &self,
+        asked: &Asked,
+        live: &Arc<Live>,
+    ) -> Result<Result<Opened, watch::Receiver<()>>, Reason> {
+        let mut sessions = self.sessions.lock();
+        let mut changes = Changes::new();
+        let client_id = &asked.sender.client_id;
+        if let Some(known) = sessions.by_client.get_mut(client_id) {
+            if *known.session.identity() != asked.sender.identity {
+                return Err(Reason::ClientIdNotValid);
+            }
+            match &mut known.presence {
+                Presence::Connected { live, gone } => {
+                    live.stop(Reason::SessionTakenOver);
+                    known.session.wake();
+                    return Ok(Err(gone.clone()));
+                }
+                Presence::Away { carried, .. } if !asked.clean_start => {
+                    let carried = std::mem::take(carried);
+                    return Ok(Ok(self.resume(known, carried, asked, live)));
+                }
+                Presence::Away { .. } => {}
+            }
+            if let Some(known) = sessions.by_client.remove(client_id) {
+                self.discard(&known, &mut changes);
+            }
+        }
+        let known = self.begin(asked);
+        let opened = self.hold(&known.session, live, false, Carried::default());
+        let (mut opened, presence) = opened;
+        let known = Known { presence, ..known };
+        if known.expiry_secs > 0 {
+            let (key, row) = self.row(&known, None);
+            changes.put(&key, &row);
+        }
+        opened.changes = changes;
+        sessions.by_client.insert(client_id.clone(), known);
+        Ok(Ok(opened))
+    }
+
+    fn begin(&self, asked: &Asked) -> Known {
+        let shared = &self.shared;
+        let session = Arc::new(Session::new(
+            shared.new_session_key(),
+            Arc::clone(&asked.sender),
+            asked.is_in_process,
+            bounds(shared),
+        ));
+        session.queue().connect(asked.expiry_secs > 0);
+        Known {
+            session,
+            subscriptions: HashMap::new(),
+            expiry_secs: asked.expiry_secs,
+            presence: Presence::Away { since: TimestampMs(0), carried: Carried::default() },
+        }
+    }
+
+    fn resume(
+        &self,
+        known: &mut Known,
+        carried: Carried,
+        asked: &Asked,
+        live: &Arc<Live>,
+    ) -> Opened {
+        known.session.queue().connect(true);
+        known.expiry_secs = asked.expiry_secs;
+        let (mut opened, presence) = self.hold(&known.session, live, true, carried);
+        known.presence = presence;
+        let (key, row) = self.row(known, None);
+        opened.changes.put(&key, &row);
+        opened
+    }
+
+    fn hold(
+        &self,
+        session: &Arc<Session>,
+        live: &Arc<Live>,
+        is_present: bool,
+        carried: Carried,
+    ) -> (Opened, Presence) {
+        session.set_connected(true);
+        let (hold, gone) = watch::channel(());
+        let session = Arc::clone(session);
+        let opened = Opened { session, is_present, carried, hold, changes: Changes::new() };
+        (opened, Presence::Connected { live: Arc::clone(live), gone })
+    }
+
+    /// The connection lets go: the session ends, or waits for the next one.
+    pub(crate) fn leave_session(&self, session: &Arc<Session>, leaving: Leaving) {
+        let mut sessions = self.sessions.lock();
+        let client_id = &session.sender().client_id;
+        let Some(known) = sessions.by_client.get_mut(client_id) else { return };
+        session.set_connected(false);
+        session.queue().disconnect(leaving.sent_seq);
+        let mut changes = Changes::new();
+        known.expiry_secs = leaving.expiry_secs;
+        if leaving.expiry_secs == 0 {
+            if let Some(known) = sessions.by_client.remove(client_id) {
+                self.discard(&known, &mut changes);
+            }
+        } else {
+            let since = self.shared.clock.now();
+            known.presence = Presence::Away { since, carried: leaving.carried };
+            let (key, row) = self.row(known, Some(since));
+            changes.put(&key, &row);
+        }
+        drop(sessions);
+        if !changes.is_empty() {
+            // Nobody waits: after a crash the session is found as it was, and expires later at worst.
+            drop(self.shared.store.submit(changes));
+        }
+    }
+
+    /// Subscribes; the outcome of each wish, the retained messages to send, and what to commit before SUBACK.
+    pub(crate) fn subscribe(
+        &self,
+        session: &Arc<Session>,
+        wishes: Vec<Result<Wish, Reason>>,
+    ) -> (Vec<Result<Qos, Reason>>, Vec<Delivery>, Changes) {
+        let mut sessions = self.sessions.lock();
+        let mut outcomes = Vec::with_capacity(wishes.len());
+        let mut replay = Vec::new();
+        let mut changes = Changes::new();
+        let Some(known) = sessions.by_client.get_mut(&session.sender().client_id) else {
+            return (vec![Err(Reason::UnspecifiedError); wishes.len()], replay, changes);
+        };
+        for wish in wishes {
+            outcomes.push(wish.and_then(|wish| self.subscribe_one(known, wish, &mut replay)));
+        }
+        if known.expiry_secs > 0 {
+            let (key, row) = self.row(known, None);
+            changes.put(&key, &row);
+        }
+        (outcomes, replay, changes)
+    }
+
+    fn subscribe_one(
+        &self,
+        known: &mut Known,
+        wish: Wish,
+        replay: &mut Vec<Delivery>,
+    ) -> Result<Qos, Reason> {
+        let Wish { subscription, options, id } = wish;
+        let has_room = known.subscriptions.len() < self.shared.limits.subscriptions_max;
+        if !has_room && !known.subscriptions.contains_key(&subscription) {
+            return Err(Reason::QuotaExceeded);
+        }
+        let options = Options { qos: options.qos.min(Qos::AtLeastOnce), ..options };
+        let session = &known.session;
+        let subscriber = Subscriber {
+            session: Arc::clone(session),
+            group: subscription.group.clone(),
+            options,
+            id,
+        };
+        let is_new = self.router.subscribe(&subscription.filter, subscriber);
+        let wants_retained = match options.retain_handling {
+            RetainHandling::AtSubscribe => true,
+            RetainHandling::AtNewSubscription => is_new,
+            RetainHandling::Never => false,
+        };
+        // A shared subscription gets no retained messages (MQTT 5.0 4.8.2).
+        if wants_retained && subscription.group.is_none() {
+            let ids: Option<Arc<[NonZeroU32]>> = id.map(|id| [id].into());
+            let now = self.shared.clock.now();
+            let found = self.retained.read().matching(&subscription.filter, now);
+            let allowed = found.into_iter().filter(|it| session.may_receive(&it.topic));
+            replay.extend(allowed.map(|message| Delivery {
+                qos: message.qos.min(options.qos),
+                message,
+                retain: true,
+                dup: false,
+                subscription_ids: ids.clone(),
+                seq: None,
+                gate: None,
+            }));
+        }
+        known.subscriptions.insert(subscription, (options, id));
+        Ok(options.qos)
+    }
+
+    /// Unsubscribes; whether each was there, and what to commit before UNSUBACK.
+    pub(crate) fn unsubscribe(
+        &self,
+        session: &Arc<Session>,
+        subscriptions: &[Option<Subscription>],
+    ) -> (Vec<bool>, Changes) {
+        let mut sessions = self.sessions.lock();
+        let mut changes = Changes::new();
+        let Some(known) = sessions.by_client.get_mut(&session.sender().client_id) else {
+            return (vec![false; subscriptions.len()], changes);
+        };
+        let mut existed = Vec::with_capacity(subscriptions.len());
+        for subscription in subscriptions {
+            let removed = subscription.as_ref().is_some_and(|subscription| {
+                known.subscriptions.remove(subscription);
+                self.router.unsubscribe(subscription, session)
+            });
+            existed.push(removed);
+        }
+        if known.expiry_secs > 0 {
+            let (key, row) = self.row(known, None);
+            changes.put(&key, &row);
+        }
+        (existed, changes)
+    }
+
+    /// Ends the sessions whose time has come.
+    pub(crate) fn expire_sessions(&self, now: TimestampMs) {
+        let mut changes = Changes::new();
+        self.sessions.lock().by_client.retain(|_, known| {
+            let Presence::Away { since, .. } = &known.presence else { return true };
+            let age_secs = now.0.saturating_sub(since.0) / 1000;
+            let is_over = known.expiry_secs != u32::MAX && age_secs >= u64::from(known.expiry_secs);
+            if is_over {
+                self.discard(known, &mut changes);
+            }
+            !is_over
+        });
+        if !changes.is_empty() {
+            drop(self.shared.store.submit(changes));
+        }
+    }
+
+    /// Forgets a session and everything of it.
+    fn discard(&self, known: &Known, changes: &mut Changes) {
+        for subscription in known.subscriptions.keys() {
+            self.router.unsubscribe(subscription, &known.session);
+        }
+        if known.session.queue().is_durable() {
+            let client_id = known.session.sender().client_id.clone();
+            changes.delete::<SessionRow>(&(self.namespace.clone(), client_id));
+            changes.dequeue_all(known.session.key());
+        }
+    }
+
+    fn row(
+        &self,
+        known: &Known,
+        disconnected_at: Option<TimestampMs>,
+    ) -> ((Namespace, ClientId), SessionRow) {
+        let sender = known.session.sender();
+        let subscriptions = known
+            .subscriptions
+            .iter()
+            .map(|(subscription, (options, id))| {
+                StoredSubscription::new(subscription, *options, *id)
+            })
+            .collect();
+        let row = SessionRow {
+            key: known.session.key().0,
+            client_id: sender.client_id.clone(),
+            identity: sender.identity.clone(),
+            expiry_secs: known.expiry_secs,
+            disconnected_at,
+            subscriptions,
+        };
+        ((self.namespace.clone(), sender.client_id.clone()), row)
+    }
+
+    /// Takes up a session out of the store.
+    pub(super) fn restore_session(
+        &self,
+        row: SessionRow,
+        snapshot: &Snapshot,
+    ) -> Result<(), store::ReadError> {
+        let key = row.session_key();
+        self.shared.know_session_key(key);
+        let sender =
+            Arc::new(Sender { client_id: row.client_id.clone(), identity: row.identity.clone() });
+        let session = Arc::new(Session::new(key, sender, false, bounds(&self.shared)));
+        let stat = snapshot.queue_stat(key)?;
+        session.queue().restore(stat.count, stat.last_seq);
+        let mut subscriptions = HashMap::new();
+        for (subscription, options, id) in row.subscriptions.iter().filter_map(|it| it.parts()) {
+            let group = subscription.group.clone();
+            let subscriber = Subscriber { session: Arc::clone(&session), group, options, id };
+            self.router.subscribe(&subscription.filter, subscriber);
+            subscriptions.insert(subscription, (options, id));
+        }
+        // One that was connected when the node stopped has been away since now.
+        let since = row.disconnected_at.unwrap_or_else(|| self.shared.clock.now());
+        let presence = Presence::Away { since, carried: Carried::default() };
+        let known = Known { session, subscriptions, expiry_secs: row.expiry_secs, presence };
+        self.sessions.lock().by_client.insert(row.client_id, known);
+        Ok(())
+    }
+
+    /// How many sessions there are.
+    pub(crate) fn session_count(&self) -> usize {
+        self.sessions.lock().by_client.len()
+    }
+
+    /// Calls `see` with every connected session, its connection and the number of its subscriptions.
+    pub(crate) fn each_connected(
+        &self,
+        mut see: impl FnMut(&Arc<Session>, &Arc<Live>, usize, u32),
+    ) {
+        for known in self.sessions.lock().by_client.values() {
+            if let Presence::Connected { live, .. } = &known.presence {
+                see(&known.session, live, known.subscriptions.len(), known.expiry_secs);
+            }
+        }
+    }
+
+    /// Ends the sessions of an identity, connected or not, because its credential is gone.
+    pub(crate) fn end_sessions_of(&self, identity: &Identity) -> usize {
+        let mut changes = Changes::new();
+        let mut ended = 0;
+        self.sessions.lock().by_client.retain(|_, known| {
+            if known.session.identity() != identity {
+                return true;
+            }
+            ended += 1;
+            if let Presence::Connected { live, .. } = &known.presence {
+                // It discards the session itself on its way out.
+                known.expiry_secs = 0;
+                live.end_session(Reason::NotAuthorized);
+                known.session.wake();
+                return true;
+            }
+            self.discard(known, &mut changes);
+            false
+        });
+        if !changes.is_empty() {
+            drop(self.shared.store.submit(changes));
+        }
+        ended
+    }
+}
+
+fn bounds(shared: &Shared) -> Bounds {
+    Bounds {
+        ready_max: shared.limits.queue_messages_max,
+        ready_bytes_max: shared.limits.queue_bytes_max,
+        stored_max: shared.limits.stored_messages_max,
+    }
+}
