@@ -299,3 +299,6 @@ impl Queue {
             && self.ready_bytes * 2 <= self.bounds.ready_bytes_max
     }
 }
+
+#[cfg(test)]
+mod model_tests;

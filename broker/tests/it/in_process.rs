@@ -1,0 +1,168 @@
+//! Clients in process: acknowledgement by hand, back-pressure, publishing together with a commit.
+
+use crate::wire::{Bench, PATIENCE, message, namespace, other_namespace};
+use broker::{AttachOptions, Client, Inbox, Outgoing};
+use proto::{ClientId, Qos, TopicFilter, TopicName, UserId};
+use rmqtt_codec::types::QoS;
+use rmqtt_codec::v5::PublishAckReason;
+use store::Changes;
+
+fn attach(bench: &Bench, window: usize) -> (Client, Inbox) {
+    let client_id = ClientId::parse("$platform/test").unwrap();
+    bench.broker.attach(&namespace(), client_id, AttachOptions { window }).unwrap()
+}
+
+fn filter(text: &str) -> TopicFilter {
+    TopicFilter::parse(text.to_owned()).unwrap()
+}
+
+fn topic(text: &str) -> TopicName {
+    TopicName::parse(text.to_owned()).unwrap()
+}
+
+#[tokio::test]
+async fn a_publisher_is_acknowledged_when_the_work_is_done() {
+    let bench = Bench::start().await;
+    let (client, mut inbox) = attach(&bench, 10);
+    client.subscribe(filter("work/#"), Qos::AtLeastOnce);
+    let mut publisher = bench.client("pub", "app").await;
+    let first = publisher.start_publish(message("work/1", "a")).await;
+    let second = publisher.start_publish(message("work/2", "b")).await;
+    let delivery = inbox.receive().await.unwrap();
+    assert_eq!(delivery.payload, "a");
+    assert_eq!(delivery.sender.client_id.as_str(), "pub");
+    inbox.receive().await.unwrap().ack();
+    publisher.expect_silence().await;
+    delivery.ack();
+    assert_eq!(publisher.expect_ack(first).await, PublishAckReason::Success);
+    assert_eq!(publisher.expect_ack(second).await, PublishAckReason::Success);
+}
+
+#[tokio::test]
+async fn work_that_is_dropped_is_reported_to_the_publisher() {
+    let bench = Bench::start().await;
+    let (client, mut inbox) = attach(&bench, 10);
+    client.subscribe(filter("work"), Qos::AtLeastOnce);
+    let mut publisher = bench.client("pub", "app").await;
+    let packet_id = publisher.start_publish(message("work", "a")).await;
+    drop(inbox.receive().await.unwrap());
+    assert_eq!(publisher.expect_ack(packet_id).await, PublishAckReason::UnspecifiedError);
+    let packet_id = publisher.start_publish(message("work", "b")).await;
+    crate::wire::until(|| {
+        let all = bench.broker.connections(&namespace());
+        all.iter().any(|it| it.queued == 1)
+    })
+    .await;
+    drop(inbox);
+    assert_eq!(publisher.expect_ack(packet_id).await, PublishAckReason::UnspecifiedError);
+}
+
+#[tokio::test]
+async fn no_more_is_handed_out_than_the_window_admits() {
+    let bench = Bench::start().await;
+    let (client, mut inbox) = attach(&bench, 2);
+    client.subscribe(filter("work"), Qos::AtLeastOnce);
+    let mut publisher = bench.client("pub", "app").await;
+    for number in 0..3 {
+        publisher.start_publish(message("work", number.to_string())).await;
+    }
+    let first = inbox.receive().await.unwrap();
+    let _second = inbox.receive().await.unwrap();
+    let third = tokio::time::timeout(crate::wire::SILENCE, inbox.receive()).await;
+    assert!(third.is_err());
+    first.ack();
+    assert_eq!(inbox.receive().await.unwrap().payload, "2");
+}
+
+#[tokio::test]
+async fn rows_and_messages_are_committed_as_one_and_seen_afterwards() {
+    let bench = Bench::start().await;
+    let (mut subscriber, _) = bench.durable("sub", "app").await;
+    subscriber.subscribe("out/#", QoS::AtLeastOnce).await;
+    let (client, _inbox) = attach(&bench, 10);
+    let key = (namespace(), UserId::parse("new").unwrap());
+    let identity = broker::credential::CredentialIdentity::User { role: proto::Role::App };
+    let row = broker::credential::Credential::device(identity, "s", &*bench.outside);
+    let mut changes = Changes::new();
+    changes.put(&key, &row);
+    let messages = vec![
+        Outgoing::new(topic("out/1"), "a").qos(Qos::AtLeastOnce),
+        Outgoing::new(topic("out/2"), "b").qos(Qos::AtLeastOnce).retained(),
+    ];
+    client.publish_durably(changes, messages).await.unwrap();
+    assert_eq!(subscriber.expect_payload().await, "a");
+    let snapshot = bench.store.read().unwrap();
+    assert_eq!(snapshot.get::<broker::credential::Credential>(&key).unwrap(), Some(row));
+    drop(snapshot);
+    assert_eq!(client.retained(&filter("out/#")).len(), 1);
+    crate::wire::until(|| {
+        let all = bench.broker.connections(&namespace());
+        all.iter().any(|it| it.client_id.as_str() == "sub" && it.stored == 1)
+    })
+    .await;
+    subscriber.vanish();
+    // The second one was not acknowledged: it is in the store, and so is the retained copy.
+    let bench = bench.restart().await;
+    let (mut subscriber, _) = bench.durable("sub", "app").await;
+    assert_eq!(subscriber.expect_payload().await, "b");
+    assert_eq!(bench.broker.figures().retained, 1);
+}
+
+#[tokio::test]
+async fn a_failed_commit_shows_nothing_to_anybody() {
+    let bench = Bench::start().await;
+    let (mut subscriber, _) = bench.durable("sub", "app").await;
+    subscriber.subscribe("out/#", QoS::AtLeastOnce).await;
+    let mut transient = bench.client("transient", "app").await;
+    transient.subscribe("out/#", QoS::AtMostOnce).await;
+    let (client, _inbox) = attach(&bench, 10);
+    bench.store.close().await.unwrap();
+    let messages = vec![Outgoing::new(topic("out/1"), "a").qos(Qos::AtLeastOnce).retained()];
+    assert!(client.publish_durably(Changes::new(), messages).await.is_err());
+    subscriber.expect_silence().await;
+    transient.expect_silence().await;
+    assert_eq!(client.retained(&filter("out/#")).len(), 0);
+}
+
+#[tokio::test]
+async fn a_publisher_is_refused_when_its_message_cannot_be_made_durable() {
+    let bench = Bench::start().await;
+    let (mut subscriber, _) = bench.durable("sub", "app").await;
+    subscriber.subscribe("t", QoS::AtLeastOnce).await;
+    let mut publisher = bench.client("pub", "app").await;
+    bench.store.close().await.unwrap();
+    let reason = publisher.publish_acked(message("t", "x")).await;
+    assert_eq!(reason, PublishAckReason::UnspecifiedError);
+}
+
+#[tokio::test]
+async fn comings_and_goings_are_told_in_the_namespace() {
+    let bench = Bench::start().await;
+    let (client, mut inbox) = attach(&bench, 10);
+    client.subscribe(proto::platform::filters::client_events(), Qos::AtLeastOnce);
+    let device = bench.client("pump7-1", "pump7").await;
+    let elsewhere = bench.client("x", "acme/berlin/app").await;
+    elsewhere.leave().await;
+    device.vanish();
+    let mut numbers = Vec::new();
+    for (topic, reason) in [
+        ("events/clients/connected", serde_json::Value::Null),
+        ("events/clients/disconnected", "connection_lost".into()),
+    ] {
+        let delivery = tokio::time::timeout(PATIENCE, inbox.receive()).await.unwrap().unwrap();
+        assert_eq!(delivery.topic.as_str(), topic);
+        let event: serde_json::Value = serde_json::from_slice(&delivery.payload).unwrap();
+        assert_eq!(event["identity"]["thing"], "pump7");
+        assert_eq!(event["client_id"], "pump7-1");
+        assert_eq!(event["reason"], reason);
+        numbers.push(event["connection"].as_u64().unwrap());
+        delivery.ack();
+    }
+    assert_eq!(numbers[0], numbers[1]);
+    assert!(
+        bench
+            .broker
+            .attach(&other_namespace(), ClientId::parse("a").unwrap(), AttachOptions { window: 1 })
+            .is_some()
+    );
+}

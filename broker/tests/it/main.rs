@@ -1,0 +1,11 @@
+//! The broker over real sockets and in process, with a store in memory: one file for each subject.
+//!
+//! [`wire`] is a client of bare packets, so that tests can say and see exactly what the specification talks about.
+
+mod access;
+mod in_process;
+mod overload;
+mod retained;
+mod routing;
+mod sessions;
+mod wire;

@@ -1,0 +1,151 @@
+//! Bounds: slow subscribers, full queues, large packets, many subscriptions.
+
+use crate::wire::{Bench, Client, connect, id, message, namespace, until};
+use broker::Limits;
+use rmqtt_codec::types::QoS;
+use rmqtt_codec::v5::{self, PublishAckReason, SubscribeAckReason};
+
+#[tokio::test]
+async fn a_subscriber_that_does_not_read_costs_a_bounded_queue_and_nobody_else() {
+    let limits =
+        Limits { queue_messages_max: 100, slow_subscriber_wait_ms: 20, ..Limits::default() };
+    let bench = Bench::start_with(limits).await;
+    let mut stuck = bench.client("stuck", "app").await;
+    stuck.subscribe("flood", QoS::AtMostOnce).await;
+    let mut reading = bench.client("reading", "app").await;
+    reading.subscribe("flood", QoS::AtMostOnce).await;
+    let mut publisher = bench.client("pub", "app").await;
+    let payload = vec![b'x'; 100_000];
+    let count = 400;
+    let reader = tokio::spawn(async move {
+        for _ in 0..count {
+            assert_eq!(reading.expect_message().await.payload.len(), 100_000);
+        }
+    });
+    for _ in 0..count {
+        publisher.publish("flood", payload.clone()).await;
+    }
+    reader.await.unwrap();
+    let found = bench.broker.connections(&namespace());
+    let stuck_info = found.iter().find(|it| it.client_id.as_str() == "stuck").unwrap();
+    assert!(stuck_info.queued <= 100, "{stuck_info:?}");
+    assert!(stuck_info.dropped > 0, "{stuck_info:?}");
+    assert_eq!(bench.broker.figures().dropped, stuck_info.dropped);
+}
+
+#[tokio::test]
+async fn a_durable_queue_goes_past_memory_into_the_store_and_loses_nothing() {
+    let limits = Limits { queue_messages_max: 10, ..Limits::default() };
+    let bench = Bench::start_with(limits).await;
+    let connect = v5::Connect {
+        receive_max: Some(id(3)),
+        session_expiry_interval_secs: 3600,
+        ..connect("slow", "app")
+    };
+    let (mut slow, _) = Client::connect(bench.address, connect).await;
+    slow.subscribe("t", QoS::AtLeastOnce).await;
+    let mut publisher = bench.client("pub", "app").await;
+    let publishing = tokio::spawn(async move {
+        for number in 0..500 {
+            publisher.publish_acked(message("t", number.to_string())).await;
+        }
+    });
+    for number in 0..500 {
+        assert_eq!(slow.expect_payload().await, number.to_string());
+    }
+    publishing.await.unwrap();
+    until(|| {
+        let all = bench.broker.connections(&namespace());
+        all.iter().any(|it| it.client_id.as_str() == "slow" && it.stored == 0)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_full_durable_queue_drops_the_newest_and_counts() {
+    let limits = Limits { stored_messages_max: 5, ..Limits::default() };
+    let bench = Bench::start_with(limits).await;
+    let (mut away, _) = bench.durable("away", "app").await;
+    away.subscribe("t", QoS::AtLeastOnce).await;
+    away.leave().await;
+    let mut publisher = bench.client("pub", "app").await;
+    for number in 0..8 {
+        publisher.publish_acked(message("t", number.to_string())).await;
+    }
+    assert_eq!(bench.broker.figures().dropped, 3);
+    let (mut back, _) = bench.durable("away", "app").await;
+    for number in 0..5 {
+        assert_eq!(back.expect_payload().await, number.to_string());
+    }
+    back.expect_silence().await;
+    publisher.publish_acked(message("t", "room again")).await;
+    assert_eq!(back.expect_payload().await, "room again");
+}
+
+#[tokio::test]
+async fn a_delivery_longer_than_the_client_takes_is_left_out() {
+    let bench = Bench::start().await;
+    let connect = v5::Connect {
+        max_packet_size: std::num::NonZeroU32::new(100),
+        session_expiry_interval_secs: 3600,
+        ..connect("small", "app")
+    };
+    let (mut small, _) = Client::connect(bench.address, connect).await;
+    small.subscribe("t", QoS::AtLeastOnce).await;
+    let mut publisher = bench.client("pub", "app").await;
+    publisher.publish_acked(message("t", vec![b'x'; 200])).await;
+    publisher.publish_acked(message("t", "fits")).await;
+    assert_eq!(small.expect_payload().await, "fits");
+    until(|| {
+        let all = bench.broker.connections(&namespace());
+        all.iter().any(|it| it.client_id.as_str() == "small" && it.stored == 0)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn subscriptions_and_topic_levels_are_bounded() {
+    let limits = Limits { subscriptions_max: 2, topic_levels_max: 4, ..Limits::default() };
+    let bench = Bench::start_with(limits).await;
+    let mut client = bench.client("c", "app").await;
+    for (filter, expected) in [
+        ("a", SubscribeAckReason::GrantedQos0),
+        ("1/2/3/4/5", SubscribeAckReason::TopicFilterInvalid),
+        ("b/#/c", SubscribeAckReason::TopicFilterInvalid),
+        ("b", SubscribeAckReason::GrantedQos0),
+        ("c", SubscribeAckReason::QuotaExceeded),
+        ("a", SubscribeAckReason::GrantedQos0),
+    ] {
+        assert_eq!(client.subscribe(filter, QoS::AtMostOnce).await, expected, "{filter}");
+    }
+    let reason = client.publish_acked(message("1/2/3/4/5", "x")).await;
+    assert_eq!(reason, PublishAckReason::TopicNameInvalid);
+}
+
+#[tokio::test]
+async fn retained_messages_are_bounded() {
+    let limits = Limits { retained_messages_max: 1, ..Limits::default() };
+    let bench = Bench::start_with(limits).await;
+    let mut client = bench.client("c", "app").await;
+    for (topic, expected) in [
+        ("a", PublishAckReason::Success),
+        ("b", PublishAckReason::QuotaExceeded),
+        ("a", PublishAckReason::Success),
+    ] {
+        let mut publish = message(topic, "x");
+        publish.retain = true;
+        assert_eq!(client.publish_acked(publish).await, expected, "{topic}");
+    }
+}
+
+#[tokio::test]
+async fn connections_are_bounded() {
+    let limits = Limits { connections_max: 1, ..Limits::default() };
+    let bench = Bench::start_with(limits).await;
+    let _first = bench.client("a", "app").await;
+    let mut second = tokio::net::TcpStream::connect(bench.address).await.unwrap();
+    let mut byte = [0];
+    let read = tokio::io::AsyncReadExt::read(&mut second, &mut byte).await;
+    assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+    until(|| bench.broker.figures().connections_refused == 1).await;
+}

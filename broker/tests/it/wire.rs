@@ -1,0 +1,333 @@
+//! A broker to test and a client of bare packets to test it with.
+
+use broker::credential::{Credential, CredentialIdentity};
+use broker::{Broker, BrokerConfig, Limits, ListenerConfig, ListenerKind};
+use bytes::{Bytes, BytesMut};
+use proto::{Clock, Entropy, Namespace, Role, ThingId, TimestampMs, UserId};
+use rmqtt_codec::types::{Publish, QoS};
+use rmqtt_codec::v5::{self, Packet};
+use std::net::SocketAddr;
+use std::num::{NonZeroU16, NonZeroU32};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use store::{Changes, Store};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_util::codec::{Decoder, Encoder};
+
+/// How long anything that must happen may take.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How long nothing must happen to be believed.
+pub const SILENCE: Duration = Duration::from_millis(150);
+/// The secret of every credential.
+pub const SECRET: &str = "correct-horse-battery";
+
+/// A clock that the test moves, and dice that never repeat.
+#[derive(Default)]
+pub struct Outside {
+    now_ms: AtomicU64,
+    dice: AtomicU64,
+}
+
+impl Outside {
+    pub fn advance(&self, by: Duration) {
+        self.now_ms.fetch_add(by.as_millis() as u64, Ordering::SeqCst);
+    }
+}
+
+impl Clock for Outside {
+    fn now(&self) -> TimestampMs {
+        TimestampMs(1_000_000 + self.now_ms.load(Ordering::SeqCst))
+    }
+}
+
+impl Entropy for Outside {
+    fn fill(&self, bytes: &mut [u8]) {
+        for chunk in bytes.chunks_mut(8) {
+            let number = self.dice.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::SeqCst);
+            chunk.copy_from_slice(&number.to_be_bytes()[..chunk.len()]);
+        }
+    }
+}
+
+/// A broker on a free port, with one user of each role and the things `pump7` and `pump8`.
+pub struct Bench {
+    pub broker: Broker,
+    pub store: Store,
+    pub outside: Arc<Outside>,
+    pub address: SocketAddr,
+}
+
+pub fn namespace() -> Namespace {
+    Namespace::default()
+}
+
+pub fn other_namespace() -> Namespace {
+    Namespace::parse("acme/berlin").unwrap()
+}
+
+impl Bench {
+    pub async fn start() -> Self {
+        Self::start_with(Limits::default()).await
+    }
+
+    pub async fn start_with(limits: Limits) -> Self {
+        let store = Store::in_memory().unwrap();
+        let outside = Arc::new(Outside::default());
+        let mut changes = Changes::new();
+        for namespace in [namespace(), other_namespace()] {
+            let mut put = |name: &str, identity| {
+                let key = (namespace.clone(), UserId::parse(name).unwrap());
+                changes.put(&key, &Credential::device(identity, SECRET, &*outside));
+            };
+            put("admin", CredentialIdentity::User { role: Role::ProjectAdmin });
+            put("app", CredentialIdentity::User { role: Role::App });
+            put("viewer", CredentialIdentity::User { role: Role::User });
+            for thing in ["pump7", "pump8"] {
+                put(thing, CredentialIdentity::Thing(ThingId::parse(thing).unwrap()));
+            }
+        }
+        store.commit(changes).await.unwrap();
+        Self::on(store, outside, limits).await
+    }
+
+    /// Another broker on the same store, as after a restart.
+    pub async fn restart(self) -> Self {
+        self.broker.drain(PATIENCE).await;
+        Self::on(self.store, self.outside, Limits::default()).await
+    }
+
+    async fn on(store: Store, outside: Arc<Outside>, limits: Limits) -> Self {
+        let config = BrokerConfig { limits, anonymous: None };
+        let broker = Broker::open(config, store.clone(), outside.clone(), outside.clone()).unwrap();
+        broker.mount(&namespace()).unwrap();
+        broker.mount(&other_namespace()).unwrap();
+        let listener =
+            ListenerConfig { kind: ListenerKind::Mqtt, address: ([127, 0, 0, 1], 0).into() };
+        let address = broker.listen(listener).await.unwrap();
+        Self { broker, store, outside, address }
+    }
+
+    /// A connected client of the user `admin` with a session that ends with it.
+    pub async fn admin(&self, client_id: &str) -> Client {
+        self.client(client_id, "admin").await
+    }
+
+    pub async fn client(&self, client_id: &str, user: &str) -> Client {
+        let (client, ack) = Client::connect(self.address, connect(client_id, user)).await;
+        assert_eq!(ack.reason_code, v5::ConnectAckReason::Success);
+        client
+    }
+
+    /// A connected client whose session outlives it by an hour.
+    pub async fn durable(&self, client_id: &str, user: &str) -> (Client, bool) {
+        let connect = v5::Connect {
+            clean_start: false,
+            session_expiry_interval_secs: 3600,
+            ..connect(client_id, user)
+        };
+        let (client, ack) = Client::connect(self.address, connect).await;
+        assert_eq!(ack.reason_code, v5::ConnectAckReason::Success);
+        (client, ack.session_present)
+    }
+}
+
+/// A CONNECT with nothing special.
+pub fn connect(client_id: &str, user: &str) -> v5::Connect {
+    v5::Connect {
+        clean_start: true,
+        keep_alive: 60,
+        session_expiry_interval_secs: 0,
+        auth_method: None,
+        auth_data: None,
+        request_problem_info: true,
+        request_response_info: false,
+        receive_max: None,
+        topic_alias_max: 0,
+        user_properties: Vec::new(),
+        max_packet_size: None,
+        last_will: None,
+        client_id: client_id.into(),
+        username: Some(user.into()),
+        password: Some(Bytes::from_static(SECRET.as_bytes())),
+        cert: None,
+    }
+}
+
+/// A PUBLISH of QoS 0 that is not retained.
+pub fn message(topic: &str, payload: impl Into<Bytes>) -> Publish {
+    Publish {
+        dup: false,
+        retain: false,
+        qos: QoS::AtMostOnce,
+        topic: topic.to_owned().into(),
+        packet_id: None,
+        payload: payload.into(),
+        properties: Some(v5::PublishProperties::default()),
+    }
+}
+
+pub fn id(number: u16) -> NonZeroU16 {
+    NonZeroU16::new(number).unwrap()
+}
+
+/// A client of MQTT 5.0 packets.
+pub struct Client {
+    stream: TcpStream,
+    codec: v5::Codec,
+    buffer: BytesMut,
+    next_id: u16,
+}
+
+impl Client {
+    pub async fn connect(address: SocketAddr, connect: v5::Connect) -> (Self, v5::ConnectAck) {
+        let stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let codec = v5::Codec::default();
+        let mut client = Self { stream, codec, buffer: BytesMut::new(), next_id: 1 };
+        client.send(Packet::Connect(Box::new(connect))).await;
+        match client.receive().await {
+            Some(Packet::ConnectAck(ack)) => (client, *ack),
+            other => panic!("no CONNACK but {other:?}"),
+        }
+    }
+
+    pub async fn send(&mut self, packet: Packet) {
+        let mut out = BytesMut::new();
+        self.codec.encode(packet, &mut out).unwrap();
+        self.stream.write_all(&out).await.unwrap();
+    }
+
+    /// The next packet; `None` if the broker has closed.
+    pub async fn receive(&mut self) -> Option<Packet> {
+        let receiving = async {
+            loop {
+                if let Some((packet, _)) = self.codec.decode(&mut self.buffer).unwrap() {
+                    return Some(packet);
+                }
+                match self.stream.read_buf(&mut self.buffer).await {
+                    Ok(0) | Err(_) => return None,
+                    Ok(_) => {}
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, receiving).await.expect("nothing was received")
+    }
+
+    /// Nothing comes for a while.
+    pub async fn expect_silence(&mut self) {
+        let received = tokio::time::timeout(SILENCE, self.receive()).await;
+        assert!(received.is_err(), "{received:?}");
+    }
+
+    /// Whatever is on its way arrives first: the answer to a PINGREQ comes behind it.
+    pub async fn expect_message(&mut self) -> Publish {
+        match self.receive().await {
+            Some(Packet::Publish(publish)) => *publish,
+            other => panic!("no PUBLISH but {other:?}"),
+        }
+    }
+
+    /// The payload of the next message, acknowledged if it asks for it.
+    pub async fn expect_payload(&mut self) -> String {
+        let publish = self.expect_message().await;
+        if let Some(packet_id) = publish.packet_id {
+            self.ack(packet_id).await;
+        }
+        String::from_utf8(publish.payload.to_vec()).unwrap()
+    }
+
+    pub async fn ack(&mut self, packet_id: NonZeroU16) {
+        let ack = v5::PublishAck {
+            packet_id,
+            reason_code: v5::PublishAckReason::Success,
+            properties: Vec::new(),
+            reason_string: None,
+        };
+        self.send(Packet::PublishAck(ack)).await;
+    }
+
+    pub async fn publish(&mut self, topic: &str, payload: impl Into<Bytes>) {
+        self.send(Packet::Publish(Box::new(message(topic, payload)))).await;
+    }
+
+    /// Publishes with QoS 1 and does not wait for the acknowledgement; its packet identifier.
+    pub async fn start_publish(&mut self, mut publish: Publish) -> NonZeroU16 {
+        let packet_id = id(self.next_id);
+        self.next_id += 1;
+        publish.qos = QoS::AtLeastOnce;
+        publish.packet_id = Some(packet_id);
+        self.send(Packet::Publish(Box::new(publish))).await;
+        packet_id
+    }
+
+    /// Publishes with QoS 1; the reason code of the acknowledgement.
+    pub async fn publish_acked(&mut self, publish: Publish) -> v5::PublishAckReason {
+        let packet_id = self.start_publish(publish).await;
+        self.expect_ack(packet_id).await
+    }
+
+    pub async fn expect_ack(&mut self, packet_id: NonZeroU16) -> v5::PublishAckReason {
+        match self.receive().await {
+            Some(Packet::PublishAck(ack)) if ack.packet_id == packet_id => ack.reason_code,
+            other => panic!("no PUBACK {packet_id} but {other:?}"),
+        }
+    }
+
+    pub async fn subscribe(&mut self, filter: &str, qos: QoS) -> v5::SubscribeAckReason {
+        let options = v5::SubscriptionOptions { qos, ..Default::default() };
+        self.subscribe_with(filter, options, None).await
+    }
+
+    pub async fn subscribe_with(
+        &mut self,
+        filter: &str,
+        options: v5::SubscriptionOptions,
+        subscription_id: Option<u32>,
+    ) -> v5::SubscribeAckReason {
+        let packet = v5::Subscribe {
+            packet_id: id(self.next_id),
+            id: subscription_id.and_then(NonZeroU32::new),
+            user_properties: Vec::new(),
+            topic_filters: vec![(filter.to_owned().into(), options)],
+        };
+        self.next_id += 1;
+        self.send(Packet::Subscribe(packet)).await;
+        match self.receive().await {
+            Some(Packet::SubscribeAck(ack)) => ack.status[0],
+            other => panic!("no SUBACK but {other:?}"),
+        }
+    }
+
+    /// Leaves with a DISCONNECT and waits until the broker has closed.
+    pub async fn leave(mut self) {
+        let reason = v5::DisconnectReasonCode::NormalDisconnection;
+        self.send(Packet::Disconnect(v5::Disconnect::new(reason))).await;
+        assert!(self.receive().await.is_none());
+    }
+
+    /// Breaks the connection without a word.
+    pub fn vanish(self) {
+        drop(self.stream);
+    }
+
+    /// The broker says why and closes.
+    pub async fn expect_end(&mut self) -> v5::DisconnectReasonCode {
+        let reason = match self.receive().await {
+            Some(Packet::Disconnect(disconnect)) => disconnect.reason_code,
+            other => panic!("no DISCONNECT but {other:?}"),
+        };
+        assert!(self.receive().await.is_none());
+        reason
+    }
+}
+
+/// Waits until `is_so` holds.
+pub async fn until(mut is_so: impl FnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(tokio::time::Instant::now() < deadline, "it never became so");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
