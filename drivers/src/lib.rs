@@ -1,1 +1,29 @@
 //! Southbound protocols behind one small port.
+//!
+//! - [`port`]: the [`Driver`] port: connect, read points, write a point, subscribe, health
+//! - [`config`]: what an operator says about a machine and its tags
+//! - [`open()`]: turns that into a driver, or says which field is wrong
+//! - [`modbus`]: Modbus TCP
+//! - [`schedule`] and [`backoff`]: when to poll and when to reconnect, as pure values for the actor
+//! - [`contract`]: what every driver must keep, as a check that runs against any of them
+//!
+//! A driver owns one connection to one machine. It has no clock, no retry and no schedule of its
+//! own: the actor that holds it decides when to connect, poll and write, so the real actor runs in
+//! simulation.
+
+pub mod backoff;
+pub mod config;
+pub mod contract;
+pub mod modbus;
+pub mod open;
+pub mod port;
+pub mod schedule;
+
+pub use backoff::Backoff;
+pub use config::{Access, ByteOrder, ConfigError, DataType, DriverConfig, TagConfig};
+pub use open::open;
+pub use port::{
+    ConnectError, Connectivity, Counters, DeviceError, Driver, Health, Lost, PointId, PointRead,
+    ReadError, ReadOutcome, Sample, SubscribeError, Subscription, WriteError,
+};
+pub use schedule::Schedule;

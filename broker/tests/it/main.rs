@@ -2,6 +2,8 @@
 //!
 //! [`wire`] is a client of bare packets, so that tests can say and see exactly what the specification talks about.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod access;
 mod in_process;
 mod overload;

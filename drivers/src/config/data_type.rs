@@ -1,0 +1,174 @@
+//! How the bits of a point are to be understood: its type, and the order of its bytes.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// The longest text of a point, in bytes: what one Modbus request can carry.
+pub const TEXT_BYTES_MAX: u16 = 246;
+
+/// The type of a point, as the machine stores it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum DataType {
+    /// One bit.
+    Bool,
+    /// 16 bits, signed.
+    Int16,
+    /// 16 bits, unsigned.
+    Uint16,
+    /// 32 bits, signed.
+    Int32,
+    /// 32 bits, unsigned.
+    Uint32,
+    /// 64 bits, signed.
+    Int64,
+    /// 64 bits, unsigned.
+    Uint64,
+    /// IEEE 754, 32 bits.
+    Float32,
+    /// IEEE 754, 64 bits.
+    Float64,
+    /// A text in a field of fixed length: `string(16)`.
+    Text {
+        /// The length of the field, 1 to [`TEXT_BYTES_MAX`].
+        bytes: u16,
+    },
+}
+
+impl DataType {
+    /// Whether the type is a number, which can be scaled.
+    pub fn is_number(self) -> bool {
+        !matches!(self, Self::Bool | Self::Text { .. })
+    }
+}
+
+impl fmt::Display for DataType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bool => "bool",
+            Self::Int16 => "int16",
+            Self::Uint16 => "uint16",
+            Self::Int32 => "int32",
+            Self::Uint32 => "uint32",
+            Self::Int64 => "int64",
+            Self::Uint64 => "uint64",
+            Self::Float32 => "float32",
+            Self::Float64 => "float64",
+            Self::Text { bytes } => return write!(f, "string({bytes})"),
+        })
+    }
+}
+
+impl FromStr for DataType {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(match text {
+            "bool" => Self::Bool,
+            "int16" => Self::Int16,
+            "uint16" => Self::Uint16,
+            "int32" => Self::Int32,
+            "uint32" => Self::Uint32,
+            "int64" => Self::Int64,
+            "uint64" => Self::Uint64,
+            "float32" => Self::Float32,
+            "float64" => Self::Float64,
+            other => return parse_text_type(other),
+        })
+    }
+}
+
+fn parse_text_type(text: &str) -> Result<DataType, String> {
+    let Some(length) = text.strip_prefix("string(").and_then(|rest| rest.strip_suffix(')')) else {
+        return Err(format!(
+            "unknown type {text:?}, expected bool, int16, uint16, int32, uint32, int64, uint64, \
+             float32, float64 or string(length in bytes)"
+        ));
+    };
+    match length.parse::<u16>() {
+        Ok(bytes) if (1..=TEXT_BYTES_MAX).contains(&bytes) => Ok(DataType::Text { bytes }),
+        _ => Err(format!("the length of a string is 1 to {TEXT_BYTES_MAX} bytes, not {length:?}")),
+    }
+}
+
+impl TryFrom<String> for DataType {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<DataType> for String {
+    fn from(data_type: DataType) -> Self {
+        data_type.to_string()
+    }
+}
+
+/// The order in which the bytes of a number arrive; `A` is the most significant byte of a 32-bit
+/// number.
+///
+/// A register is 16 bits, sent high byte first. Longer numbers take 2 or 4 registers, in an order
+/// that is up to the machine. For 64 bits read the same two choices, order of the registers and
+/// order of the bytes within each, over four registers. For 16 bits only the order of the bytes
+/// matters.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ByteOrder {
+    /// Big-endian: high register first, high byte first. What the Modbus specification means.
+    #[default]
+    #[serde(rename = "ABCD")]
+    Abcd,
+    /// High register first, low byte first.
+    #[serde(rename = "BADC")]
+    Badc,
+    /// Low register first, high byte first; often called "word swapped".
+    #[serde(rename = "CDAB")]
+    Cdab,
+    /// Little-endian: low register first, low byte first.
+    #[serde(rename = "DCBA")]
+    Dcba,
+}
+
+impl ByteOrder {
+    /// Whether the register with the lowest bits comes first.
+    pub fn is_low_register_first(self) -> bool {
+        matches!(self, Self::Cdab | Self::Dcba)
+    }
+
+    /// Whether the low byte of each register comes first.
+    pub fn is_low_byte_first(self) -> bool {
+        matches!(self, Self::Badc | Self::Dcba)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_has_one_text() {
+        for text in [
+            "bool",
+            "int16",
+            "uint16",
+            "int32",
+            "uint32",
+            "int64",
+            "uint64",
+            "float32",
+            "float64",
+            "string(1)",
+            "string(246)",
+        ] {
+            assert_eq!(text.parse::<DataType>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn other_texts_are_refused() {
+        for text in ["", "Bool", "int", "uint8", "string", "string()", "string(0)", "string(247)"] {
+            assert!(text.parse::<DataType>().is_err(), "{text}");
+        }
+    }
+}

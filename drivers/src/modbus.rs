@@ -1,0 +1,27 @@
+//! Modbus TCP (Modbus Application Protocol 1.1b3, Modbus Messaging on TCP/IP 1.0b), the client's
+//! side.
+//!
+//! `modbus/README.md` is the reference for operators: options, addresses, limits, an example.
+//! Inside: `address` and `decode` give registers a meaning, `plan` joins points into requests,
+//! `splits` remembers which requests the machine refuses, `session` is the connection, `read`
+//! carries a plan out, `driver` is the port.
+//!
+//! Only function codes 1-6, 15, 16 and 22 are used. Pure parts know no connection; only `session`
+//! knows the library underneath.
+
+mod address;
+mod config;
+mod decode;
+mod driver;
+mod plan;
+mod point;
+mod read;
+mod session;
+mod splits;
+
+pub use address::{Address, AddressError, Area};
+pub use config::{
+    BITS_PER_REQUEST_MAX, GAP_REGISTERS_DEFAULT, GAP_REGISTERS_MAX, ModbusTcpConfig,
+    REGISTERS_PER_REQUEST_MAX, UNIT_ID_DEFAULT,
+};
+pub use driver::ModbusDriver;

@@ -1,0 +1,234 @@
+//! Where a point lies in a Modbus unit: area, offset, and for one bit of a register its number.
+//!
+//! Two forms are read. `holding:0` names the area (`coil`, `discrete`, `input`, `holding`) and the
+//! offset of the wire, from 0. `40001` is the form of manuals: the first digit is the area (0
+//! coils, 1 discrete inputs, 3 input registers, 4 holding registers), the other four or five digits
+//! the number, from 1. `.3` after either form is bit 3 of a register, bit 0 being the lowest.
+//! Inside there is only the offset from 0.
+
+use std::fmt;
+use std::str::FromStr;
+use thiserror::Error;
+
+/// One of the four tables of a unit (Modbus Application Protocol 4.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Area {
+    /// Bits that can be written.
+    Coil,
+    /// Bits that can only be read.
+    DiscreteInput,
+    /// Registers that can only be read.
+    InputRegister,
+    /// Registers that can be written.
+    HoldingRegister,
+}
+
+impl Area {
+    /// Whether the area holds single bits and not registers.
+    pub fn is_bits(self) -> bool {
+        matches!(self, Self::Coil | Self::DiscreteInput)
+    }
+
+    /// Whether the protocol can write the area.
+    pub fn is_writable(self) -> bool {
+        matches!(self, Self::Coil | Self::HoldingRegister)
+    }
+}
+
+impl fmt::Display for Area {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Coil => "coil",
+            Self::DiscreteInput => "discrete",
+            Self::InputRegister => "input",
+            Self::HoldingRegister => "holding",
+        })
+    }
+}
+
+/// The address of a point; shown as `holding:10.3`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Address {
+    /// The table.
+    pub area: Area,
+    /// The offset in the table, as on the wire: from 0.
+    pub offset: u16,
+    /// The bit of the register, 0 the lowest to 15; only in register areas.
+    pub bit: Option<u8>,
+}
+
+/// Why a text is no address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum AddressError {
+    /// Neither of the two forms.
+    #[error("expected area:offset such as holding:0, or 5 or 6 digits such as 40001")]
+    Form,
+    /// The word before the colon.
+    #[error("unknown area, expected coil, discrete, input or holding")]
+    Area,
+    /// The first digit.
+    #[error("the first digit must be 0, 1, 3 or 4")]
+    AreaDigit,
+    /// The offset after the colon.
+    #[error("the offset is not a number between 0 and 65535")]
+    Offset,
+    /// The digits after the first.
+    #[error("the number after the first digit counts from 1 and ends at 65536")]
+    Number,
+    /// The bit after the dot.
+    #[error("the bit is not a number between 0 and 15")]
+    Bit,
+    /// A bit of something that is one.
+    #[error("only a register has bits")]
+    BitOfBit,
+}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let (place, bit) = match text.split_once('.') {
+            Some((place, bit)) => (place, Some(parse_bit(bit)?)),
+            None => (text, None),
+        };
+        let (area, offset) = match place.split_once(':') {
+            Some((area, offset)) => (parse_area(area)?, parse_offset(offset)?),
+            None => parse_number(place)?,
+        };
+        if bit.is_some() && area.is_bits() {
+            return Err(AddressError::BitOfBit);
+        }
+        Ok(Self { area, offset, bit })
+    }
+}
+
+fn parse_area(text: &str) -> Result<Area, AddressError> {
+    match text {
+        "coil" => Ok(Area::Coil),
+        "discrete" => Ok(Area::DiscreteInput),
+        "input" => Ok(Area::InputRegister),
+        "holding" => Ok(Area::HoldingRegister),
+        _ => Err(AddressError::Area),
+    }
+}
+
+fn parse_offset(text: &str) -> Result<u16, AddressError> {
+    if !is_digits(text) {
+        return Err(AddressError::Offset);
+    }
+    text.parse().map_err(|_| AddressError::Offset)
+}
+
+fn parse_bit(text: &str) -> Result<u8, AddressError> {
+    match text.parse() {
+        Ok(bit) if is_digits(text) && bit <= 15 => Ok(bit),
+        _ => Err(AddressError::Bit),
+    }
+}
+
+fn parse_number(text: &str) -> Result<(Area, u16), AddressError> {
+    if !is_digits(text) || !(5..=6).contains(&text.len()) {
+        return Err(AddressError::Form);
+    }
+    let (first, rest) = text.split_at(1);
+    let area = match first {
+        "0" => Area::Coil,
+        "1" => Area::DiscreteInput,
+        "3" => Area::InputRegister,
+        "4" => Area::HoldingRegister,
+        _ => return Err(AddressError::AreaDigit),
+    };
+    let number: u32 = rest.parse().map_err(|_| AddressError::Number)?;
+    let offset = number.checked_sub(1).ok_or(AddressError::Number)?;
+    Ok((area, u16::try_from(offset).map_err(|_| AddressError::Number)?))
+}
+
+/// Signs, which `parse` would accept, are no part of an address.
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.area, self.offset)?;
+        match self.bit {
+            Some(bit) => write!(f, ".{bit}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn both_forms() {
+        for (text, canonical) in [
+            ("00001", "coil:0"),
+            ("09999", "coil:9998"),
+            ("10001", "discrete:0"),
+            ("30001", "input:0"),
+            ("40001", "holding:0"),
+            ("49999", "holding:9998"),
+            ("400001", "holding:0"),
+            ("465536", "holding:65535"),
+            ("000017", "coil:16"),
+            ("40011.3", "holding:10.3"),
+            ("holding:10.15", "holding:10.15"),
+            ("input:7.0", "input:7.0"),
+            ("coil:3", "coil:3"),
+            ("discrete:65535", "discrete:65535"),
+        ] {
+            assert_eq!(text.parse::<Address>().unwrap().to_string(), canonical, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_address() {
+        use AddressError as E;
+        for (text, error) in [
+            ("", E::Form),
+            ("4001", E::Form),
+            ("4000001", E::Form),
+            ("4x001", E::Form),
+            ("holding 0", E::Form),
+            ("20001", E::AreaDigit),
+            ("90001", E::AreaDigit),
+            ("40000", E::Number),
+            ("465537", E::Number),
+            ("register:0", E::Area),
+            ("Holding:0", E::Area),
+            (":0", E::Area),
+            ("holding:", E::Offset),
+            ("holding:65536", E::Offset),
+            ("holding:+1", E::Offset),
+            ("holding:-1", E::Offset),
+            ("holding:1.16", E::Bit),
+            ("holding:1.", E::Bit),
+            ("holding:1.+1", E::Bit),
+            ("40001.1.1", E::Bit),
+            ("coil:1.0", E::BitOfBit),
+            ("10001.2", E::BitOfBit),
+        ] {
+            assert_eq!(text.parse::<Address>(), Err(error), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics_and_what_is_shown_is_read(text in ".{0,12}") {
+            if let Ok(address) = text.parse::<Address>() {
+                prop_assert_eq!(address.to_string().parse::<Address>(), Ok(address));
+            }
+        }
+
+        #[test]
+        fn six_digits_are_offset_plus_one(offset: u16) {
+            let number = format!("4{:05}", u32::from(offset) + 1);
+            let address = Address { area: Area::HoldingRegister, offset, bit: None };
+            prop_assert_eq!(number.parse::<Address>(), Ok(address));
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! One point of a unit: where it lies, how its bits are understood, whether it may be written.
+//!
+//! Made from a tag by [`Point::new`], which refuses what Modbus cannot do, so that reading and
+//! writing need not ask again.
+
+use super::address::Address;
+use super::config::ModbusTcpConfig;
+use super::decode::{EncodeError, Encoding, register_count};
+use super::plan::Span;
+use super::session::{Answer, Write};
+use crate::config::{Access, ByteOrder, ConfigError, DataType, TagConfig};
+use proto::Scalar;
+
+/// One point.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Point {
+    pub(crate) address: Address,
+    pub(crate) encoding: Encoding,
+    pub(crate) is_writable: bool,
+}
+
+impl Point {
+    /// The point of a tag whose own limits were checked.
+    pub(crate) fn new(tag: &TagConfig, config: &ModbusTcpConfig) -> Result<Self, ConfigError> {
+        let parsed: Result<Address, _> = tag.address.parse();
+        let address = parsed
+            .map_err(|error| ConfigError::new("address", format!("{:?}: {error}", tag.address)))?;
+        check_type(tag, address)?;
+        let point = Self {
+            address,
+            encoding: Encoding {
+                data_type: tag.data_type,
+                byte_order: tag.byte_order,
+                scale: tag.scale,
+                offset: tag.offset,
+            },
+            is_writable: tag.access == Access::ReadWrite,
+        };
+        check_span(point.span(), config)?;
+        Ok(point)
+    }
+
+    /// The bits or registers that hold the point.
+    pub(crate) fn span(&self) -> Span {
+        let Address { area, offset, .. } = self.address;
+        Span { area, offset, count: register_count(self.encoding.data_type) }
+    }
+
+    /// The value of the point in the answer to a request over `read`, which covers the point.
+    pub(crate) fn decode(&self, read: Span, answer: &Answer) -> Result<Scalar, &'static str> {
+        const MISSING: &str = "not in the answer";
+        let span = self.span();
+        let start = usize::from(span.offset.checked_sub(read.offset).ok_or(MISSING)?);
+        let range = start..start + usize::from(span.count);
+        match answer {
+            Answer::Bits(bits) => bits.get(start).map(|bit| Scalar::Bool(*bit)).ok_or(MISSING),
+            Answer::Registers(registers) => {
+                let registers = registers.get(range).ok_or(MISSING)?;
+                match self.address.bit {
+                    Some(bit) => Ok(Scalar::Bool(registers[0] >> bit & 1 == 1)),
+                    None => self.encoding.decode(registers),
+                }
+            }
+        }
+    }
+
+    /// What to send for a value, and the value as it will read back.
+    pub(crate) fn encode(&self, value: &Scalar) -> Result<(Write, Scalar), EncodeError> {
+        let offset = self.address.offset;
+        if self.encoding.data_type == DataType::Bool {
+            let value = truth(value)?;
+            let write = match self.address.bit {
+                Some(bit) => Write::RegisterBit { offset, bit, value },
+                None => Write::Coil { offset, value },
+            };
+            return Ok((write, Scalar::Bool(value)));
+        }
+        let registers = self.encoding.encode(value)?;
+        let seen = self.encoding.decode(&registers).map_err(|_| EncodeError::OutOfRange)?;
+        Ok((Write::Registers { offset, registers }, seen))
+    }
+}
+
+/// Many applications say 1 and 0 for a coil.
+fn truth(value: &Scalar) -> Result<bool, EncodeError> {
+    match value {
+        Scalar::Bool(it) => Ok(*it),
+        Scalar::Int(0) => Ok(false),
+        Scalar::Int(1) => Ok(true),
+        Scalar::Int(_) | Scalar::UInt(_) => Err(EncodeError::OutOfRange),
+        Scalar::Float(_) | Scalar::Text(_) => Err(EncodeError::WrongType),
+    }
+}
+
+fn check_type(tag: &TagConfig, address: Address) -> Result<(), ConfigError> {
+    let is_bit = address.area.is_bits() || address.bit.is_some();
+    let is_bool = tag.data_type == DataType::Bool;
+    if is_bit && !is_bool {
+        let reason = format!("{} at {address}, which is one bit: bool", tag.data_type);
+        return Err(ConfigError::new("type", reason));
+    }
+    if is_bool && !is_bit {
+        let reason = format!("bool at {address}, which is a register: name a bit, {address}.0");
+        return Err(ConfigError::new("type", reason));
+    }
+    if is_bool && tag.byte_order != ByteOrder::Abcd {
+        return Err(ConfigError::new("byte_order", "a bit has none"));
+    }
+    let is_text = matches!(tag.data_type, DataType::Text { .. });
+    if is_text && tag.byte_order.is_low_register_first() {
+        return Err(ConfigError::new("byte_order", "a string is ABCD or BADC"));
+    }
+    if tag.access == Access::ReadWrite && !address.area.is_writable() {
+        let reason = format!("Modbus cannot write {address}");
+        return Err(ConfigError::new("access", reason));
+    }
+    Ok(())
+}
+
+fn check_span(span: Span, config: &ModbusTcpConfig) -> Result<(), ConfigError> {
+    if span.end() > 1 << 16 {
+        let reason = format!("{span} reaches beyond the last offset, 65535");
+        return Err(ConfigError::new("address", reason));
+    }
+    if span.count > config.registers_per_request_max {
+        let reason = format!(
+            "{span} has {} registers, registers_per_request_max is {}",
+            span.count, config.registers_per_request_max
+        );
+        return Err(ConfigError::new("type", reason));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn point(
+        address: &str,
+        data_type: &str,
+        more: &serde_json::Value,
+    ) -> Result<Point, ConfigError> {
+        let mut json = json!({"tag": "t", "path": "a/_raw/t", "address": address,
+            "type": data_type});
+        for (key, value) in more.as_object().unwrap() {
+            json[key] = value.clone();
+        }
+        let config =
+            ModbusTcpConfig { registers_per_request_max: 16, ..ModbusTcpConfig::new("plc:502") };
+        Point::new(&serde_json::from_value(json).unwrap(), &config)
+    }
+
+    #[test]
+    fn what_modbus_cannot_do_is_refused_with_the_field() {
+        for (address, data_type, more, field) in [
+            ("50001", "uint16", json!({}), "address"),
+            ("holding:65535", "uint32", json!({}), "address"),
+            ("coil:0", "uint16", json!({}), "type"),
+            ("holding:0.3", "uint16", json!({}), "type"),
+            ("holding:0", "bool", json!({}), "type"),
+            ("holding:0", "string(33)", json!({}), "type"),
+            ("coil:0", "bool", json!({"byte_order": "DCBA"}), "byte_order"),
+            ("holding:0", "string(4)", json!({"byte_order": "CDAB"}), "byte_order"),
+            ("input:0", "uint16", json!({"access": "read_write"}), "access"),
+            ("discrete:0", "bool", json!({"access": "read_write"}), "access"),
+        ] {
+            let error = point(address, data_type, &more).unwrap_err();
+            assert_eq!(error.field, field, "{address} {data_type} {more}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_bit_of_a_register() {
+        let point = point("holding:10.3", "bool", &json!({"access": "read_write"})).unwrap();
+        let read = Span { offset: 9, count: 2, ..point.span() };
+        for (register, is_set) in [(0b1000, true), (0b0111, false), (0xffff, true)] {
+            let answer = Answer::Registers(vec![0, register]);
+            assert_eq!(point.decode(read, &answer), Ok(Scalar::Bool(is_set)), "{register:b}");
+        }
+        let write = Write::RegisterBit { offset: 10, bit: 3, value: true };
+        assert_eq!(point.encode(&Scalar::Bool(true)), Ok((write, Scalar::Bool(true))));
+    }
+
+    #[test]
+    fn a_coil_takes_truth_values_and_1_and_0() {
+        let point = point("coil:4", "bool", &json!({"access": "read_write"})).unwrap();
+        for (value, expected) in [
+            (Scalar::Bool(true), Ok(true)),
+            (Scalar::Int(0), Ok(false)),
+            (Scalar::Int(2), Err(EncodeError::OutOfRange)),
+            (Scalar::Float(1.0), Err(EncodeError::WrongType)),
+            (Scalar::Text("true".into()), Err(EncodeError::WrongType)),
+        ] {
+            let encoded = point.encode(&value).map(|(_, seen)| seen);
+            assert_eq!(encoded, expected.map(Scalar::Bool), "{value}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_too_short_is_no_value() {
+        let point = point("holding:10", "uint32", &json!({})).unwrap();
+        let read = Span { offset: 9, ..point.span() };
+        assert!(point.decode(read, &Answer::Registers(vec![1, 2])).is_err());
+        assert!(point.decode(Span { offset: 11, ..read }, &Answer::Registers(vec![1, 2])).is_err());
+    }
+}

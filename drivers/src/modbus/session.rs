@@ -1,0 +1,282 @@
+//! The connection to one unit: one request at a time, each under a deadline, each answer checked.
+//!
+//! The only file that calls the Modbus library. It has no time-out of its own and takes answers on
+//! trust, so this does both. A refusal by the machine (an exception) leaves the connection as it
+//! is; anything else than the right answer in time drops it, since a late answer would be taken for
+//! the next one. For the same reason the connection is held by the request under way: a caller that
+//! gives up drops it.
+
+use super::address::Area;
+use super::config::ModbusTcpConfig;
+use super::plan::Span;
+use crate::port::{ConnectError, Connectivity, Counters, DeviceError, Health, Lost};
+use std::borrow::Cow;
+use std::fmt;
+use std::io;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_modbus::client::{Client as _, Context, tcp};
+use tokio_modbus::{ExceptionCode, Request, Response, Slave};
+
+/// What a unit answered to a read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Bits(Vec<bool>),
+    Registers(Vec<u16>),
+}
+
+/// What to write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Write {
+    Coil { offset: u16, value: bool },
+    Registers { offset: u16, registers: Vec<u16> },
+    RegisterBit { offset: u16, bit: u8, value: bool },
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(crate) enum RequestError {
+    /// The machine refused; the connection stands.
+    Device(DeviceError),
+    /// The connection is gone.
+    Lost(Lost),
+}
+
+/// The connection, or its absence, and the counters of all connections so far.
+pub(crate) struct Session {
+    config: ModbusTcpConfig,
+    context: Option<Context>,
+    last_error: Option<String>,
+    pub(crate) counters: Counters,
+}
+
+impl Session {
+    /// A session without a connection.
+    pub(crate) fn new(config: ModbusTcpConfig) -> Self {
+        Self { config, context: None, last_error: None, counters: Counters::default() }
+    }
+
+    /// Connects; an earlier connection is closed first, since some machines take only one.
+    pub(crate) async fn connect(&mut self) -> Result<(), ConnectError> {
+        self.context = None;
+        match open(&self.config).await {
+            Ok(stream) => {
+                self.context = Some(tcp::attach_slave(stream, Slave(self.config.unit_id)));
+                self.counters.connects += 1;
+                self.last_error = None;
+                Ok(())
+            }
+            Err(error) => {
+                self.counters.connects_failed += 1;
+                self.last_error = Some(error.to_string());
+                Err(error)
+            }
+        }
+    }
+
+    /// Reads a span.
+    pub(crate) async fn read(&mut self, span: Span) -> Result<Answer, RequestError> {
+        let Span { area, offset, count } = span;
+        let request = match area {
+            Area::Coil => Request::ReadCoils(offset, count),
+            Area::DiscreteInput => Request::ReadDiscreteInputs(offset, count),
+            Area::InputRegister => Request::ReadInputRegisters(offset, count),
+            Area::HoldingRegister => Request::ReadHoldingRegisters(offset, count),
+        };
+        let what = Words("reading", span, self.config.unit_id);
+        let response = self.call(request, &what).await?;
+        match (area, response) {
+            (Area::Coil, Response::ReadCoils(bits))
+            | (Area::DiscreteInput, Response::ReadDiscreteInputs(bits))
+                if is_bit_count(bits.len(), count) =>
+            {
+                Ok(Answer::Bits(bits))
+            }
+            (Area::InputRegister, Response::ReadInputRegisters(registers))
+            | (Area::HoldingRegister, Response::ReadHoldingRegisters(registers))
+                if registers.len() == usize::from(count) =>
+            {
+                Ok(Answer::Registers(registers))
+            }
+            _ => Err(self.violation(&what, "another quantity than was asked for")),
+        }
+    }
+
+    /// Writes, and checks that the machine confirms the same place.
+    pub(crate) async fn write(&mut self, span: Span, write: &Write) -> Result<(), RequestError> {
+        let request = request_to(write, self.config.write_multiple);
+        let expected = expected_response(&request);
+        let what = Words("writing", span, self.config.unit_id);
+        let response = self.call(request, &what).await?;
+        if Some(response) == expected {
+            return Ok(());
+        }
+        Err(self.violation(&what, "it confirms another write than was asked for"))
+    }
+
+    /// The words for a span in messages, with the unit.
+    pub(crate) fn target(&self, span: Span) -> String {
+        format!("{span} of unit {}", self.config.unit_id)
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        let connectivity = match self.context {
+            Some(_) => Connectivity::Connected,
+            None => Connectivity::Disconnected,
+        };
+        Health {
+            connectivity,
+            counters: self.counters,
+            last_error: self.last_error.clone(),
+            last_good: None,
+        }
+    }
+
+    async fn call(&mut self, request: Request<'_>, what: &Words) -> Result<Response, RequestError> {
+        let Some(mut context) = self.context.take() else {
+            return Err(RequestError::Lost(Lost::NotConnected));
+        };
+        match timeout(deadline(&self.config), context.call(request)).await {
+            Ok(Ok(Ok(response))) => {
+                self.counters.round_trips += 1;
+                self.context = Some(context);
+                Ok(response)
+            }
+            Ok(Ok(Err(exception))) => {
+                self.counters.round_trips += 1;
+                self.counters.device_errors += 1;
+                self.context = Some(context);
+                Err(RequestError::Device(device_error(exception)))
+            }
+            Ok(Err(tokio_modbus::Error::Transport(error))) => Err(self.transport(what, &error)),
+            Ok(Err(tokio_modbus::Error::Protocol(_))) => {
+                Err(self.violation(what, "it belongs to another request"))
+            }
+            Err(_) => {
+                self.counters.timeouts += 1;
+                let timeout_ms = self.config.timeout_ms;
+                Err(self.lose(Lost::Timeout { request: what.to_string(), timeout_ms }))
+            }
+        }
+    }
+
+    fn transport(&mut self, what: &Words, error: &io::Error) -> RequestError {
+        let reason = error.to_string();
+        // The library reports an answer that it cannot decode as invalid data or as a short read.
+        if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) {
+            return self.violation(what, &reason);
+        }
+        self.counters.connections_lost += 1;
+        // An orderly close is reported with whatever error the system had last, often none.
+        let is_close = error.raw_os_error() == Some(0);
+        let reason = if is_close { "closed by the machine".to_owned() } else { reason };
+        self.lose(Lost::Closed { request: what.to_string(), reason })
+    }
+
+    fn violation(&mut self, what: &Words, reason: &str) -> RequestError {
+        self.counters.protocol_violations += 1;
+        self.lose(Lost::Protocol { request: what.to_string(), reason: reason.to_owned() })
+    }
+
+    fn lose(&mut self, lost: Lost) -> RequestError {
+        self.context = None;
+        self.last_error = Some(lost.to_string());
+        RequestError::Lost(lost)
+    }
+}
+
+fn deadline(config: &ModbusTcpConfig) -> Duration {
+    Duration::from_millis(u64::from(config.timeout_ms))
+}
+
+async fn open(config: &ModbusTcpConfig) -> Result<TcpStream, ConnectError> {
+    let ModbusTcpConfig { ref address, timeout_ms, .. } = *config;
+    let address = address.clone();
+    let stream = match timeout(deadline(config), TcpStream::connect(&address)).await {
+        Err(_) => return Err(ConnectError::Timeout { address, timeout_ms }),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            return Err(ConnectError::Refused { address });
+        }
+        Ok(Err(error)) => {
+            return Err(ConnectError::Unreachable { address, reason: error.to_string() });
+        }
+        Ok(Ok(stream)) => stream,
+    };
+    // Requests are small and wait for their answer: Nagle's algorithm would only delay them.
+    match stream.set_nodelay(true) {
+        Ok(()) => Ok(stream),
+        Err(error) => Err(ConnectError::Unreachable { address, reason: error.to_string() }),
+    }
+}
+
+/// A request in words, put together only when it fails.
+struct Words(&'static str, Span, u8);
+
+impl fmt::Display for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} of unit {}", self.0, self.1, self.2)
+    }
+}
+
+/// The library unpacks whole bytes, so an answer has up to 7 bits more than were asked for.
+fn is_bit_count(unpacked: usize, asked: u16) -> bool {
+    unpacked == usize::from(asked).next_multiple_of(8)
+}
+
+fn request_to(write: &Write, write_multiple: bool) -> Request<'_> {
+    match *write {
+        Write::Coil { offset, value } if write_multiple => {
+            Request::WriteMultipleCoils(offset, Cow::Owned(vec![value]))
+        }
+        Write::Coil { offset, value } => Request::WriteSingleCoil(offset, value),
+        Write::Registers { offset, ref registers } if registers.len() == 1 && !write_multiple => {
+            Request::WriteSingleRegister(offset, registers[0])
+        }
+        Write::Registers { offset, ref registers } => {
+            Request::WriteMultipleRegisters(offset, Cow::Borrowed(registers))
+        }
+        // The machine changes the one bit by itself: reading and writing back would undo what it,
+        // or somebody else, does to the other bits in between.
+        Write::RegisterBit { offset, bit, value } => {
+            let mask = 1 << bit;
+            Request::MaskWriteRegister(offset, !mask, if value { mask } else { 0 })
+        }
+    }
+}
+
+/// The only right answer to a write.
+fn expected_response(request: &Request<'_>) -> Option<Response> {
+    match *request {
+        Request::WriteSingleCoil(offset, value) => Some(Response::WriteSingleCoil(offset, value)),
+        Request::WriteSingleRegister(offset, value) => {
+            Some(Response::WriteSingleRegister(offset, value))
+        }
+        Request::WriteMultipleCoils(offset, ref coils) => {
+            Some(Response::WriteMultipleCoils(offset, u16::try_from(coils.len()).ok()?))
+        }
+        Request::WriteMultipleRegisters(offset, ref registers) => {
+            Some(Response::WriteMultipleRegisters(offset, u16::try_from(registers.len()).ok()?))
+        }
+        Request::MaskWriteRegister(offset, and_mask, or_mask) => {
+            Some(Response::MaskWriteRegister(offset, and_mask, or_mask))
+        }
+        _ => None,
+    }
+}
+
+fn device_error(exception: ExceptionCode) -> DeviceError {
+    match exception {
+        ExceptionCode::IllegalFunction => DeviceError::IllegalFunction,
+        ExceptionCode::IllegalDataAddress => DeviceError::IllegalAddress,
+        ExceptionCode::IllegalDataValue => DeviceError::IllegalValue,
+        ExceptionCode::ServerDeviceFailure | ExceptionCode::MemoryParityError => {
+            DeviceError::DeviceFailure
+        }
+        ExceptionCode::Acknowledge | ExceptionCode::ServerDeviceBusy => DeviceError::DeviceBusy,
+        ExceptionCode::GatewayPathUnavailable | ExceptionCode::GatewayTargetDevice => {
+            DeviceError::GatewayFailure
+        }
+        ExceptionCode::Custom(code) => DeviceError::Other(code),
+    }
+}

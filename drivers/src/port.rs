@@ -1,0 +1,88 @@
+//! The [`Driver`] port: one connection to one machine, whatever the protocol.
+//!
+//! A driver is opened with a list of tags; a [`PointId`] is the place of a tag in that list. A
+//! driver does what it is told and nothing else: it never reconnects, retries a request that was
+//! not answered, or looks at a clock other than for its own deadlines. Every method ends within a
+//! bound that follows from the configured time-out. Dropping a future half way closes the
+//! connection, since an answer that is still under way would otherwise be taken for that of the
+//! next request.
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use proto::{Quality, Scalar};
+
+mod error;
+mod health;
+
+pub use error::{ConnectError, DeviceError, Lost, ReadError, SubscribeError, WriteError};
+pub use health::{Connectivity, Counters, Health};
+
+/// One point of a machine: the index of its tag in the list the driver was opened with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PointId(pub u32);
+
+impl PointId {
+    /// The index into the list of tags.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// What a point held when it was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// The point that was read.
+    pub point: PointId,
+    /// Its value as the tag sees it: typed, scaled, in the tag's unit.
+    pub value: Scalar,
+    /// How far the machine itself trusts the value; protocols that do not say so report good.
+    pub quality: Quality,
+}
+
+/// What became of one point of a read.
+pub type PointRead = (PointId, Result<Sample, ReadError>);
+
+/// What became of a whole read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReadOutcome {
+    /// One entry for each point asked for, in the order asked, also for those that failed.
+    pub points: Vec<PointRead>,
+    /// Why there is no connection any more. The points read before the loss are good; the others
+    /// carry [`ReadError::ConnectionLost`], and no read succeeds until the next `connect`.
+    pub lost: Option<Lost>,
+}
+
+/// Values that a machine pushes; the stream ends when the connection is lost.
+pub type Subscription = BoxStream<'static, PointRead>;
+
+/// One connection to one machine.
+pub trait Driver: Send {
+    /// Connects, closing an earlier connection first.
+    fn connect(&mut self) -> BoxFuture<'_, Result<(), ConnectError>>;
+
+    /// Reads points, as many as possible with one request.
+    ///
+    /// A point that fails does not fail its neighbours. Without a connection every point fails.
+    fn read<'a>(&'a mut self, points: &'a [PointId]) -> BoxFuture<'a, ReadOutcome>;
+
+    /// Writes one point and returns what was written as the tag sees it, after rounding to its
+    /// step.
+    ///
+    /// With `verify` the point is read back, and a difference is [`WriteError::NotVerified`].
+    /// A value that the point cannot hold is refused before anything is sent.
+    fn write<'a>(
+        &'a mut self,
+        point: PointId,
+        value: &'a Scalar,
+        verify: bool,
+    ) -> BoxFuture<'a, Result<Scalar, WriteError>>;
+
+    /// Asks the machine to push changes; [`SubscribeError::Unsupported`] where it must be polled.
+    fn subscribe<'a>(
+        &'a mut self,
+        points: &'a [PointId],
+    ) -> BoxFuture<'a, Result<Subscription, SubscribeError>>;
+
+    /// The state of the connection and what happened since the driver was opened.
+    fn health(&self) -> Health;
+}

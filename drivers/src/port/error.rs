@@ -1,0 +1,278 @@
+//! Why an operation of a driver failed: one enum for each operation, each kind with a stable code.
+//!
+//! The codes appear in replies, documents and metrics labels: they never change, and they are the
+//! same for every protocol. Messages name the request in the words of the protocol.
+
+use super::PointId;
+use proto::Scalar;
+use thiserror::Error;
+
+/// The machine answered, and the answer is a refusal. Named as in Modbus, which has the fewest
+/// words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
+pub enum DeviceError {
+    /// The machine does not know this kind of request.
+    #[error("illegal function")]
+    IllegalFunction,
+    /// The machine has nothing at this address.
+    #[error("illegal address")]
+    IllegalAddress,
+    /// The machine does not take this value or quantity.
+    #[error("illegal value")]
+    IllegalValue,
+    /// The machine failed while it did what was asked.
+    #[error("device failure")]
+    DeviceFailure,
+    /// The machine is busy with something longer.
+    #[error("device busy")]
+    DeviceBusy,
+    /// A gateway answered in place of the machine, which it cannot reach.
+    #[error("the gateway cannot reach the device")]
+    GatewayFailure,
+    /// A code that the protocol's specification does not name.
+    #[error("exception code {0}")]
+    Other(u8),
+}
+
+impl DeviceError {
+    /// The stable code of this kind.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::IllegalFunction => "illegal_function",
+            Self::IllegalAddress => "illegal_address",
+            Self::IllegalValue => "illegal_value",
+            Self::DeviceFailure => "device_failure",
+            Self::DeviceBusy => "device_busy",
+            Self::GatewayFailure => "gateway_failure",
+            Self::Other(_) => "device_error",
+        }
+    }
+}
+
+/// Why there is no connection any more.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Lost {
+    /// There was none to begin with.
+    #[error("not connected")]
+    NotConnected,
+    /// The machine did not answer in time.
+    #[error("no answer within {timeout_ms} ms to {request}")]
+    Timeout {
+        /// What was asked.
+        request: String,
+        /// How long the driver waited.
+        timeout_ms: u32,
+    },
+    /// The machine or the network closed the connection.
+    #[error("connection lost during {request}: {reason}")]
+    Closed {
+        /// What was asked.
+        request: String,
+        /// What the operating system said.
+        reason: String,
+    },
+    /// The answer is not one that the protocol allows, so nothing after it can be trusted.
+    #[error("the answer to {request} breaks the protocol: {reason}")]
+    Protocol {
+        /// What was asked.
+        request: String,
+        /// What is wrong with the answer.
+        reason: String,
+    },
+}
+
+impl Lost {
+    /// The stable code of this kind.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotConnected => "not_connected",
+            Self::Timeout { .. } => "timeout",
+            Self::Closed { .. } => "connection_lost",
+            Self::Protocol { .. } => "protocol_violation",
+        }
+    }
+}
+
+/// Why a machine cannot be connected to.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ConnectError {
+    /// Nothing listens there.
+    #[error("{address} refused the connection")]
+    Refused {
+        /// The configured address.
+        address: String,
+    },
+    /// Nothing answered in time.
+    #[error("no connection to {address} within {timeout_ms} ms")]
+    Timeout {
+        /// The configured address.
+        address: String,
+        /// How long the driver waited.
+        timeout_ms: u32,
+    },
+    /// The name is unknown, the network is down, or the like.
+    #[error("cannot reach {address}: {reason}")]
+    Unreachable {
+        /// The configured address.
+        address: String,
+        /// What the operating system said.
+        reason: String,
+    },
+}
+
+impl ConnectError {
+    /// The stable code of this kind.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Refused { .. } => "refused",
+            Self::Timeout { .. } => "timeout",
+            Self::Unreachable { .. } => "unreachable",
+        }
+    }
+}
+
+/// Why one point has no value.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ReadError {
+    /// The driver was opened without such a point.
+    #[error("there is no point {}", .0.0)]
+    UnknownPoint(PointId),
+    /// The machine refused.
+    #[error("cannot read {target}: {error}")]
+    Device {
+        /// What was asked for.
+        target: String,
+        /// How it refused.
+        error: DeviceError,
+    },
+    /// The machine answered with something that is no value of the tag's type, such as NaN.
+    #[error("{target} holds no value of type {data_type}: {reason}")]
+    NoValue {
+        /// What was read.
+        target: String,
+        /// The tag's type.
+        data_type: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The connection was lost before the point was read; [`ReadOutcome::lost`](super::ReadOutcome)
+    /// says why.
+    #[error("the connection was lost")]
+    ConnectionLost,
+}
+
+impl ReadError {
+    /// The stable code of this kind.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownPoint(_) => "unknown_point",
+            Self::Device { error, .. } => error.code(),
+            Self::NoValue { .. } => "no_value",
+            Self::ConnectionLost => "connection_lost",
+        }
+    }
+}
+
+/// Why a point was not written, or not as asked.
+#[derive(Debug, Clone, PartialEq, Error)]
+pub enum WriteError {
+    /// The driver was opened without such a point.
+    #[error("there is no point {}", .0.0)]
+    UnknownPoint(PointId),
+    /// The tag may only be read.
+    #[error("{target} is read only")]
+    ReadOnly {
+        /// What should have been written.
+        target: String,
+    },
+    /// The value is of another kind than the tag.
+    #[error("{value} is no value of type {data_type} for {target}")]
+    WrongType {
+        /// What should have been written.
+        target: String,
+        /// The value asked for.
+        value: Scalar,
+        /// The tag's type.
+        data_type: String,
+    },
+    /// The value does not fit the tag's type after scaling; nothing was sent.
+    #[error("{value} is out of the range of type {data_type} for {target}")]
+    OutOfRange {
+        /// What should have been written.
+        target: String,
+        /// The value asked for.
+        value: Scalar,
+        /// The tag's type.
+        data_type: String,
+    },
+    /// The machine refused; nothing was written.
+    #[error("cannot write {target}: {error}")]
+    Device {
+        /// What should have been written.
+        target: String,
+        /// How it refused.
+        error: DeviceError,
+    },
+    /// The machine accepted the value but holds another one.
+    #[error("wrote {written} to {target}, read back {found}")]
+    NotVerified {
+        /// What was written.
+        target: String,
+        /// The value the machine accepted.
+        written: Scalar,
+        /// The value it holds.
+        found: Scalar,
+    },
+    /// The machine accepted the value, but it cannot be read back.
+    #[error("written, but not verified: {0}")]
+    NotReadBack(ReadError),
+    /// The connection was lost: whether the value was written is unknown, except for
+    /// [`Lost::NotConnected`], when nothing was sent.
+    #[error(transparent)]
+    Lost(#[from] Lost),
+}
+
+impl WriteError {
+    /// The stable code of this kind.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownPoint(_) => "unknown_point",
+            Self::ReadOnly { .. } => "read_only",
+            Self::WrongType { .. } => "wrong_type",
+            Self::OutOfRange { .. } => "out_of_range",
+            Self::Device { error, .. } => error.code(),
+            Self::NotVerified { .. } => "not_verified",
+            Self::NotReadBack(_) => "not_read_back",
+            Self::Lost(lost) => lost.code(),
+        }
+    }
+}
+
+/// Why a machine does not push changes.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum SubscribeError {
+    /// The protocol only answers questions: poll instead.
+    #[error("the protocol has no subscriptions")]
+    Unsupported,
+    /// The driver was opened without such a point.
+    #[error("there is no point {}", .0.0)]
+    UnknownPoint(PointId),
+    /// The machine refused.
+    #[error("cannot subscribe: {0}")]
+    Device(DeviceError),
+    /// The connection was lost.
+    #[error(transparent)]
+    Lost(#[from] Lost),
+}
+
+impl SubscribeError {
+    /// The stable code of this kind.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unsupported => "unsupported",
+            Self::UnknownPoint(_) => "unknown_point",
+            Self::Device(error) => error.code(),
+            Self::Lost(lost) => lost.code(),
+        }
+    }
+}
