@@ -71,6 +71,8 @@ pub(crate) struct Connection<S> {
     outbox: Outbox,
     /// Retained messages still to be sent after a SUBSCRIBE.
     replay: VecDeque<Delivery>,
+    /// Taken from the queue and not sent. A durable one is still in the store: it is read again if this ends.
+    taken: VecDeque<Delivery>,
     /// The publisher waits for this subscriber, until then.
     stall: Option<(Arc<Session>, Instant)>,
     timer: Pin<Box<Sleep>>,

@@ -16,6 +16,7 @@ use crate::space::{Asked, Leaving, Opened, Shared, Space};
 use bytes::BytesMut;
 use bytestring::ByteString;
 use proto::{ClientId, Identity, Qos};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -285,6 +286,7 @@ impl Admitted {
             out: BytesMut::new(),
             outbox: Outbox::default(),
             replay: carried.replay.into(),
+            taken: VecDeque::new(),
             stall: None,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             // One and a half times the keep alive (3.1.2-22).

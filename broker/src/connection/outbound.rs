@@ -4,7 +4,11 @@ use super::{Connection, OUT_BYTES_MAX, Socket};
 use crate::durable::body;
 use crate::session::queue::Delivery;
 use proto::Qos;
+use std::collections::VecDeque;
 use std::sync::Arc;
+
+/// Deliveries taken from the queue with one lock.
+const TAKEN_AT_ONCE: usize = 64;
 
 /// Rows read from the store at once.
 const ROWS_PER_READ: usize = 256;
@@ -26,45 +30,46 @@ impl<S: Socket> Connection<S> {
 
     /// The next delivery that may be sent now: retained ones first, then what waits, then what the store holds.
     fn next(&mut self) -> Option<Delivery> {
-        if let Some(front) = self.replay.front() {
-            if front.qos != Qos::AtMostOnce && !self.machine.has_window() {
-                return None;
-            }
-            let delivery = self.replay.pop_front();
-            if self.replay.is_empty() {
-                self.replay.shrink_to_fit();
-            }
-            return delivery;
-        }
         let has_window = self.machine.has_window();
-        let mut queue = self.session.queue();
-        if let Some(delivery) = queue.pop(has_window) {
-            return Some(delivery);
+        if !self.replay.is_empty() {
+            return pop_if(&mut self.replay, has_window);
         }
-        if !has_window && queue.len() > 0 {
-            // Acknowledgements bring the connection back here; no wake-up is needed before.
-            return None;
+        if self.taken.is_empty() {
+            self.take(has_window);
         }
-        if !has_window || queue.len() > 0 || !queue.is_spilled() {
-            queue.rest();
-            return None;
+        pop_if(&mut self.taken, has_window)
+    }
+
+    /// Takes what waits in the queue, with one lock for many.
+    fn take(&mut self, has_window: bool) {
+        if self.take_ready(has_window) {
+            return;
         }
-        drop(queue);
         self.read_rows();
+        self.take_ready(has_window);
+    }
+
+    /// Takes what waits in memory; `false` if the store has to be read first.
+    fn take_ready(&mut self, has_window: bool) -> bool {
         let mut queue = self.session.queue();
-        let delivery = queue.pop(has_window);
-        if delivery.is_none() {
+        while self.taken.len() < TAKEN_AT_ONCE
+            && let Some(delivery) = queue.pop(has_window)
+        {
+            self.taken.push_back(delivery);
+        }
+        if !self.taken.is_empty() {
+            return true;
+        }
+        // What waits behind a full window needs no wake-up: acknowledgements bring the connection back here.
+        if has_window || queue.len() == 0 {
             queue.rest();
         }
-        delivery
+        !(has_window && queue.len() == 0 && queue.is_readable())
     }
 
     /// Reads the next rows of a spilled queue. The read is short and bounded; the pages are in memory nearly always.
     fn read_rows(&mut self) {
         let (after, end) = self.session.queue().readable();
-        if after + 1 >= end {
-            return;
-        }
         let shared = self.space.shared();
         let bytes_max = shared.limits.queue_bytes_max / 4;
         let rows = shared
@@ -124,4 +129,16 @@ impl<S: Socket> Connection<S> {
             }
         }
     }
+}
+
+fn pop_if(deliveries: &mut VecDeque<Delivery>, has_window: bool) -> Option<Delivery> {
+    if deliveries.front()?.qos != Qos::AtMostOnce && !has_window {
+        return None;
+    }
+    let delivery = deliveries.pop_front();
+    if deliveries.is_empty() {
+        // A connection that rests keeps no memory.
+        *deliveries = VecDeque::new();
+    }
+    delivery
 }

@@ -127,6 +127,12 @@ impl Queue {
         self.release_waiting();
     }
 
+    /// Whether the owner can read rows from the store now.
+    pub(crate) fn is_readable(&self) -> bool {
+        let (after, end) = self.readable();
+        self.is_durable && after + 1 < end
+    }
+
     /// Whether the store holds deliveries that the owner has not seen.
     pub(crate) fn is_spilled(&self) -> bool {
         self.is_durable && self.taken_seq + 1 < self.next_seq
