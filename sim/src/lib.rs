@@ -1,9 +1,15 @@
 //! Simulated machines and load: what `manifold demo` polls and what `manifold-sim` runs.
 //!
-//! - [`plant`]: a Modbus TCP server around a small plant (tank, pump, valve, oven) whose values move
-//!   on their own and answer to writes.
+//! - [`plant`]: a Modbus TCP server around a small plant (tank, pump, valve, oven) whose values
+//!   move on their own and answer to writes.
+//! - [`load`]: a load generator for MQTT brokers that measures rate, latency, losses and cost.
+//! - `baseline` (cargo feature of that name): rumqttd as a broker to compare with.
 //!
 //! Nothing here is part of a hub or an edge node in production. The crate imports no other crate of
 //! the house: a simulator that shared code with the product would share its mistakes.
 
+#[cfg(feature = "baseline")]
+pub mod baseline;
+pub mod load;
 pub mod plant;
+mod table;

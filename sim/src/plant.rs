@@ -1,8 +1,8 @@
 //! A small plant behind a Modbus TCP server: tank, pump, valve and oven.
 //!
 //! - `process`: the physics, pure: `step(dt_ms)` and nothing else moves it.
-//! - `registers`: the register map as data; the one table that the server, the documentation and the
-//!   tags of `manifold demo` are made from.
+//! - `registers`: the register map as data; the one table that the server, the documentation and
+//!   the tags of `manifold demo` are made from.
 //! - `bank`: the plant as a Modbus client sees it: reads, checked writes, exception codes.
 //! - `server`: the thin shell with the sockets and the clock.
 //!

@@ -1,5 +1,7 @@
 //! The plant over real sockets, read and written with an independent Modbus client.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail like the test")]
+
 use std::net::SocketAddr;
 use std::time::Duration;
 

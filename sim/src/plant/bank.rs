@@ -1,8 +1,8 @@
 //! The plant as a Modbus client sees it: coils, discrete inputs, input and holding registers.
 //!
 //! Pure: reads encode the process through the register map, writes are decoded, checked as a whole
-//! and then take effect together; a refused write changes nothing. Exception codes follow the Modbus
-//! Application Protocol 1.1b3, section 7: 2 for an address outside the map, 3 for a quantity
+//! and then take effect together; a refused write changes nothing. Exception codes follow the
+//! Modbus Application Protocol 1.1b3, section 7: 2 for an address outside the map, 3 for a quantity
 //! or value that is not allowed.
 
 use super::process::{Commands, Process};

@@ -2,8 +2,8 @@
 //! valve, and an oven beside it.
 //!
 //! Guarantees, whatever the commands and the step: the volume stays within the tank, a closed valve
-//! or a standing pump lets nothing out, and every value is finite. Equal commands and equal steps give
-//! equal values: there is no clock and no randomness in here.
+//! or a standing pump lets nothing out, and every value is finite. Equal commands and equal steps
+//! give equal values: there is no clock and no randomness in here.
 
 /// What an operator or a control loop can set.
 #[derive(Debug, Clone, Copy, PartialEq)]

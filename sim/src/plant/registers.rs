@@ -1,13 +1,16 @@
 //! The register map of the plant, as data.
 //!
-//! One row a point: where it lives, how it is encoded, what may be written. The server answers from
-//! this table, `manifold-sim plant --registers` prints it, and `manifold demo` makes its tags from it.
-//! Offsets are zero based; 32-bit values take two registers, most significant word first (`ABCD`).
-//! Areas have no gaps, so a client may read an area in one request.
+//! One row a point: where it lives, how it is encoded, what may be written; the rows are in `map`.
+//! The server answers from this table, `manifold-sim plant --registers` prints it, and `manifold
+//! demo` makes its tags from it. Offsets are zero based; 32-bit values take two registers, most
+//! significant word first (`ABCD`). Areas have no gaps, so a client may read an area in one
+//! request.
 
-use std::fmt::Write as _;
+mod map;
 
 use serde::Serialize;
+
+use crate::table::markdown;
 
 /// One of the four Modbus data tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -176,129 +179,37 @@ impl Register {
     pub const fn end(&self) -> u16 {
         self.offset + self.data_type.width()
     }
-
-    const fn measured(
-        (asset, name): (&'static str, &'static str),
-        offset: u16,
-        data_type: DataType,
-        (scale, unit): (f64, &'static str),
-        point: Point,
-        description: &'static str,
-    ) -> Self {
-        let area = if matches!(data_type, DataType::Bool) { Area::Discrete } else { Area::Input };
-        let (access, range) = (Access::Read, (0.0, 0.0));
-        Self {
-            asset,
-            name,
-            area,
-            offset,
-            data_type,
-            unit,
-            scale,
-            access,
-            range,
-            description,
-            point,
-        }
-    }
-
-    const fn set(
-        (asset, name): (&'static str, &'static str),
-        offset: u16,
-        data_type: DataType,
-        (scale, unit, highest): (f64, &'static str, f64),
-        point: Point,
-        description: &'static str,
-    ) -> Self {
-        let area = if matches!(data_type, DataType::Bool) { Area::Coil } else { Area::Holding };
-        let (access, range) = (Access::ReadWrite, (0.0, highest));
-        Self {
-            asset,
-            name,
-            area,
-            offset,
-            data_type,
-            unit,
-            scale,
-            access,
-            range,
-            description,
-            point,
-        }
-    }
 }
 
 /// The register map of the plant, ordered by area and offset.
 #[must_use]
 pub fn register_map() -> &'static [Register] {
-    &REGISTERS
+    &map::REGISTERS
 }
 
-/// The register map as a table for people, one line a register.
+/// The register map as a Markdown table, one line a register.
 #[must_use]
 pub fn registers_text() -> String {
-    let mut text = format!(
-        "{:<26}{:<12}{:<9}{:<7}{:<7}{:<12}{:<12}{}\n",
-        "tag", "address", "type", "unit", "scale", "access", "range", "description"
-    );
+    let header = ["tag", "address", "type", "unit", "scale", "access", "range", "description"];
+    let mut rows = vec![header.map(str::to_owned).to_vec()];
     for register in register_map() {
         let range = match register.access {
             Access::Read => String::new(),
             Access::ReadWrite => format!("{}..{}", register.range.0, register.range.1),
         };
-        let _ = writeln!(
-            text,
-            "{:<26}{:<12}{:<9}{:<7}{:<7}{:<12}{:<12}{}",
+        rows.push(vec![
             register.tag(),
             register.address(),
-            register.data_type.name(),
-            register.unit,
-            register.scale,
-            register.access.name(),
+            register.data_type.name().to_owned(),
+            register.unit.to_owned(),
+            register.scale.to_string(),
+            register.access.name().to_owned(),
             range,
-            register.description
-        );
+            register.description.to_owned(),
+        ]);
     }
-    text
+    markdown(&rows, header.len())
 }
-
-const BIT: (f64, &str) = (1.0, "");
-const SWITCH: (f64, &str, f64) = (1.0, "", 1.0);
-
-use DataType::{Bool, Float32, Int16, Uint16, Uint32};
-
-#[rustfmt::skip] // A table reads as a table: one row a register.
-static REGISTERS: [Register; 26] = [
-    Register::set(("tank1", "supply_enabled"), 0, Bool, SWITCH, Point::SupplyEnabled, "supply into the tank is open"),
-    Register::set(("pump1", "enabled"), 1, Bool, SWITCH, Point::PumpEnabled, "pump shall run"),
-    Register::set(("oven1", "heater_enabled"), 2, Bool, SWITCH, Point::OvenHeaterEnabled, "oven may heat"),
-
-    Register::measured(("tank1", "high_level"), 0, Bool, BIT, Point::TankHighLevel, "level at or above 90 %"),
-    Register::measured(("tank1", "low_level"), 1, Bool, BIT, Point::TankLowLevel, "level below 10 %"),
-    Register::measured(("pump1", "running"), 2, Bool, BIT, Point::PumpRunning, "shaft turns"),
-    Register::measured(("pump1", "dry_run"), 3, Bool, BIT, Point::PumpDryRun, "held: tank ran dry"),
-    Register::measured(("valve1", "closed"), 4, Bool, BIT, Point::ValveClosed, "valve is tight"),
-    Register::measured(("oven1", "at_setpoint"), 5, Bool, BIT, Point::OvenAtSetpoint, "within 2 K of the setpoint"),
-
-    Register::measured(("tank1", "level"), 0, Uint16, (0.01, "%"), Point::TankLevel, "level of the liquid"),
-    Register::measured(("tank1", "temperature"), 1, Int16, (0.1, "Cel"), Point::TankTemperature, "temperature of the liquid"),
-    Register::measured(("tank1", "inflow"), 2, Uint16, (0.1, "L/min"), Point::TankInflow, "flow into the tank"),
-    Register::measured(("tank1", "outflow"), 3, Uint16, (0.1, "L/min"), Point::TankOutflow, "flow out of the tank"),
-    Register::measured(("tank1", "volume"), 4, Float32, (1.0, "L"), Point::TankVolume, "volume of the liquid"),
-    Register::measured(("tank1", "delivered"), 6, Uint32, (1.0, "L"), Point::TankDelivered, "litres delivered since the start"),
-    Register::measured(("pump1", "speed"), 8, Uint16, (0.1, "%"), Point::PumpSpeed, "speed of the shaft"),
-    Register::measured(("pump1", "current"), 9, Uint16, (0.01, "A"), Point::PumpCurrent, "motor current"),
-    Register::measured(("pump1", "running_time"), 10, Uint32, (1.0, "s"), Point::PumpRunningTime, "seconds the shaft has turned"),
-    Register::measured(("valve1", "position"), 12, Uint16, (0.1, "%"), Point::ValvePosition, "position, 0 is closed"),
-    Register::measured(("oven1", "temperature"), 13, Int16, (0.1, "Cel"), Point::OvenTemperature, "temperature of the oven"),
-    Register::measured(("oven1", "power"), 14, Float32, (1.0, "kW"), Point::OvenPower, "heater power"),
-
-    Register::set(("valve1", "position_setpoint"), 0, Uint16, (0.1, "%", 100.0), Point::ValveSetpoint, "wanted valve position"),
-    Register::set(("pump1", "speed_setpoint"), 1, Uint16, (0.1, "%", 100.0), Point::PumpSpeedSetpoint, "wanted pump speed"),
-    Register::set(("tank1", "supply_setpoint"), 2, Uint16, (0.1, "L/min", 200.0), Point::SupplySetpoint, "wanted inflow"),
-    Register::set(("oven1", "temperature_setpoint"), 3, Int16, (0.1, "Cel", 300.0), Point::OvenSetpoint, "wanted oven temperature"),
-    Register::set(("oven1", "heater_limit"), 4, Float32, (1.0, "kW", 12.0), Point::OvenHeaterLimit, "highest heater power"),
-];
 
 #[cfg(test)]
 mod tests {
@@ -330,9 +241,10 @@ mod tests {
     }
 
     #[test]
-    fn the_printed_table_has_a_line_for_each_register() {
+    fn the_readme_shows_the_table_as_it_is_printed() {
         let text = registers_text();
-        assert_eq!(text.lines().count(), register_map().len() + 1);
-        assert!(text.contains("tank1.level               input:0     uint16   %"));
+        assert_eq!(text.lines().count(), register_map().len() + 2);
+        let readme = include_str!("../../README.md");
+        assert!(readme.contains(&text), "put this into sim/README.md:\n{text}");
     }
 }

@@ -4,6 +4,9 @@
 //! [`CONNECTIONS_MAX`] clients at a time: a further one is closed at once and counted. Dropping the
 //! future of [`PlantServer::run`] closes everything. Every unit id is answered, as gateways of one
 //! machine do.
+//!
+//! A frame that contradicts itself ends its connection and no other: tokio-modbus refuses most of
+//! them, and panics on some (a coil count beyond its bytes), which ends the connection's task only.
 
 use std::future::{Ready, ready};
 use std::io;

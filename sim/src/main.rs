@@ -1,0 +1,147 @@
+//! The executable `manifold-sim`: flags, wire, run, end.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the target could not be reached.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand};
+use sim::load::case::CaseError;
+use sim::load::connection::Unreachable;
+use sim::load::{LoadArgs, load, report};
+use sim::plant::{Plant, register_map, registers_text};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Simulated plants, and load for MQTT brokers.
+#[derive(Debug, Parser)]
+#[command(name = "manifold-sim", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve a small plant (tank, pump, valve, oven) over Modbus TCP
+    Plant {
+        /// Address to listen on; port 0 picks a free one
+        #[arg(long, default_value = "127.0.0.1:5020")]
+        listen: SocketAddr,
+        /// Milliseconds between two steps of the process
+        #[arg(long, value_name = "MS", default_value_t = sim::plant::STEP_MS_DEFAULT,
+              value_parser = clap::value_parser!(u64).range(1..=60_000))]
+        step_ms: u64,
+        /// Print the register map and end
+        #[arg(long)]
+        registers: bool,
+        /// Print the register map as JSON
+        #[arg(long, requires = "registers")]
+        json: bool,
+    },
+    /// Put load on an MQTT broker and measure it, or two brokers in turn
+    Load(Box<LoadArgs>),
+    /// Serve the broker of `load --against rumqttd`
+    #[cfg(feature = "baseline")]
+    #[command(hide = true)]
+    BaselineBroker {
+        /// Address to listen on; port 0 picks a free one
+        #[arg(long)]
+        listen: SocketAddr,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("manifold-sim: {error:#}");
+            exit_code(&error)
+        }
+    }
+}
+
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    if error.is::<CaseError>() {
+        return ExitCode::from(2);
+    }
+    ExitCode::from(if error.is::<Unreachable>() { 3 } else { 1 })
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Plant { registers: true, json, .. } => {
+            let text = match json {
+                true => serde_json::to_string_pretty(register_map())? + "\n",
+                false => registers_text(),
+            };
+            print(&text)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Plant { listen, step_ms, .. } => block_on(plant(listen, step_ms)),
+        Command::Load(args) => block_on(run_load(&args)),
+        #[cfg(feature = "baseline")]
+        Command::BaselineBroker { listen } => block_on(async move {
+            sim::baseline::run(listen).await?;
+            Ok(ExitCode::SUCCESS)
+        }),
+    }
+}
+
+/// One thread: the plant needs no more, and a load is meant to leave the others to its target.
+fn block_on(work: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("cannot start the runtime")?.block_on(work)
+}
+
+async fn plant(listen: SocketAddr, step_ms: u64) -> Result<ExitCode> {
+    let server = Plant::bind(listen).await?.with_step_ms(step_ms);
+    let mut stop = StopSignals::listen()?;
+    print(&format!("plant listening on {}\n", server.local_addr()))?;
+    server.run(stop.received()).await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A signal ends the load by dropping it, so that the brokers it started end, too.
+async fn run_load(args: &LoadArgs) -> Result<ExitCode> {
+    let mut stop = StopSignals::listen()?;
+    let outcomes = tokio::select! {
+        biased;
+        () = stop.received() => bail!("interrupted"),
+        outcomes = load(args) => outcomes?,
+    };
+    let text = match args.json {
+        true => serde_json::to_string_pretty(&report::json(&outcomes))? + "\n",
+        false => report::table(&outcomes),
+    };
+    print(&text)?;
+    let has_failed = outcomes.iter().flat_map(|it| &it.columns).any(|it| !it.failures.is_empty());
+    Ok(if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// SIGTERM and SIGINT.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn listen() -> Result<Self> {
+        let terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+        let interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+        Ok(Self { terminate, interrupt })
+    }
+
+    async fn received(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+fn print(text: &str) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).context("cannot write")
+}
