@@ -17,21 +17,21 @@ use tokio::net::TcpStream;
 use tokio_util::codec::{Decoder, Encoder};
 
 /// How long anything that must happen may take.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// How long nothing must happen to be believed.
-pub const SILENCE: Duration = Duration::from_millis(150);
+pub(crate) const SILENCE: Duration = Duration::from_millis(150);
 /// The secret of every credential.
-pub const SECRET: &str = "correct-horse-battery";
+pub(crate) const SECRET: &str = "correct-horse-battery";
 
 /// A clock that the test moves, and dice that never repeat.
 #[derive(Default)]
-pub struct Outside {
+pub(crate) struct Outside {
     now_ms: AtomicU64,
     dice: AtomicU64,
 }
 
 impl Outside {
-    pub fn advance(&self, by: Duration) {
+    pub(crate) fn advance(&self, by: Duration) {
         self.now_ms.fetch_add(by.as_millis() as u64, Ordering::SeqCst);
     }
 }
@@ -52,27 +52,27 @@ impl Entropy for Outside {
 }
 
 /// A broker on a free port, with one user of each role and the things `pump7` and `pump8`.
-pub struct Bench {
-    pub broker: Broker,
-    pub store: Store,
-    pub outside: Arc<Outside>,
-    pub address: SocketAddr,
+pub(crate) struct Bench {
+    pub(crate) broker: Broker,
+    pub(crate) store: Store,
+    pub(crate) outside: Arc<Outside>,
+    pub(crate) address: SocketAddr,
 }
 
-pub fn namespace() -> Namespace {
+pub(crate) fn namespace() -> Namespace {
     Namespace::default()
 }
 
-pub fn other_namespace() -> Namespace {
+pub(crate) fn other_namespace() -> Namespace {
     Namespace::parse("acme/berlin").unwrap()
 }
 
 impl Bench {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(Limits::default()).await
     }
 
-    pub async fn start_with(limits: Limits) -> Self {
+    pub(crate) async fn start_with(limits: Limits) -> Self {
         let store = Store::in_memory().unwrap();
         let outside = Arc::new(Outside::default());
         let mut changes = Changes::new();
@@ -93,7 +93,7 @@ impl Bench {
     }
 
     /// Another broker on the same store, as after a restart.
-    pub async fn restart(self) -> Self {
+    pub(crate) async fn restart(self) -> Self {
         self.broker.drain(PATIENCE).await;
         Self::on(self.store, self.outside, Limits::default()).await
     }
@@ -110,18 +110,18 @@ impl Bench {
     }
 
     /// A connected client of the user `admin` with a session that ends with it.
-    pub async fn admin(&self, client_id: &str) -> Client {
+    pub(crate) async fn admin(&self, client_id: &str) -> Client {
         self.client(client_id, "admin").await
     }
 
-    pub async fn client(&self, client_id: &str, user: &str) -> Client {
+    pub(crate) async fn client(&self, client_id: &str, user: &str) -> Client {
         let (client, ack) = Client::connect(self.address, connect(client_id, user)).await;
         assert_eq!(ack.reason_code, v5::ConnectAckReason::Success);
         client
     }
 
     /// A connected client whose session outlives it by an hour.
-    pub async fn durable(&self, client_id: &str, user: &str) -> (Client, bool) {
+    pub(crate) async fn durable(&self, client_id: &str, user: &str) -> (Client, bool) {
         let connect = v5::Connect {
             clean_start: false,
             session_expiry_interval_secs: 3600,
@@ -134,7 +134,7 @@ impl Bench {
 }
 
 /// A CONNECT with nothing special.
-pub fn connect(client_id: &str, user: &str) -> v5::Connect {
+pub(crate) fn connect(client_id: &str, user: &str) -> v5::Connect {
     v5::Connect {
         clean_start: true,
         keep_alive: 60,
@@ -156,7 +156,7 @@ pub fn connect(client_id: &str, user: &str) -> v5::Connect {
 }
 
 /// A PUBLISH of QoS 0 that is not retained.
-pub fn message(topic: &str, payload: impl Into<Bytes>) -> Publish {
+pub(crate) fn message(topic: &str, payload: impl Into<Bytes>) -> Publish {
     Publish {
         dup: false,
         retain: false,
@@ -168,12 +168,12 @@ pub fn message(topic: &str, payload: impl Into<Bytes>) -> Publish {
     }
 }
 
-pub fn id(number: u16) -> NonZeroU16 {
+pub(crate) fn id(number: u16) -> NonZeroU16 {
     NonZeroU16::new(number).unwrap()
 }
 
 /// A client of MQTT 5.0 packets.
-pub struct Client {
+pub(crate) struct Client {
     stream: TcpStream,
     codec: v5::Codec,
     buffer: BytesMut,
@@ -181,7 +181,10 @@ pub struct Client {
 }
 
 impl Client {
-    pub async fn connect(address: SocketAddr, connect: v5::Connect) -> (Self, v5::ConnectAck) {
+    pub(crate) async fn connect(
+        address: SocketAddr,
+        connect: v5::Connect,
+    ) -> (Self, v5::ConnectAck) {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         let codec = v5::Codec::default();
@@ -193,14 +196,14 @@ impl Client {
         }
     }
 
-    pub async fn send(&mut self, packet: Packet) {
+    pub(crate) async fn send(&mut self, packet: Packet) {
         let mut out = BytesMut::new();
         self.codec.encode(packet, &mut out).unwrap();
         self.stream.write_all(&out).await.unwrap();
     }
 
     /// The next packet; `None` if the broker has closed.
-    pub async fn receive(&mut self) -> Option<Packet> {
+    pub(crate) async fn receive(&mut self) -> Option<Packet> {
         let receiving = async {
             loop {
                 if let Some((packet, _)) = self.codec.decode(&mut self.buffer).unwrap() {
@@ -216,13 +219,13 @@ impl Client {
     }
 
     /// Nothing comes for a while.
-    pub async fn expect_silence(&mut self) {
+    pub(crate) async fn expect_silence(&mut self) {
         let received = tokio::time::timeout(SILENCE, self.receive()).await;
         assert!(received.is_err(), "{received:?}");
     }
 
     /// Whatever is on its way arrives first: the answer to a PINGREQ comes behind it.
-    pub async fn expect_message(&mut self) -> Publish {
+    pub(crate) async fn expect_message(&mut self) -> Publish {
         match self.receive().await {
             Some(Packet::Publish(publish)) => *publish,
             other => panic!("no PUBLISH but {other:?}"),
@@ -230,7 +233,7 @@ impl Client {
     }
 
     /// The payload of the next message, acknowledged if it asks for it.
-    pub async fn expect_payload(&mut self) -> String {
+    pub(crate) async fn expect_payload(&mut self) -> String {
         let publish = self.expect_message().await;
         if let Some(packet_id) = publish.packet_id {
             self.ack(packet_id).await;
@@ -238,7 +241,7 @@ impl Client {
         String::from_utf8(publish.payload.to_vec()).unwrap()
     }
 
-    pub async fn ack(&mut self, packet_id: NonZeroU16) {
+    pub(crate) async fn ack(&mut self, packet_id: NonZeroU16) {
         let ack = v5::PublishAck {
             packet_id,
             reason_code: v5::PublishAckReason::Success,
@@ -248,12 +251,12 @@ impl Client {
         self.send(Packet::PublishAck(ack)).await;
     }
 
-    pub async fn publish(&mut self, topic: &str, payload: impl Into<Bytes>) {
+    pub(crate) async fn publish(&mut self, topic: &str, payload: impl Into<Bytes>) {
         self.send(Packet::Publish(Box::new(message(topic, payload)))).await;
     }
 
     /// Publishes with QoS 1 and does not wait for the acknowledgement; its packet identifier.
-    pub async fn start_publish(&mut self, mut publish: Publish) -> NonZeroU16 {
+    pub(crate) async fn start_publish(&mut self, mut publish: Publish) -> NonZeroU16 {
         let packet_id = id(self.next_id);
         self.next_id += 1;
         publish.qos = QoS::AtLeastOnce;
@@ -263,24 +266,24 @@ impl Client {
     }
 
     /// Publishes with QoS 1; the reason code of the acknowledgement.
-    pub async fn publish_acked(&mut self, publish: Publish) -> v5::PublishAckReason {
+    pub(crate) async fn publish_acked(&mut self, publish: Publish) -> v5::PublishAckReason {
         let packet_id = self.start_publish(publish).await;
         self.expect_ack(packet_id).await
     }
 
-    pub async fn expect_ack(&mut self, packet_id: NonZeroU16) -> v5::PublishAckReason {
+    pub(crate) async fn expect_ack(&mut self, packet_id: NonZeroU16) -> v5::PublishAckReason {
         match self.receive().await {
             Some(Packet::PublishAck(ack)) if ack.packet_id == packet_id => ack.reason_code,
             other => panic!("no PUBACK {packet_id} but {other:?}"),
         }
     }
 
-    pub async fn subscribe(&mut self, filter: &str, qos: QoS) -> v5::SubscribeAckReason {
+    pub(crate) async fn subscribe(&mut self, filter: &str, qos: QoS) -> v5::SubscribeAckReason {
         let options = v5::SubscriptionOptions { qos, ..Default::default() };
         self.subscribe_with(filter, options, None).await
     }
 
-    pub async fn subscribe_with(
+    pub(crate) async fn subscribe_with(
         &mut self,
         filter: &str,
         options: v5::SubscriptionOptions,
@@ -301,19 +304,19 @@ impl Client {
     }
 
     /// Leaves with a DISCONNECT and waits until the broker has closed.
-    pub async fn leave(mut self) {
+    pub(crate) async fn leave(mut self) {
         let reason = v5::DisconnectReasonCode::NormalDisconnection;
         self.send(Packet::Disconnect(v5::Disconnect::new(reason))).await;
         assert!(self.receive().await.is_none());
     }
 
     /// Breaks the connection without a word.
-    pub fn vanish(self) {
+    pub(crate) fn vanish(self) {
         drop(self.stream);
     }
 
     /// The broker says why and closes.
-    pub async fn expect_end(&mut self) -> v5::DisconnectReasonCode {
+    pub(crate) async fn expect_end(&mut self) -> v5::DisconnectReasonCode {
         let reason = match self.receive().await {
             Some(Packet::Disconnect(disconnect)) => disconnect.reason_code,
             other => panic!("no DISCONNECT but {other:?}"),
@@ -324,7 +327,7 @@ impl Client {
 }
 
 /// Waits until `is_so` holds.
-pub async fn until(mut is_so: impl FnMut() -> bool) {
+pub(crate) async fn until(mut is_so: impl FnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while !is_so() {
         assert!(tokio::time::Instant::now() < deadline, "it never became so");
