@@ -9,6 +9,7 @@ use crate::connection::handshake::{Turned, Welcome};
 use crate::connection::{End, Socket};
 use crate::figures::Counters;
 use crate::reason::Reason;
+use crate::space::Shared;
 use crate::websocket;
 use proto::PlatformTopic;
 use proto::platform::EventTopic;
@@ -57,13 +58,29 @@ async fn accept(inner: &Arc<Inner>, kind: ListenerKind, listener: TcpListener) {
             tracing::debug!(%address, "too many connections");
             continue;
         }
-        Counters::add(&counters.connections, 1);
-        Counters::add(&counters.connections_total, 1);
+        let counted = Counted::new(shared);
         let inner = Arc::clone(inner);
         tokio::spawn(async move {
             serve(&inner, kind, stream, address).await;
-            inner.shared().counters.connections.fetch_sub(1, Ordering::Relaxed);
+            drop(counted);
         });
+    }
+}
+
+/// A socket in the count of connections, until it is dropped, however its task ends.
+struct Counted(Arc<Shared>);
+
+impl Counted {
+    fn new(shared: &Arc<Shared>) -> Self {
+        Counters::add(&shared.counters.connections, 1);
+        Counters::add(&shared.counters.connections_total, 1);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.counters.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

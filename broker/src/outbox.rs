@@ -10,7 +10,7 @@ use crate::message::Message;
 use crate::reason::Reason;
 use crate::router::{Route, Target};
 use crate::session::Session;
-use crate::session::acks::AckGate;
+use crate::session::acks::{AckGate, Hold};
 use crate::session::queue::Delivery;
 use crate::space::{Shared, Space};
 use futures_util::task::AtomicWaker;
@@ -180,15 +180,13 @@ impl FanOut<'_> {
             message: Arc::clone(message),
             qos,
             retain: message.retain && target.retain_as_published,
-            dup: false,
             subscription_ids: target.subscription_ids.clone(),
             seq: None,
-            gate: None,
+            hold: None,
         };
         if session.is_in_process() && message.qos != Qos::AtMostOnce {
             let gate = self.gate.get_or_insert_with(|| AckGate::new(self.waker));
-            gate.hold();
-            delivery.gate = Some(Arc::clone(gate));
+            delivery.hold = Some(Hold::new(gate));
         }
         let mut queue = session.queue();
         if qos != Qos::AtMostOnce && queue.is_durable() {

@@ -22,6 +22,9 @@ const PATH: &str = "/mqtt";
 /// The sub-protocol of every MQTT version.
 const SUB_PROTOCOL: &str = "mqtt";
 
+/// What a frame may hold besides one packet of the longest.
+const FRAME_ROOM_BYTES: usize = 64 * 1024;
+
 /// A WebSocket as a byte stream.
 pub(crate) struct WebSocket {
     stream: WebSocketStream<TcpStream>,
@@ -46,9 +49,11 @@ pub(crate) async fn accept(
         response.headers_mut().insert(name, HeaderValue::from_static(SUB_PROTOCOL));
         Ok(response)
     };
+    // A frame may hold several packets; the bound on each is the codec's business.
+    let message_bytes_max = packet_bytes_max + FRAME_ROOM_BYTES;
     let config = WebSocketConfig::default()
-        .max_message_size(Some(packet_bytes_max))
-        .max_frame_size(Some(packet_bytes_max));
+        .max_message_size(Some(message_bytes_max))
+        .max_frame_size(Some(message_bytes_max));
     let stream =
         tokio_tungstenite::accept_hdr_async_with_config(stream, check, Some(config)).await?;
     Ok(WebSocket { stream, rest: Bytes::new() })

@@ -2,9 +2,8 @@
 
 use crate::live::Live;
 use crate::message::Sender;
-use crate::reason::Reason;
 use crate::session::Session;
-use crate::session::acks::AckGate;
+use crate::session::acks::Hold;
 use crate::space::{Carried, Leaving, Space};
 use bytes::Bytes;
 use proto::{Qos, TopicName};
@@ -48,7 +47,7 @@ pub struct Delivery {
 /// the message was not taken, so that it sends it again.
 #[derive(Debug)]
 pub struct AckToken {
-    gate: Option<Arc<AckGate>>,
+    hold: Option<Hold>,
     handed_out: Option<(Arc<AtomicUsize>, Arc<Session>)>,
 }
 
@@ -98,21 +97,14 @@ impl Inbox {
             response_topic: properties.and_then(|it| it.response_topic.clone()),
             correlation_data: properties.and_then(|it| it.correlation_data.clone()),
             sender: Arc::clone(&message.sender),
-            token: AckToken { gate: delivery.gate, handed_out },
+            token: AckToken { hold: delivery.hold, handed_out },
         }))
     }
 }
 
 impl Drop for Inbox {
     fn drop(&mut self) {
-        // Whoever waits for what was not handed out must not wait for ever.
-        let mut queue = self.session.queue();
-        while let Some(delivery) = queue.pop(true) {
-            if let Some(gate) = delivery.gate {
-                gate.release(Err(Reason::UnspecifiedError));
-            }
-        }
-        drop(queue);
+        // What was not handed out is dropped with the queue, and its publishers are told.
         let leaving = Leaving { carried: Carried::default(), sent_seq: 0, expiry_secs: 0 };
         self.space.leave_session(&self.session, leaving);
     }
@@ -126,29 +118,26 @@ impl Delivery {
 
     /// Takes the duty to acknowledge out, to be fulfilled elsewhere.
     pub fn token(&mut self) -> AckToken {
-        std::mem::replace(&mut self.token, AckToken { gate: None, handed_out: None })
+        std::mem::replace(&mut self.token, AckToken::none())
     }
 }
 
 impl AckToken {
     /// A duty that nobody waits for, such as in tests.
     pub fn none() -> Self {
-        Self { gate: None, handed_out: None }
+        Self { hold: None, handed_out: None }
     }
 
     /// Fulfils it.
     pub fn ack(mut self) {
-        if let Some(gate) = self.gate.take() {
-            gate.release(Ok(()));
+        if let Some(hold) = self.hold.take() {
+            hold.done();
         }
     }
 }
 
 impl Drop for AckToken {
     fn drop(&mut self) {
-        if let Some(gate) = self.gate.take() {
-            gate.release(Err(Reason::UnspecifiedError));
-        }
         if let Some((handed_out, session)) = self.handed_out.take() {
             handed_out.fetch_sub(1, Ordering::AcqRel);
             session.wake();

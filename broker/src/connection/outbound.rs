@@ -92,10 +92,9 @@ impl<S: Socket> Connection<S> {
                 Ok(message) => queue.refill(Delivery {
                     qos: Qos::try_from(row.flags & 0b11).unwrap_or_default(),
                     retain: false,
-                    dup: false,
                     subscription_ids: None,
                     seq: Some(row.seq),
-                    gate: None,
+                    hold: None,
                     message: Arc::new(message),
                 }),
                 Err(error) => {

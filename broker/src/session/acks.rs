@@ -64,6 +64,33 @@ impl AckGate {
     }
 }
 
+/// A hold on a gate that lets go by itself: whoever drops it undone has failed.
+#[derive(Debug)]
+pub(crate) struct Hold(Option<Arc<AckGate>>);
+
+impl Hold {
+    /// Keeps `gate` shut until this is done or dropped.
+    pub(crate) fn new(gate: &Arc<AckGate>) -> Self {
+        gate.hold();
+        Self(Some(Arc::clone(gate)))
+    }
+
+    /// What was promised has been done.
+    pub(crate) fn done(mut self) {
+        if let Some(gate) = self.0.take() {
+            gate.release(Ok(()));
+        }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if let Some(gate) = self.0.take() {
+            gate.release(Err(Reason::UnspecifiedError));
+        }
+    }
+}
+
 /// The acknowledgements owed, first PUBLISH first.
 #[derive(Debug, Default)]
 pub(crate) struct Owed {

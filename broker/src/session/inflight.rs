@@ -115,10 +115,9 @@ mod tests {
             message: Arc::new(message),
             qos: Qos::AtLeastOnce,
             retain: false,
-            dup: false,
             subscription_ids: None,
             seq: Some(seq),
-            gate: None,
+            hold: None,
         }
     }
 

@@ -199,14 +199,14 @@ impl Machine {
         out: &mut BytesMut,
     ) -> Result<(), Delivery> {
         if delivery.qos == Qos::AtMostOnce {
-            return match self.write_publish(None, &delivery, now, out) {
+            return match self.write_publish(None, &delivery, false, now, out) {
                 true => Ok(()),
                 false => Err(delivery),
             };
         }
         let start = out.len();
         let packet_id = self.inflight.next_id();
-        if !self.write_publish(Some(packet_id), &delivery, now, out) {
+        if !self.write_publish(Some(packet_id), &delivery, false, now, out) {
             out.truncate(start);
             self.inflight.skip(&delivery);
             return Err(delivery);
@@ -219,8 +219,7 @@ impl Machine {
     pub(crate) fn resend(&self, now: TimestampMs, out: &mut BytesMut) -> u64 {
         let mut count = 0;
         for (packet_id, delivery) in self.inflight.unacknowledged() {
-            let again = Delivery { dup: true, ..delivery.clone() };
-            count += u64::from(self.write_publish(Some(packet_id), &again, now, out));
+            count += u64::from(self.write_publish(Some(packet_id), delivery, true, now, out));
         }
         count
     }
@@ -229,13 +228,14 @@ impl Machine {
         &self,
         packet_id: Option<NonZeroU16>,
         delivery: &Delivery,
+        dup: bool,
         now: TimestampMs,
         out: &mut BytesMut,
     ) -> bool {
         let how = Outgoing {
             qos: delivery.qos,
             retain: delivery.retain,
-            dup: delivery.dup,
+            dup,
             packet_id,
             subscription_ids: delivery.subscription_ids.as_deref().unwrap_or_default(),
             now,

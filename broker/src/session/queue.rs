@@ -7,7 +7,7 @@
 //! first of them, so nothing is skipped. At its bounds the queue drops the newest and counts it.
 
 use crate::message::{GateState, Message};
-use crate::session::acks::AckGate;
+use crate::session::acks::Hold;
 use proto::Qos;
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
@@ -15,19 +15,17 @@ use std::sync::Arc;
 use std::task::Waker;
 
 /// One message for one session.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Delivery {
     pub(crate) message: Arc<Message>,
     /// The lower of the published and the granted QoS (MQTT 5.0 3.8.4).
     pub(crate) qos: Qos,
     pub(crate) retain: bool,
-    /// It may have been sent before.
-    pub(crate) dup: bool,
     pub(crate) subscription_ids: Option<Arc<[NonZeroU32]>>,
     /// Its row in the store.
     pub(crate) seq: Option<u64>,
     /// What the publisher waits for, if the session is in process.
-    pub(crate) gate: Option<Arc<AckGate>>,
+    pub(crate) hold: Option<Hold>,
 }
 
 /// How much a queue holds.

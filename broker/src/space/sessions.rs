@@ -123,6 +123,15 @@ impl Space {
                 return Err(Reason::ClientIdNotValid);
             }
             match &mut known.presence {
+                // Its task has ended without leaving: a fault of ours that the session survives.
+                Presence::Connected { gone, .. } if gone.has_changed().is_err() => {
+                    tracing::error!(client = %client_id, "a connection ended without leaving its session");
+                    let carried = Carried::default();
+                    known.session.queue().disconnect(0);
+                    known.presence = Presence::Away { since: self.shared.clock.now(), carried };
+                    drop(sessions);
+                    return self.try_open(asked, live);
+                }
                 Presence::Connected { live, gone } => {
                     live.stop(Reason::SessionTakenOver);
                     known.session.wake();
@@ -282,10 +291,9 @@ impl Space {
                 qos: message.qos.min(options.qos),
                 message,
                 retain: true,
-                dup: false,
                 subscription_ids: ids.clone(),
                 seq: None,
-                gate: None,
+                hold: None,
             }));
         }
         known.subscriptions.insert(subscription, (options, id));

@@ -28,10 +28,9 @@ fn delivery(sender: &Arc<Sender>, seq: Option<u64>) -> Delivery {
         message: Arc::new(message),
         qos: Qos::AtLeastOnce,
         retain: false,
-        dup: false,
         subscription_ids: None,
         seq,
-        gate: None,
+        hold: None,
     }
 }
 
