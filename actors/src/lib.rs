@@ -1,1 +1,41 @@
-//! The supervision tree: cluster, tenant, device, edge node, driver, admin.
+//! The supervision tree: everything of the platform that acts, as supervised actors on one broker and one store.
+//!
+//! ```text
+//! System                 one per process                                     `system`
+//! └ Cluster              which namespaces are served                         `cluster`
+//!   └ Tenant             one namespace: brings messages to devices           `tenant`
+//!     ├ Device           one thing, on demand: presence, telemetry, shadows  `device`
+//!     ├ EdgeNode         the drivers in this process                         `edge_node`
+//!     │ └ Driver         one connection to one machine                       `driver`
+//!     └ Admin            the admin API of the namespace                      `admin`
+//! ```
+//!
+//! Every actor is a pure core and a thin shell: the shell keeps a change, then puts it in force, and only then
+//! answers and publishes, so an answer means durable. A refused request is a reply; an actor that fails is
+//! restarted from its last durable state, and its supervisor's module says how often. Actors talk to the world
+//! through in-process clients of the broker only, and acknowledge a message after its commit; what is not
+//! acknowledged comes again. Nothing here opens a socket, reads a clock or rolls dice of its own: see [`Outside`].
+
+mod admin;
+mod ask;
+mod cluster;
+mod context;
+mod device;
+mod door;
+mod driver;
+mod edge_node;
+mod figures;
+mod ports;
+mod refused;
+mod restart;
+mod secret;
+mod settings;
+mod system;
+mod tenant;
+
+pub use driver::{DriverPhase, DriverStatus, PointFigures};
+pub use figures::Figures;
+pub use ports::{OpenDriver, Outside};
+pub use restart::RestartPolicy;
+pub use settings::Settings;
+pub use system::{FirstAdmin, Platform, StartError, start};

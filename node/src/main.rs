@@ -1,3 +1,34 @@
-//! The executable `manifold`.
+//! The executable `manifold`: reads the command line, runs one command, returns its exit code.
+//!
+//! Exit codes are part of the public contract (section 5) and live in [`outcome`]. What a command
+//! does is in its own module; nothing is decided here.
 
-fn main() {}
+mod cli;
+mod config;
+mod ctl;
+mod demo;
+mod descriptors;
+mod http;
+mod hub;
+mod logging;
+mod metrics;
+#[cfg(feature = "otlp")]
+mod otlp;
+mod outcome;
+mod outside;
+mod serve;
+mod signals;
+
+use clap::Parser as _;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let command = cli::Cli::parse().command;
+    let outcome = match command {
+        cli::Command::Serve(args) => serve::run(&args),
+        cli::Command::Demo(args) => demo::run(&args),
+        cli::Command::Ctl(args) => ctl::run(&args),
+        cli::Command::Check(args) => config::check::run(&args),
+    };
+    outcome::report(outcome)
+}

@@ -22,7 +22,8 @@ pub mod value;
 
 pub use clock::{Clock, Entropy};
 pub use id::{
-    ClientId, DriverId, EdgeId, Namespace, ProjectId, TagId, TenantId, ThingId, UserId, UserName,
+    ClientId, CommandName, DriverId, EdgeId, EventName, JobId, Namespace, ProjectId, RequestId,
+    ShadowName, TagId, TenantId, ThingId, TransferId, UserId, UserName,
 };
 pub use platform::PlatformTopic;
 pub use refusal::{Refusal, RefusalCode};

@@ -171,10 +171,7 @@ mod tests {
             client_token: None,
         };
         let json: Json = serde_json::from_slice(&to_json(&accepted)).unwrap();
-        assert_eq!(
-            json,
-            json!({"state":{"desired":null},"metadata":{},"version":3,"timestamp":7})
-        );
+        assert_eq!(json, json!({"state":{"desired":null},"metadata":{},"version":3,"timestamp":7}));
     }
 
     #[test]

@@ -41,8 +41,7 @@ impl UpdateRequest {
     pub fn parse(payload: &[u8], limits: &Limits) -> Result<Self, Malformed> {
         let mut object = read_object(payload, limits)?;
         let plain = PlainRequest::take(&mut object)?;
-        let malformed =
-            |refusal| Malformed { refusal, client_token: plain.client_token.clone() };
+        let malformed = |refusal| Malformed { refusal, client_token: plain.client_token.clone() };
         let mut state = match object.remove("state") {
             Some(Json::Object(state)) => state,
             Some(_) => return Err(malformed(bad("state must be an object", "state"))),

@@ -1,0 +1,296 @@
+//! The actor of the admin API: one request after the other, each answered when it is committed or refused.
+
+use super::answers::{AnswerRow, Answers};
+use super::plan::{After, Owner, Plan, Request, SecretToHash};
+use super::request::{Body, Caller};
+use super::table::{self, Operation};
+use crate::ask::ask;
+use crate::cluster::ClusterMsg;
+use crate::context::{Context, Shared};
+use crate::device::DeviceMsg;
+use crate::edge_node::EdgeNodeMsg;
+use crate::refused;
+use crate::tenant::TenantMsg;
+use broker::credential::Credential;
+use broker::{Client, Delivery, Outgoing};
+use proto::admin::Reply;
+use proto::id::RequestId;
+use proto::{PlatformTopic, Qos, Refusal, RefusalCode};
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use serde_json::Value as Json;
+use store::{Changes, ReadError};
+use tracing::{Instrument, Span};
+
+/// What the admin API is told.
+pub(crate) enum AdminMsg {
+    /// A request.
+    Request(Delivery),
+}
+
+/// What an admin API is started with.
+pub(crate) struct AdminArgs {
+    pub(crate) context: Shared,
+    pub(crate) client: Client,
+    pub(crate) tenant: ActorRef<TenantMsg>,
+    pub(crate) cluster: ActorRef<ClusterMsg>,
+}
+
+/// See [`super`].
+pub(crate) struct AdminActor;
+
+/// Everything an admin API has.
+pub(crate) struct AdminCore {
+    context: Shared,
+    client: Client,
+    tenant: ActorRef<TenantMsg>,
+    cluster: ActorRef<ClusterMsg>,
+    answers: Answers,
+    /// An owner did not answer in time: what it did all the same is in the store.
+    is_unsure: bool,
+    span: Span,
+}
+
+type Outcome = Result<Json, Refusal>;
+
+impl Actor for AdminActor {
+    type Msg = AdminMsg;
+    type State = AdminCore;
+    type Arguments = AdminArgs;
+
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<AdminMsg>,
+        args: AdminArgs,
+    ) -> Result<AdminCore, ActorProcessingErr> {
+        let AdminArgs { context, client, tenant, cluster } = args;
+        let answers = load_answers(&context, &client)?;
+        let span = tracing::info_span!("admin", tenant = %client.namespace());
+        Ok(AdminCore { context, client, tenant, cluster, answers, is_unsure: false, span })
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<AdminMsg>,
+        message: AdminMsg,
+        core: &mut AdminCore,
+    ) -> Result<(), ActorProcessingErr> {
+        let AdminMsg::Request(delivery) = message;
+        let span = core.span.clone();
+        core.request(delivery).instrument(span).await;
+        Ok(())
+    }
+}
+
+impl AdminCore {
+    async fn request(&mut self, delivery: Delivery) {
+        let topic = PlatformTopic::parse(&delivery.topic);
+        let Some(PlatformTopic::Admin { resource, verb, request_id }) = topic else {
+            tracing::debug!(topic = %delivery.topic, "not a request");
+            return delivery.ack();
+        };
+        let outcome = self.perform(resource.as_str(), verb.as_str(), &delivery).await;
+        match &outcome {
+            Ok(_) => self.context.counters.admin_done.increase(),
+            Err(_) => self.context.counters.admin_refused.increase(),
+        }
+        self.reply(&delivery, request_id.as_ref(), outcome);
+        delivery.ack();
+    }
+
+    async fn perform(&mut self, resource: &str, verb: &str, delivery: &Delivery) -> Outcome {
+        let sender = &delivery.sender;
+        let caller = Caller::of(&sender.identity, &sender.client_id)?;
+        let operation = table::find(resource, verb)?;
+        if !caller.is_at_least(operation.role) {
+            let message = format!("{resource} {verb} needs the role {}", operation.role);
+            return Err(Refusal::new(RefusalCode::Forbidden, message));
+        }
+        let body = Body::parse(&delivery.payload)?;
+        if !operation.is_mutation {
+            return self.plan(operation, &caller, body).map(|plan| plan.data);
+        }
+        let outcome = self.mutate(operation, &caller, body).await;
+        audit(&caller, operation, outcome.as_ref().err());
+        outcome
+    }
+
+    fn plan(&self, operation: &Operation, caller: &Caller, body: Body) -> Result<Plan, Refusal> {
+        let snapshot = self.context.outside.store.read().map_err(Refusal::internal)?;
+        (operation.run)(&Request {
+            context: &self.context,
+            namespace: self.client.namespace(),
+            caller,
+            body,
+            client: &self.client,
+            snapshot,
+        })
+    }
+
+    async fn mutate(&mut self, operation: &Operation, caller: &Caller, body: Body) -> Outcome {
+        let request_id = body.request_id.clone();
+        let name = format!("{} {}", operation.resource, operation.verb);
+        if self.is_unsure {
+            self.answers = load_answers(&self.context, &self.client).map_err(Refusal::internal)?;
+            self.is_unsure = false;
+        }
+        if let Some(request_id) = &request_id
+            && let Some(data) = self.answers.find(&caller.name, request_id, &name)?
+        {
+            self.context.counters.admin_repeated.increase();
+            return Ok(data.clone());
+        }
+        let Plan { data, mut changes, messages, owner, hash, after } =
+            self.plan(operation, caller, body)?;
+        if let Some(hash) = hash {
+            self.hash(hash, &mut changes).await?;
+        }
+        let max = self.context.settings.answers_max;
+        let answer = request_id.as_ref().map(|request_id| {
+            let asked = (caller.name.as_str(), request_id, name.as_str());
+            self.answers.plan((self.client.namespace(), max), &mut changes, asked, &data)
+        });
+        let committed = self.commit(owner, changes, messages).await;
+        self.is_unsure =
+            committed.as_ref().is_err_and(|refusal| refusal.code == RefusalCode::TimedOut);
+        committed?;
+        if let Some(answer) = answer {
+            self.answers.kept(answer, max);
+        }
+        for step in after {
+            self.follow(step);
+        }
+        Ok(data)
+    }
+
+    /// Argon2 takes its time and memory on purpose: not on a thread that others wait for.
+    async fn hash(&self, hash: SecretToHash, changes: &mut Changes) -> Result<(), Refusal> {
+        let SecretToHash { key, identity, secret } = hash;
+        let context = self.context.clone();
+        let hashed = tokio::task::spawn_blocking(move || {
+            Credential::person(identity, &secret, &*context.outside.entropy)
+        });
+        let credential = hashed
+            .await
+            .map_err(|_| Refusal::new(RefusalCode::Unavailable, "the node is stopping"))?
+            .map_err(Refusal::internal)?;
+        changes.put::<Credential>(&key, &credential);
+        Ok(())
+    }
+
+    /// Has the owner of the rows commit, so that it is never surprised by them.
+    async fn commit(
+        &self,
+        owner: Owner,
+        changes: Changes,
+        messages: Vec<Outgoing>,
+    ) -> Result<(), Refusal> {
+        match owner {
+            Owner::Admin => {
+                let kept = self.client.publish_durably(changes, messages).await;
+                kept.map_err(|error| refused::by_store(&error))
+            }
+            Owner::ChangedDevice(thing, row) => {
+                let question = |reply| {
+                    let change = DeviceMsg::Change { row, changes, messages, reply };
+                    TenantMsg::ToDevice(thing, Box::new(change))
+                };
+                self.ask_tenant(question).await
+            }
+            Owner::RetiredDevice(thing) => {
+                let question = |reply| {
+                    let retire = DeviceMsg::Retire { changes, messages, reply };
+                    TenantMsg::ToDevice(thing, Box::new(retire))
+                };
+                self.ask_tenant(question).await
+            }
+            Owner::Driver(driver) => {
+                let question = |reply| {
+                    let change = EdgeNodeMsg::Reconfigure { driver, changes, messages, reply };
+                    TenantMsg::ToEdgeNode(Box::new(change))
+                };
+                self.ask_tenant(question).await
+            }
+            Owner::StartedProject(namespace) => {
+                let question = |reply| ClusterMsg::StartProject { namespace, changes, reply };
+                answered(ask(&self.cluster, question, self.context.call_timeout()).await)
+            }
+            Owner::EndedProject(namespace) => {
+                let question = |reply| ClusterMsg::EndProject { namespace, changes, reply };
+                answered(ask(&self.cluster, question, self.context.call_timeout()).await)
+            }
+        }
+    }
+
+    async fn ask_tenant(
+        &self,
+        question: impl FnOnce(RpcReplyPort<Result<(), Refusal>>) -> TenantMsg,
+    ) -> Result<(), Refusal> {
+        answered(ask(&self.tenant, question, self.context.call_timeout()).await)
+    }
+
+    fn follow(&self, step: After) {
+        let broker = &self.context.outside.broker;
+        match step {
+            After::EndSessions(namespace, identity) => {
+                let ended = broker.disconnect_identity(&namespace, &identity);
+                tracing::info!(%identity, ended, "sessions ended");
+            }
+            After::Disconnect(client_id) => {
+                broker.disconnect(self.client.namespace(), &client_id);
+            }
+        }
+    }
+
+    /// The answer goes to the response topic, or else to the reply topic that the request names.
+    fn reply(&self, delivery: &Delivery, request_id: Option<&RequestId>, outcome: Outcome) {
+        let payload = Reply::from_outcome(outcome).to_json();
+        let message = match (&delivery.response_topic, request_id) {
+            (Some(topic), _) => {
+                Outgoing::new(topic.clone(), payload).correlation(delivery.correlation_data.clone())
+            }
+            (None, Some(request_id)) => {
+                match PlatformTopic::reply(&delivery.sender.client_id, request_id) {
+                    Some(topic) => Outgoing::new(topic.topic(), payload),
+                    None => return,
+                }
+            }
+            (None, None) => return,
+        };
+        self.client.publish(message.qos(Qos::AtLeastOnce));
+    }
+}
+
+fn load_answers(context: &Context, client: &Client) -> Result<Answers, ReadError> {
+    let mut kept = Vec::new();
+    let prefix = store::prefix(client.namespace());
+    for found in context.outside.store.read()?.scan::<AnswerRow>(&prefix)? {
+        match found {
+            Ok(((_, number), row)) => kept.push((number, row)),
+            Err(error) => tracing::error!(%error, "an answer cannot be read"),
+        }
+    }
+    Ok(Answers::new(kept))
+}
+
+fn answered(answer: Option<Result<(), Refusal>>) -> Result<(), Refusal> {
+    // It may be done all the same: with a request id it is safe to ask again.
+    let no_answer =
+        || Refusal::new(RefusalCode::TimedOut, "the part that must do it did not answer");
+    answer.unwrap_or_else(|| Err(no_answer()))
+}
+
+fn audit(caller: &Caller, operation: &Operation, refusal: Option<&Refusal>) {
+    let Operation { resource, verb, .. } = operation;
+    let Caller { name, role, client_id } = caller;
+    match refusal {
+        None => {
+            tracing::info!(target: "audit", by = name, %role, %client_id, resource, verb, "done");
+        }
+        Some(refusal) => {
+            let code = refusal.code.as_str();
+            tracing::info!(
+                target: "audit", by = name, %role, %client_id, resource, verb, code, "refused"
+            );
+        }
+    }
+}

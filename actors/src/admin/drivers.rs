@@ -1,0 +1,160 @@
+//! `admin/drivers/…`: the machines that are connected to.
+
+use super::list::list as list_rows;
+use super::plan::{Owner, Plan, Request, cleared};
+use super::request::{below, read};
+use crate::driver::row::{DriverKey, DriverRow, TagRow};
+use crate::edge_node::local_edge;
+use drivers::{ConfigError, DriverConfig, TagConfig};
+use proto::admin::ListRequest;
+use proto::platform::EdgeTopic;
+use proto::{DriverId, EdgeId, PlatformTopic, Refusal, RefusalCode, TopicFilter, UnsPath};
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CreateDriver {
+    driver: DriverId,
+    /// Absent: the edge node in this process.
+    #[serde(default)]
+    edge: Option<EdgeId>,
+    config: Json,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UpdateDriver {
+    driver: DriverId,
+    config: Json,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OneDriver {
+    driver: DriverId,
+}
+
+/// Creates a driver, which connects at once.
+pub(super) fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let CreateDriver { driver, edge, config } = request.read()?;
+    let edge = edge.unwrap_or_else(local_edge);
+    if edge != local_edge() {
+        return Err(Refusal::not_found("edge node", &edge).at("edge"));
+    }
+    let key: DriverKey = (request.namespace.clone(), driver.clone());
+    if request.get::<DriverRow>(&key)?.is_some() {
+        return Err(Refusal::already_exists("driver", &driver).at("driver"));
+    }
+    let config = parse_config(config)?;
+    check(request, &config, &[]).map_err(|error| refused(&error, "config"))?;
+    let now = request.now();
+    let row = DriverRow { edge, config, created: now, updated: now };
+    let mut plan = Plan::answer(show(request, &key, &row));
+    plan.changes.put::<DriverRow>(&key, &row);
+    plan.owner = Owner::Driver(driver);
+    Ok(plan)
+}
+
+/// Shows a driver with its status.
+pub(super) fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let OneDriver { driver } = request.read()?;
+    let key: DriverKey = (request.namespace.clone(), driver.clone());
+    let row = request.must_get::<DriverRow>(&key, "driver", &driver)?;
+    Ok(Plan::answer(show(request, &key, &row)))
+}
+
+/// Lists drivers.
+pub(super) fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let asked: ListRequest = request.read()?;
+    let key_of = |name: &str| match DriverId::parse(name) {
+        Ok(driver) => Ok((request.namespace.clone(), driver)),
+        Err(error) => Err(Refusal::new(RefusalCode::Invalid, error.to_string())),
+    };
+    let item = |key: &DriverKey, row| Some((key.1.to_string(), show(request, key, &row)));
+    let prefix = store::prefix(request.namespace);
+    Ok(Plan::answer(list_rows::<DriverRow>(request, &asked, &prefix, key_of, item)?))
+}
+
+/// Replaces the configuration; the driver reconnects, its tags stay.
+pub(super) fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let UpdateDriver { driver, config } = request.read()?;
+    let key: DriverKey = (request.namespace.clone(), driver.clone());
+    let mut row = request.must_get::<DriverRow>(&key, "driver", &driver)?;
+    row.config = parse_config(config)?;
+    row.updated = request.now();
+    let tags = tags_of(request, &key)?;
+    check(request, &row.config, &tags).map_err(|error| refused(&error, "config"))?;
+    let mut plan = Plan::answer(show(request, &key, &row));
+    plan.changes.put::<DriverRow>(&key, &row);
+    plan.owner = Owner::Driver(driver);
+    Ok(plan)
+}
+
+/// Deletes a driver with its tags; their values are no longer retained.
+pub(super) fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let OneDriver { driver } = request.read()?;
+    let key: DriverKey = (request.namespace.clone(), driver.clone());
+    let row = request.must_get::<DriverRow>(&key, "driver", &driver)?;
+    let mut plan = Plan::answer(json!({ "driver": driver }));
+    plan.changes.delete::<DriverRow>(&key);
+    plan.changes.delete_prefix::<TagRow>(&store::prefix(&key));
+    for tag in tags_of(request, &key)? {
+        // A path that is none has no value.
+        if let Ok(path) = UnsPath::parse(&tag.path) {
+            plan.messages.push(cleared(&PlatformTopic::Uns(path)));
+        }
+    }
+    plan.messages.push(cleared(&status_topic(&row.edge, &driver)));
+    plan.owner = Owner::Driver(driver);
+    Ok(plan)
+}
+
+/// The tags of a driver, in the order of their names.
+pub(super) fn tags_of(request: &Request<'_>, key: &DriverKey) -> Result<Vec<TagConfig>, Refusal> {
+    let rows = request.scan::<TagRow>(&store::prefix(key))?;
+    Ok(rows.into_iter().map(|(_, TagRow(tag))| tag).collect())
+}
+
+/// Opens the driver and drops it: whatever can be known without the machine is checked.
+pub(super) fn check(
+    request: &Request<'_>,
+    config: &DriverConfig,
+    tags: &[TagConfig],
+) -> Result<(), ConfigError> {
+    (request.context.outside.open_driver)(config, tags).map(drop)
+}
+
+/// The refusal of a configuration, below the field that holds it.
+pub(super) fn refused(error: &ConfigError, field: &str) -> Refusal {
+    // The driver counts tags; what it says of one stands as it is.
+    let field = match error.field.starts_with("tags[") {
+        true => error.field.clone(),
+        false => format!("{field}.{}", error.field),
+    };
+    Refusal::new(RefusalCode::Invalid, error.reason.clone()).at(field)
+}
+
+fn parse_config(config: Json) -> Result<DriverConfig, Refusal> {
+    read(config).map_err(|refusal| below(refusal, "config"))
+}
+
+fn show(request: &Request<'_>, key: &DriverKey, row: &DriverRow) -> Json {
+    let status = status_topic(&row.edge, &key.1).topic();
+    let found = TopicFilter::parse(status.as_str().to_owned());
+    let found = found.ok().and_then(|filter| request.client.retained(&filter).pop());
+    let status = found.and_then(|(_, payload)| serde_json::from_slice::<Json>(&payload).ok());
+    json!({
+        "driver": key.1,
+        "edge": row.edge,
+        "config": row.config,
+        "status": status,
+        "created": row.created,
+        "updated": row.updated,
+    })
+}
+
+fn status_topic(edge: &EdgeId, driver: &DriverId) -> PlatformTopic {
+    let topic = EdgeTopic::DriverStatus(driver.clone());
+    PlatformTopic::Edge { edge: edge.clone(), topic }
+}

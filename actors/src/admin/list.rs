@@ -1,0 +1,122 @@
+//! Lists: filter, limit and cursor over the rows of a table, page by page.
+
+use super::plan::{Request, unreadable};
+use proto::Refusal;
+use proto::admin::{ListRequest, Page};
+use serde_json::Value as Json;
+use store::Row;
+
+/// Rows looked at for one page, so that a filter that matches little cannot hold the store's reader for long.
+const LOOKED_AT_MAX: usize = 20_000;
+
+/// One row of a list: its name, which is what the filter and the cursor mean, and how it is shown.
+pub(super) type Item = (String, Json);
+
+/// One page of the rows below `prefix`. `key_of` makes the key of a cursor; `show` leaves a row out with `None`.
+pub(super) fn list<R: Row>(
+    request: &Request<'_>,
+    asked: &ListRequest,
+    prefix: &[u8],
+    key_of: impl Fn(&str) -> Result<R::Key, Refusal>,
+    show: impl Fn(&R::Key, R) -> Option<Item>,
+) -> Result<Json, Refusal> {
+    let limit = asked.limit();
+    let mut items = Vec::new();
+    let mut cursor = asked.cursor.clone();
+    let mut looked_at = 0;
+    loop {
+        let after = cursor.as_deref().map(&key_of).transpose();
+        let after = after.map_err(|refusal| refusal.at("cursor"))?;
+        let page = request.snapshot.page::<R>(prefix, after.as_ref(), limit);
+        let page = page.map_err(|error| unreadable(&error))?;
+        let is_last = page.len() < limit;
+        looked_at += page.len();
+        let before = cursor.clone();
+        for row in page {
+            match row {
+                Ok((key, row)) => {
+                    let Some((name, json)) = show(&key, row) else { continue };
+                    let is_wanted = matches(asked, &name);
+                    cursor = Some(name);
+                    if is_wanted {
+                        items.push(json);
+                    }
+                    if items.len() == limit {
+                        return Ok(page_of(items, cursor));
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(%error, "a row cannot be read and is not listed");
+                    items.push(serde_json::json!({ "unreadable": error.to_string() }));
+                }
+            }
+        }
+        // Without a step forward the rest of the rows cannot be named, and not be gone through.
+        if is_last || cursor == before {
+            return Ok(page_of(items, None));
+        }
+        if looked_at >= LOOKED_AT_MAX {
+            return Ok(page_of(items, cursor));
+        }
+    }
+}
+
+/// One page of items that are at hand, in the order of their names.
+pub(super) fn list_at_hand(asked: &ListRequest, all: impl IntoIterator<Item = Item>) -> Json {
+    let limit = asked.limit();
+    let mut items = Vec::new();
+    let mut cursor = None;
+    for (name, json) in all {
+        let is_seen = asked.cursor.as_deref().is_some_and(|cursor| name.as_str() <= cursor);
+        if is_seen || !matches(asked, &name) {
+            continue;
+        }
+        if items.len() == limit {
+            return page_of(items, cursor);
+        }
+        items.push(json);
+        cursor = Some(name);
+    }
+    page_of(items, None)
+}
+
+fn matches(asked: &ListRequest, name: &str) -> bool {
+    asked.filter.as_deref().is_none_or(|filter| name.contains(filter))
+}
+
+fn page_of(items: Vec<Json>, next_cursor: Option<String>) -> Json {
+    // Made of JSON values and a text: there is no way to fail.
+    serde_json::to_value(Page { items, next_cursor }).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn pages(asked: &ListRequest, names: &[&str]) -> Vec<Vec<String>> {
+        let mut asked = asked.clone();
+        let mut pages = Vec::new();
+        loop {
+            let all = names.iter().map(|name| ((*name).to_owned(), json!(name)));
+            let page = list_at_hand(&asked, all);
+            let page: Page<String> = serde_json::from_value(page).unwrap();
+            pages.push(page.items);
+            match page.next_cursor {
+                Some(cursor) => asked.cursor = Some(cursor),
+                None => return pages,
+            }
+        }
+    }
+
+    #[test]
+    fn pages_hold_every_name_once() {
+        let asked = ListRequest { limit: Some(2), ..ListRequest::default() };
+        let names = ["a", "b", "c", "d", "e"];
+        assert_eq!(pages(&asked, &names), [vec!["a", "b"], vec!["c", "d"], vec!["e"]]);
+        assert_eq!(pages(&asked, &names[..4]), [vec!["a", "b"], vec!["c", "d"]]);
+        let asked = ListRequest { filter: Some("a".to_owned()), ..asked };
+        assert_eq!(pages(&asked, &["a", "ab", "b", "ba"]), [vec!["a", "ab"], vec!["ba"]]);
+        assert_eq!(pages(&asked, &[]), [Vec::<String>::new()]);
+    }
+}

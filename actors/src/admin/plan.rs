@@ -1,0 +1,153 @@
+//! What an operation has at hand, and what it returns: an answer, and what has to be kept for it to be true.
+
+use super::request::{Body, Caller};
+use crate::context::Context;
+use crate::device::row::ThingRow;
+use broker::credential::{Credential, CredentialIdentity, CredentialKey};
+use broker::{Client, Outgoing};
+use proto::platform::EventTopic;
+use proto::{
+    ClientId, DriverId, Identity, Namespace, PlatformTopic, Qos, Refusal, ThingId, TimestampMs,
+};
+use serde::de::DeserializeOwned;
+use serde_json::Value as Json;
+use store::{Changes, ReadError, Row, Snapshot};
+
+/// A request on its way through an operation.
+pub(super) struct Request<'a> {
+    pub(super) context: &'a Context,
+    pub(super) namespace: &'a Namespace,
+    pub(super) caller: &'a Caller,
+    pub(super) body: Body,
+    /// Reads what is retained on the bus.
+    pub(super) client: &'a Client,
+    pub(super) snapshot: Snapshot,
+}
+
+/// What an operation leads to.
+#[derive(Default)]
+pub(super) struct Plan {
+    /// The answer.
+    pub(super) data: Json,
+    /// The rows to keep.
+    pub(super) changes: Changes,
+    /// What to say in the same commit.
+    pub(super) messages: Vec<Outgoing>,
+    /// Who commits it.
+    pub(super) owner: Owner,
+    /// A secret to be hashed first; the credential becomes part of the commit.
+    pub(super) hash: Option<SecretToHash>,
+    /// What follows the commit.
+    pub(super) after: Vec<After>,
+}
+
+/// The actor that commits a plan, because the rows are its own.
+#[derive(Default)]
+pub(super) enum Owner {
+    /// The admin API itself.
+    #[default]
+    Admin,
+    /// A device, whose registration changes.
+    ChangedDevice(ThingId, Box<ThingRow>),
+    /// A device, which is deleted.
+    RetiredDevice(ThingId),
+    /// The edge node, which restarts a driver.
+    Driver(DriverId),
+    /// The cluster, which starts a tenant.
+    StartedProject(Namespace),
+    /// The cluster, which ends a tenant.
+    EndedProject(Namespace),
+}
+
+/// A secret that takes tens of milliseconds to hash.
+pub(super) struct SecretToHash {
+    pub(super) key: CredentialKey,
+    pub(super) identity: CredentialIdentity,
+    pub(super) secret: String,
+}
+
+/// What follows a commit.
+pub(super) enum After {
+    /// Ends the sessions of an identity whose credential is gone or has changed.
+    EndSessions(Namespace, Identity),
+    /// Ends one connection.
+    Disconnect(ClientId),
+}
+
+impl Plan {
+    /// An answer that changes nothing.
+    pub(super) fn answer(data: Json) -> Self {
+        Self { data, ..Self::default() }
+    }
+}
+
+impl Request<'_> {
+    /// Now.
+    pub(super) fn now(&self) -> TimestampMs {
+        self.context.now()
+    }
+
+    /// The body as what the operation takes.
+    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
+        self.body.clone().read()
+    }
+
+    /// A row of the snapshot.
+    pub(super) fn get<R: Row>(&self, key: &R::Key) -> Result<Option<R>, Refusal> {
+        self.snapshot.get::<R>(key).map_err(|error| unreadable(&error))
+    }
+
+    /// A row of the snapshot that has to be there.
+    pub(super) fn must_get<R: Row>(
+        &self,
+        key: &R::Key,
+        what: &str,
+        name: impl std::fmt::Display,
+    ) -> Result<R, Refusal> {
+        self.get::<R>(key)?.ok_or_else(|| Refusal::not_found(what, name))
+    }
+
+    /// All rows below a prefix; one that cannot be read refuses the request.
+    pub(super) fn scan<R: Row>(&self, prefix: &[u8]) -> Result<Vec<(R::Key, R)>, Refusal> {
+        let found = self.snapshot.scan::<R>(prefix).map_err(|error| unreadable(&error))?;
+        found.into_iter().map(|row| row.map_err(|error| unreadable(&error))).collect()
+    }
+
+    /// The credential of a device or user: at once for a secret with entropy enough, else by way of the plan.
+    pub(super) fn set_secret(
+        &self,
+        plan: &mut Plan,
+        key: CredentialKey,
+        identity: CredentialIdentity,
+        secret: String,
+    ) {
+        // 20 bytes of any made secret; what a person would choose is shorter, and wants the slow hash.
+        const STRONG_BYTES_MIN: usize = 20;
+        if secret.len() >= STRONG_BYTES_MIN {
+            let entropy = &*self.context.outside.entropy;
+            let credential = Credential::device(identity, &secret, entropy);
+            plan.changes.put::<Credential>(&key, &credential);
+        } else {
+            plan.hash = Some(SecretToHash { key, identity, secret });
+        }
+    }
+
+    /// The event that tells of a change of a thing.
+    pub(super) fn thing_event(&self, thing: &ThingId, event: &str) -> Outgoing {
+        let topic = PlatformTopic::Event(EventTopic::Thing(thing.clone())).topic();
+        let payload =
+            serde_json::json!({ "t": self.now(), "event": event, "by": self.caller.name });
+        Outgoing::new(topic, payload.to_string()).qos(Qos::AtLeastOnce)
+    }
+}
+
+/// A retained message that clears what is retained at a topic.
+pub(super) fn cleared(topic: &PlatformTopic) -> Outgoing {
+    Outgoing::new(topic.topic(), Vec::new()).qos(Qos::AtLeastOnce).retained()
+}
+
+/// The refusal of a request whose rows cannot be read.
+pub(super) fn unreadable(error: &ReadError) -> Refusal {
+    tracing::error!(%error, "a row cannot be read");
+    Refusal::internal(error)
+}

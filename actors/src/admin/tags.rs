@@ -1,0 +1,214 @@
+//! `admin/tags/…`: the points of machines, and where they stand in the Unified Namespace.
+
+use super::drivers::{check, refused, tags_of};
+use super::list::list as list_rows;
+use super::plan::{Owner, Plan, Request, cleared};
+use super::request::read;
+use crate::driver::row::{DriverKey, DriverRow, TagKey, TagRow};
+use ::drivers::TagConfig;
+use proto::admin::ListRequest;
+use proto::{DriverId, PlatformTopic, Refusal, RefusalCode, TagId, TopicFilter, UnsPath};
+use serde::Deserialize;
+use serde_json::{Map, Value as Json, json};
+use std::collections::{HashMap, HashSet};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OneTag {
+    driver: DriverId,
+    tag: TagId,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListTags {
+    #[serde(default)]
+    driver: Option<DriverId>,
+    #[serde(default)]
+    filter: Option<String>,
+    #[serde(default)]
+    limit: Option<usize>,
+    #[serde(default)]
+    cursor: Option<String>,
+}
+
+/// Creates one tag, or with `tags` several at once; the driver reconnects and reads them.
+pub(super) fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let mut body = request.body.clone();
+    let driver: DriverId = body.must_take("driver")?;
+    let many: Option<Vec<TagConfig>> = body.take("tags")?;
+    let is_many = many.is_some();
+    let created = match many {
+        Some(tags) => {
+            let _: Nothing = body.read()?;
+            tags
+        }
+        None => vec![body.read::<TagConfig>()?],
+    };
+    let key: DriverKey = (request.namespace.clone(), driver.clone());
+    let row = request.must_get::<DriverRow>(&key, "driver", &driver).map_err(at("driver"))?;
+    let existing = tags_of(request, &key)?;
+    if let Some(taken) = created.iter().find(|new| existing.iter().any(|old| old.tag == new.tag)) {
+        return Err(Refusal::already_exists("tag", &taken.tag).at("tag"));
+    }
+    check_paths(request, &driver, &created)?;
+    // The new ones first, so that an index in a refusal is that of the request.
+    let all: Vec<TagConfig> = created.iter().chain(&existing).cloned().collect();
+    check(request, &row.config, &all).map_err(|error| {
+        let refusal = refused(&error, "config");
+        if is_many { refusal } else { without_index(refusal) }
+    })?;
+    let mut plan = Plan::answer(match created.as_slice() {
+        [tag] if !is_many => show(request, &driver, tag),
+        tags => json!({ "driver": driver, "created": tags.len() }),
+    });
+    for tag in created {
+        let key = (request.namespace.clone(), driver.clone(), tag.tag.clone());
+        plan.changes.put::<TagRow>(&key, &TagRow(tag));
+    }
+    plan.owner = Owner::Driver(driver);
+    Ok(plan)
+}
+
+/// Shows a tag with its value.
+pub(super) fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let OneTag { driver, tag } = request.read()?;
+    let key: TagKey = (request.namespace.clone(), driver.clone(), tag.clone());
+    let TagRow(config) = request.must_get::<TagRow>(&key, "tag", &tag)?;
+    Ok(Plan::answer(show(request, &driver, &config)))
+}
+
+/// Lists tags, of one driver or of all. The name that a filter and a cursor mean is `<driver>/<tag>`.
+pub(super) fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let ListTags { driver, filter, limit, cursor } = request.read()?;
+    let asked = ListRequest { filter, limit, cursor };
+    let prefix = match &driver {
+        None => store::prefix(request.namespace),
+        Some(driver) => store::prefix(&(request.namespace.clone(), driver.clone())),
+    };
+    let key_of = |name: &str| -> Result<TagKey, Refusal> {
+        let invalid = || Refusal::new(RefusalCode::Invalid, "not the cursor of a list of tags");
+        let (driver, tag) = name.split_once('/').ok_or_else(invalid)?;
+        let driver = DriverId::parse(driver).map_err(|_| invalid())?;
+        let tag = TagId::parse(tag).map_err(|_| invalid())?;
+        Ok((request.namespace.clone(), driver, tag))
+    };
+    let item = |key: &TagKey, TagRow(config)| {
+        let name = [key.1.as_str(), key.2.as_str()].join("/");
+        Some((name, show(request, &key.1, &config)))
+    };
+    Ok(Plan::answer(list_rows::<TagRow>(request, &asked, &prefix, key_of, item)?))
+}
+
+/// Changes the fields given; null puts one back to its default.
+pub(super) fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let mut body = request.body.clone();
+    let driver: DriverId = body.must_take("driver")?;
+    let tag: TagId = body.must_take("tag")?;
+    let driver_key: DriverKey = (request.namespace.clone(), driver.clone());
+    let row =
+        request.must_get::<DriverRow>(&driver_key, "driver", &driver).map_err(at("driver"))?;
+    let key: TagKey = (request.namespace.clone(), driver.clone(), tag.clone());
+    let TagRow(before) = request.must_get::<TagRow>(&key, "tag", &tag)?;
+    let after = changed(&before, body.into_fields())?;
+    if after.path != before.path {
+        check_paths(request, &driver, std::slice::from_ref(&after))?;
+    }
+    let others = tags_of(request, &driver_key)?.into_iter().filter(|other| other.tag != tag);
+    let all: Vec<TagConfig> = std::iter::once(after.clone()).chain(others).collect();
+    check(request, &row.config, &all).map_err(|error| without_index(refused(&error, "config")))?;
+    let mut plan = Plan::answer(show(request, &driver, &after));
+    if after.path != before.path {
+        clear_value(&mut plan, &before);
+    }
+    plan.changes.put::<TagRow>(&key, &TagRow(after));
+    plan.owner = Owner::Driver(driver);
+    Ok(plan)
+}
+
+/// Deletes a tag; its value is no longer retained.
+pub(super) fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let OneTag { driver, tag } = request.read()?;
+    let key: TagKey = (request.namespace.clone(), driver.clone(), tag.clone());
+    let TagRow(config) = request.must_get::<TagRow>(&key, "tag", &tag)?;
+    let mut plan = Plan::answer(json!({ "driver": driver, "tag": tag }));
+    plan.changes.delete::<TagRow>(&key);
+    clear_value(&mut plan, &config);
+    plan.owner = Owner::Driver(driver);
+    Ok(plan)
+}
+
+/// A body with nothing left in it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+fn changed(before: &TagConfig, fields: Map<String, Json>) -> Result<TagConfig, Refusal> {
+    let mut json = serde_json::to_value(before).map_err(Refusal::internal)?;
+    if let Json::Object(all) = &mut json {
+        for (field, value) in fields {
+            match value {
+                Json::Null => drop(all.remove(&field)),
+                value => drop(all.insert(field, value)),
+            }
+        }
+    }
+    read(json)
+}
+
+/// A path is one of the Unified Namespace and belongs to one tag, whatever the driver.
+fn check_paths(request: &Request<'_>, own: &DriverId, tags: &[TagConfig]) -> Result<(), Refusal> {
+    let mut taken: HashMap<String, String> = HashMap::new();
+    let names: HashSet<&TagId> = tags.iter().map(|tag| &tag.tag).collect();
+    for ((_, driver, name), TagRow(tag)) in
+        request.scan::<TagRow>(&store::prefix(request.namespace))?
+    {
+        if driver != *own || !names.contains(&name) {
+            taken.insert(tag.path, format!("{name} of driver {driver}"));
+        }
+    }
+    for tag in tags {
+        if let Err(error) = UnsPath::parse(&tag.path) {
+            let message = format!("not a path `{}`: {error}", tag.path);
+            return Err(Refusal::new(RefusalCode::Invalid, message).at("path"));
+        }
+        if let Some(other) = taken.get(&tag.path) {
+            let message = format!("the path belongs to tag {other}");
+            return Err(Refusal::new(RefusalCode::AlreadyExists, message).at("path"));
+        }
+    }
+    Ok(())
+}
+
+fn clear_value(plan: &mut Plan, tag: &TagConfig) {
+    // A path that is none has no value.
+    if let Ok(path) = UnsPath::parse(&tag.path) {
+        plan.messages.push(cleared(&PlatformTopic::Uns(path)));
+    }
+}
+
+fn show(request: &Request<'_>, driver: &DriverId, config: &TagConfig) -> Json {
+    let topic = UnsPath::parse(&config.path).ok().map(|path| PlatformTopic::Uns(path).topic());
+    let filter = topic.and_then(|topic| TopicFilter::parse(topic.as_str().to_owned()).ok());
+    let found = filter.and_then(|filter| request.client.retained(&filter).pop());
+    let value = found.and_then(|(_, payload)| serde_json::from_slice::<Json>(&payload).ok());
+    // A configuration is made of texts and numbers: there is no way to fail.
+    let mut json = serde_json::to_value(config).unwrap_or_default();
+    json["driver"] = driver.as_str().into();
+    json["value"] = value.unwrap_or_default();
+    json
+}
+
+/// The refusal of the only tag of a request: its field needs no index.
+fn without_index(mut refusal: Refusal) -> Refusal {
+    if let Some(field) = &refusal.field
+        && let Some(bare) = field.strip_prefix("tags[0].")
+    {
+        refusal.field = Some(bare.to_owned());
+    }
+    refusal
+}
+
+fn at(field: &'static str) -> impl Fn(Refusal) -> Refusal {
+    move |refusal| refusal.at(field)
+}

@@ -1,0 +1,71 @@
+//! What every actor of one tree shares: the outside, the settings, the figures, and the run of the node.
+
+use crate::figures::Counters;
+use crate::ports::Outside;
+use crate::settings::Settings;
+use proto::TimestampMs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Shared by the whole tree; made once at its start.
+pub(crate) struct Context {
+    /// Store, broker, drivers, time and randomness.
+    pub(crate) outside: Outside,
+    /// Limits and policies.
+    pub(crate) settings: Settings,
+    /// What is counted.
+    pub(crate) counters: Counters,
+    /// Tells this run of the node from every other: numbers of connections mean nothing beyond it.
+    pub(crate) run: u64,
+    started: Instant,
+    numbers: AtomicU64,
+}
+
+/// The shared context.
+pub(crate) type Shared = Arc<Context>;
+
+impl Context {
+    /// The context of a new tree.
+    pub(crate) fn new(outside: Outside, settings: Settings) -> Self {
+        let mut run = [0; 8];
+        outside.entropy.fill(&mut run);
+        Self {
+            outside,
+            settings,
+            counters: Counters::default(),
+            // 0 is the run of a row that never saw a connection.
+            run: u64::from_be_bytes(run) | 1,
+            started: Instant::now(),
+            numbers: AtomicU64::new(1),
+        }
+    }
+
+    /// Wall-clock time.
+    pub(crate) fn now(&self) -> TimestampMs {
+        self.outside.clock.now()
+    }
+
+    /// Milliseconds since the tree was started; never goes back.
+    pub(crate) fn uptime_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// A random number.
+    pub(crate) fn random(&self) -> u64 {
+        let mut bytes = [0; 8];
+        self.outside.entropy.fill(&mut bytes);
+        u64::from_be_bytes(bytes)
+    }
+
+    /// A number that nothing else in this run has.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// How long one part waits for another.
+    pub(crate) fn call_timeout(&self) -> Duration {
+        Duration::from_millis(self.settings.call_timeout_ms)
+    }
+}

@@ -1,0 +1,166 @@
+//! The shadows that a device actor has at hand, and the way of one request through them.
+
+use super::actor::DeviceCore;
+use super::row::ShadowKey;
+use super::shadow::answer::{Origin, read_command};
+use super::shadow::{Command, Decision, ShadowState};
+use crate::context::Context;
+use crate::refused;
+use broker::{Client, Delivery};
+use proto::platform::{ShadowTopic, ThingRoot};
+use proto::shadow::Malformed;
+use proto::{Namespace, Refusal, RefusalCode, ThingId};
+use std::collections::BTreeMap;
+use store::{Changes, ReadError};
+
+/// The shadows by name; the empty name is the classic one. Loaded when first asked for.
+#[derive(Default)]
+pub(crate) struct Shadows {
+    loaded: BTreeMap<String, ShadowState>,
+}
+
+impl Shadows {
+    fn get(&mut self, context: &Context, key: &ShadowKey) -> Result<&mut ShadowState, ReadError> {
+        if !self.loaded.contains_key(&key.2) {
+            let row = context.outside.store.read()?.get::<ShadowState>(key)?;
+            self.loaded.insert(key.2.clone(), row.unwrap_or_default());
+        }
+        Ok(self.loaded.entry(key.2.clone()).or_default())
+    }
+}
+
+impl DeviceCore {
+    /// Answers one request about a shadow. An error is a row that cannot be read.
+    pub(super) async fn shadow_request(
+        &mut self,
+        root: ThingRoot,
+        topic: ShadowTopic,
+        delivery: Delivery,
+    ) -> Result<(), ReadError> {
+        let limits = self.context.settings.shadow_limits();
+        let Some(command) = read_command(topic.verb, &delivery.payload, &limits) else {
+            delivery.ack();
+            return Ok(());
+        };
+        let origin = origin(root, &self.thing, topic, &delivery);
+        let (client_token, outcome) = match command {
+            Err(Malformed { refusal, client_token }) => (client_token, Err(refusal)),
+            Ok(command) => (command.client_token(), self.decide_shadow(&origin, command)?),
+        };
+        match outcome {
+            Ok(decision) => self.keep_shadow(&origin, decision, client_token, delivery).await,
+            Err(refusal) => {
+                reject(&self.context, &self.client, &origin, &refusal, client_token);
+                delivery.ack();
+            }
+        }
+        Ok(())
+    }
+
+    fn decide_shadow(
+        &mut self,
+        origin: &Origin,
+        command: Command,
+    ) -> Result<Result<Decision, Refusal>, ReadError> {
+        let limits = self.context.settings.shadow_limits();
+        let now_secs = self.context.now().as_secs();
+        let key = self.shadow_key(origin);
+        let state = self.shadows.get(&self.context, &key)?;
+        let is_new = state.version == 0;
+        let outcome = state.decide(command, &limits, now_secs);
+        if is_new && outcome.as_ref().is_ok_and(|decision| decision.next.is_some()) {
+            let kept = self.shadow_count()?;
+            if kept >= self.context.settings.shadows_per_thing_max {
+                let message = format!("the thing has {kept} shadows already");
+                return Ok(Err(Refusal::new(RefusalCode::TooManyRequests, message)));
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Row and answers are one commit; without it nothing is said but the refusal.
+    async fn keep_shadow(
+        &mut self,
+        origin: &Origin,
+        decision: Decision,
+        client_token: Option<String>,
+        delivery: Delivery,
+    ) {
+        let key = self.shadow_key(origin);
+        let mut changes = Changes::new();
+        if let Some(next) = &decision.next {
+            changes.put::<ShadowState>(&key, next);
+        }
+        match self.client.publish_durably(changes, origin.messages(&decision)).await {
+            Ok(()) => {
+                if let Some(next) = decision.next {
+                    self.shadows.loaded.insert(key.2, next);
+                }
+                self.context.counters.shadow_accepted.increase();
+                delivery.ack();
+            }
+            Err(error) => {
+                self.context.counters.commits_failed.increase();
+                let refusal = refused::by_store(&error);
+                reject(&self.context, &self.client, origin, &refusal, client_token);
+                drop(delivery);
+            }
+        }
+    }
+
+    fn shadow_key(&self, origin: &Origin) -> ShadowKey {
+        let name = origin.topic.shadow.as_ref().map_or("", |name| name.as_str());
+        (self.client.namespace().clone(), self.thing.clone(), name.to_owned())
+    }
+
+    fn shadow_count(&self) -> Result<usize, ReadError> {
+        let prefix = store::prefix(&(self.client.namespace().clone(), self.thing.clone()));
+        Ok(self.context.outside.store.read()?.scan::<ShadowState>(&prefix)?.len())
+    }
+}
+
+/// Rejects a shadow request for a thing that cannot take it, such as one that is not registered.
+pub(crate) fn reject_unregistered(
+    context: &Context,
+    client: &Client,
+    (root, thing, topic): (ThingRoot, &ThingId, ShadowTopic),
+    delivery: &Delivery,
+    refusal: &Refusal,
+) {
+    let limits = context.settings.shadow_limits();
+    let Some(command) = read_command(topic.verb, &delivery.payload, &limits) else { return };
+    let client_token = match command {
+        Ok(command) => command.client_token(),
+        Err(malformed) => malformed.client_token,
+    };
+    let origin = origin(root, thing, topic, delivery);
+    reject(context, client, &origin, refusal, client_token);
+}
+
+/// The rows that go with a thing.
+pub(crate) fn delete_rows(changes: &mut Changes, namespace: &Namespace, thing: &ThingId) {
+    let key = (namespace.clone(), thing.clone());
+    changes.delete_prefix::<ShadowState>(&store::prefix(&key));
+    changes.delete::<super::row::DeviceRow>(&key);
+    changes.delete::<super::row::ThingRow>(&key);
+}
+
+fn origin(root: ThingRoot, thing: &ThingId, topic: ShadowTopic, delivery: &Delivery) -> Origin {
+    let reply_to = delivery.response_topic.clone();
+    let reply_to = reply_to.map(|topic| (topic, delivery.correlation_data.clone()));
+    Origin { root, thing: thing.clone(), topic, reply_to }
+}
+
+/// A rejection promises nothing, so it is not waited for.
+fn reject(
+    context: &Context,
+    client: &Client,
+    origin: &Origin,
+    refusal: &Refusal,
+    client_token: Option<String>,
+) {
+    context.counters.shadow_rejected.increase();
+    for message in origin.rejection(refusal, context.now().as_secs(), client_token) {
+        client.publish(message);
+    }
+}

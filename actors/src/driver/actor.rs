@@ -1,0 +1,402 @@
+//! The actor around [`DriverState`](super::state::DriverState): passes commands to the task, outcomes to the
+//! state, values and answers to the bus.
+
+use super::io::Outcome;
+use super::start::{Running, Writable, subscribe_writes};
+use super::state::{Answer, Now};
+use super::status::{DriverPhase, DriverStatus};
+use super::write::{SetAnswer, SetRequest, Write};
+use crate::context::Shared;
+use crate::door::Door;
+use broker::{Client, Delivery, Outgoing};
+use drivers::{Counters, DriverConfig, TagConfig};
+use proto::platform::EdgeTopic;
+use proto::{DriverId, EdgeId, PlatformTopic, Qos, Quality, Refusal, RefusalCode, Scalar, UnsPath};
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use serde_json::Value as Json;
+use std::collections::HashMap;
+use std::time::Duration;
+use store::Changes;
+use tokio::task::AbortHandle;
+use tracing::{Instrument, Span};
+
+/// What a driver actor is told.
+pub(crate) enum DriverMsg {
+    /// A request to write.
+    Set(Delivery),
+    /// What became of a command.
+    Outcome(Outcome),
+    /// The actor's own timer; only that of the latest turn counts.
+    Tick {
+        /// The turn that armed it.
+        turn: u64,
+    },
+    /// Stop; with the node if `is_for_good`, otherwise to be started anew.
+    Stop {
+        /// Whether to say so.
+        is_for_good: bool,
+        /// Told when it is done.
+        reply: RpcReplyPort<()>,
+    },
+}
+
+/// What a driver actor is started with.
+pub(crate) struct DriverArgs {
+    pub(crate) context: Shared,
+    pub(crate) client: Client,
+    pub(crate) edge: EdgeId,
+    pub(crate) driver: DriverId,
+    pub(crate) config: DriverConfig,
+    pub(crate) tags: Vec<TagConfig>,
+}
+
+/// See [`super`].
+pub(crate) struct DriverActor;
+
+/// Everything a driver actor has.
+pub(crate) struct DriverCore {
+    context: Shared,
+    client: Client,
+    edge: EdgeId,
+    driver: DriverId,
+    span: Span,
+    /// `None` if the configuration is refused.
+    running: Option<Running>,
+    /// Keeps the writes coming.
+    _door: Door<DriverMsg>,
+    writable: Writable,
+    /// Those who wait for a write.
+    waiting: HashMap<u64, Waiting>,
+    next_ticket: u64,
+    turn: u64,
+    timer: Option<AbortHandle>,
+    counters: Counters,
+    was_connected: bool,
+    status: DriverStatus,
+    status_due_ms: u64,
+}
+
+struct Waiting {
+    path: UnsPath,
+    id: Option<Json>,
+    delivery: Delivery,
+}
+
+impl Actor for DriverActor {
+    type Msg = DriverMsg;
+    type State = DriverCore;
+    type Arguments = DriverArgs;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<DriverMsg>,
+        args: DriverArgs,
+    ) -> Result<DriverCore, ActorProcessingErr> {
+        let span = tracing::info_span!(
+            "driver", tenant = %args.client.namespace(), edge_node = %args.edge, driver = %args.driver
+        );
+        let mut core = DriverCore::new(args, &myself, span.clone())?;
+        core.advance(&myself).instrument(span).await;
+        Ok(core)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<DriverMsg>,
+        message: DriverMsg,
+        core: &mut DriverCore,
+    ) -> Result<(), ActorProcessingErr> {
+        let span = core.span.clone();
+        core.handle(&myself, message).instrument(span).await
+    }
+}
+
+impl DriverCore {
+    fn new(
+        args: DriverArgs,
+        myself: &ActorRef<DriverMsg>,
+        span: Span,
+    ) -> Result<Self, ActorProcessingErr> {
+        let context = args.context.clone();
+        let now = Now { ms: context.uptime_ms(), t: context.now() };
+        let (door, writable) = subscribe_writes(&args, myself)?;
+        let (running, status) = match Running::open(&args, myself, now) {
+            Ok(running) => {
+                (Some(running), DriverStatus::down(DriverPhase::Connecting, None, now.t))
+            }
+            Err(reason) => {
+                let _entered = span.enter();
+                tracing::error!(reason, "driver cannot run with this configuration");
+                (None, DriverStatus::down(DriverPhase::Faulted, Some(reason), now.t))
+            }
+        };
+        let core = Self {
+            context,
+            client: args.client,
+            edge: args.edge,
+            driver: args.driver,
+            span,
+            running,
+            _door: door,
+            writable,
+            waiting: HashMap::new(),
+            next_ticket: 0,
+            turn: 0,
+            timer: None,
+            counters: Counters::default(),
+            was_connected: false,
+            status,
+            status_due_ms: 0,
+        };
+        core.publish_status();
+        Ok(core)
+    }
+
+    async fn handle(
+        &mut self,
+        myself: &ActorRef<DriverMsg>,
+        message: DriverMsg,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            DriverMsg::Set(delivery) => self.set(delivery).await,
+            DriverMsg::Outcome(outcome) => self.outcome(outcome).await?,
+            DriverMsg::Tick { turn } if turn == self.turn => {}
+            DriverMsg::Tick { .. } => return Ok(()),
+            DriverMsg::Stop { is_for_good, reply } => {
+                self.stop(is_for_good).await;
+                let _ = reply.send(());
+                myself.stop(None);
+                return Ok(());
+            }
+        }
+        self.advance(myself).await;
+        Ok(())
+    }
+
+    async fn set(&mut self, delivery: Delivery) {
+        let Some((point, path)) = self.writable.get(&delivery.topic).cloned() else {
+            return delivery.ack();
+        };
+        let SetRequest { v, id, verify } = match SetRequest::parse(&delivery.payload) {
+            Ok(request) => request,
+            Err((refusal, id)) => return self.answer(&path, id, Err(refusal), delivery).await,
+        };
+        let Some(running) = &mut self.running else {
+            let refusal = Refusal::new(RefusalCode::Unavailable, "the driver does not run");
+            return self.answer(&path, id, Err(refusal), delivery).await;
+        };
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        match running.state.ask_write(Write { point, value: v, verify, ticket }) {
+            Ok(()) => {
+                self.waiting.insert(ticket, Waiting { path, id, delivery });
+            }
+            Err(refusal) => self.answer(&path, id, Err(refusal), delivery).await,
+        }
+    }
+
+    async fn outcome(&mut self, outcome: Outcome) -> Result<(), ActorProcessingErr> {
+        let now = self.now();
+        let random = self.context.random();
+        let Some(running) = &mut self.running else { return Ok(()) };
+        let state = &mut running.state;
+        let answers = match outcome {
+            Outcome::Connected(outcome, counters) => {
+                self.counters = counters;
+                state.connected(outcome, now, random)
+            }
+            Outcome::Read(outcome, counters) => {
+                self.counters = counters;
+                let (good, bad) = tally(&outcome.points);
+                self.context.counters.driver_polls.increase();
+                self.context.counters.points_good.add(good);
+                self.context.counters.points_bad.add(bad);
+                state.read(outcome, now, random)
+            }
+            Outcome::Written(write, outcome, counters) => {
+                self.counters = counters;
+                state.written(&write, outcome, now, random)
+            }
+            Outcome::Hung(deadline_ms) => {
+                tracing::warn!(deadline_ms, "driver did not come back from the machine");
+                let reason = format!("the driver did not come back within {deadline_ms} ms");
+                state.lost(reason, now, random)
+            }
+            Outcome::Panicked(text) => return Err(format!("the driver panicked: {text}").into()),
+        };
+        self.answer_all(answers).await;
+        Ok(())
+    }
+
+    /// Does what follows from the state: values to the bus, a command to the machine, the timer, the status.
+    async fn advance(&mut self, myself: &ActorRef<DriverMsg>) {
+        let now = self.now();
+        let Some(running) = &mut self.running else { return };
+        running.state.age(now);
+        if let Some(command) = running.state.next_command(now) {
+            // The task is free, or the state would not have given a command.
+            let _ = running.commands.try_send(command);
+        }
+        let missed = running.state.take_ticks_missed();
+        self.context.counters.driver_ticks_missed.add(missed);
+        self.publish_values(now).await;
+        self.note_connection();
+        self.tell_status(now);
+        self.arm(myself);
+    }
+
+    async fn publish_values(&mut self, now: Now) {
+        let Some(running) = &mut self.running else { return };
+        let values = running.state.unpublished(now);
+        if values.is_empty() {
+            return;
+        }
+        let tags = running.state.tags();
+        let message = |(point, value): &(drivers::PointId, proto::Value)| {
+            let topic = PlatformTopic::Uns(tags[point.index()].path.clone()).topic();
+            Outgoing::new(topic, value.to_json()).qos(Qos::AtLeastOnce).retained()
+        };
+        let messages = values.iter().map(message).collect();
+        match self.client.publish_durably(Changes::new(), messages).await {
+            Ok(()) => {
+                let stale = values.iter().filter(|(_, value)| value.q == Quality::Stale).count();
+                self.context.counters.values_published.add(values.len() as u64);
+                self.context.counters.points_stale.add(stale as u64);
+                running.state.published(values);
+            }
+            Err(error) => {
+                // They are offered again with the next poll.
+                self.context.counters.commits_failed.increase();
+                tracing::warn!(%error, "values not published");
+            }
+        }
+    }
+
+    async fn answer_all(&mut self, answers: Vec<Answer>) {
+        for (ticket, outcome) in answers {
+            if let Some(Waiting { path, id, delivery }) = self.waiting.remove(&ticket) {
+                self.answer(&path, id, outcome, delivery).await;
+            }
+        }
+    }
+
+    async fn answer(
+        &self,
+        path: &UnsPath,
+        id: Option<Json>,
+        outcome: Result<Scalar, Refusal>,
+        delivery: Delivery,
+    ) {
+        match &outcome {
+            Ok(_) => self.context.counters.writes_done.increase(),
+            Err(_) => self.context.counters.writes_refused.increase(),
+        }
+        // Made of texts, numbers and JSON values only: serialisation has no way to fail.
+        let payload = serde_json::to_vec(&SetAnswer::new(id, outcome)).unwrap_or_default();
+        let topic = PlatformTopic::UnsSetResult(path.clone()).topic();
+        let mut messages = vec![Outgoing::new(topic, payload.clone()).qos(Qos::AtLeastOnce)];
+        if let Some(topic) = &delivery.response_topic {
+            let copy = Outgoing::new(topic.clone(), payload).qos(Qos::AtLeastOnce);
+            messages.push(copy.correlation(delivery.correlation_data.clone()));
+        }
+        if let Err(error) = self.client.publish_durably(Changes::new(), messages).await {
+            self.context.counters.commits_failed.increase();
+            tracing::warn!(%error, "answer to a write not published");
+        }
+        // Also without an answer: sent again, it would move the machine a second time.
+        delivery.ack();
+    }
+
+    fn note_connection(&mut self) {
+        let is_connected = self.running.as_ref().is_some_and(|it| it.state.is_connected());
+        let counters = &self.context.counters;
+        match (self.was_connected, is_connected) {
+            (false, true) => {
+                counters.drivers_connected.increase();
+                tracing::info!("machine connected");
+            }
+            (true, false) => {
+                counters.drivers_connected.decrease();
+                counters.driver_losses.increase();
+                let reason = self.running.as_ref().and_then(|it| it.state.reason());
+                tracing::warn!(reason, "machine lost");
+            }
+            _ => {}
+        }
+        self.was_connected = is_connected;
+    }
+
+    fn tell_status(&mut self, now: Now) {
+        let Some(running) = &self.running else { return };
+        let status = DriverStatus::of(&running.state, self.counters, now.t);
+        let is_turn = status.is_turn_from(&self.status);
+        let is_due = now.ms >= self.status_due_ms && status.is_news_after(&self.status);
+        if is_turn || is_due {
+            self.status = status;
+            self.status_due_ms = now.ms + self.context.settings.driver_status_ms;
+            self.publish_status();
+        }
+    }
+
+    fn publish_status(&self) {
+        self.client.publish(status_message(&self.edge, &self.driver, &self.status));
+    }
+
+    fn arm(&mut self, myself: &ActorRef<DriverMsg>) {
+        if let Some(timer) = self.timer.take() {
+            timer.abort();
+        }
+        self.turn += 1;
+        let Some(at_ms) = self.running.as_ref().and_then(|it| it.state.wake_at_ms()) else {
+            return;
+        };
+        let after = Duration::from_millis(at_ms.saturating_sub(self.context.uptime_ms()));
+        let turn = self.turn;
+        self.timer =
+            Some(myself.send_after(after, move || DriverMsg::Tick { turn }).abort_handle());
+    }
+
+    /// Closes the connection; writes that wait are refused.
+    async fn stop(&mut self, is_for_good: bool) {
+        let now = self.now();
+        if let Some(mut running) = self.running.take() {
+            let answers = running.state.lost("the driver stops".to_owned(), now, 0);
+            drop(running);
+            self.answer_all(answers).await;
+        }
+        self.note_connection();
+        if is_for_good && self.status.state != DriverPhase::Faulted {
+            self.status = DriverStatus::down(DriverPhase::Stopped, None, now.t);
+            self.publish_status();
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now { ms: self.context.uptime_ms(), t: self.context.now() }
+    }
+}
+
+impl Drop for DriverCore {
+    fn drop(&mut self) {
+        if let Some(timer) = self.timer.take() {
+            timer.abort();
+        }
+        if self.was_connected {
+            self.context.counters.drivers_connected.decrease();
+        }
+    }
+}
+
+/// The retained message that says how a driver is.
+pub(crate) fn status_message(edge: &EdgeId, driver: &DriverId, status: &DriverStatus) -> Outgoing {
+    let topic = EdgeTopic::DriverStatus(driver.clone());
+    let topic = PlatformTopic::Edge { edge: edge.clone(), topic }.topic();
+    // Made of texts and numbers only: serialisation has no way to fail.
+    let payload = serde_json::to_vec(status).unwrap_or_default();
+    Outgoing::new(topic, payload).qos(Qos::AtLeastOnce).retained()
+}
+
+fn tally(points: &[drivers::PointRead]) -> (u64, u64) {
+    let good = points.iter().filter(|(_, outcome)| outcome.is_ok()).count();
+    (good as u64, (points.len() - good) as u64)
+}

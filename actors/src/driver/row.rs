@@ -1,0 +1,55 @@
+//! The rows of drivers and their tags.
+
+use drivers::{DriverConfig, TagConfig};
+use proto::{DriverId, EdgeId, Namespace, TagId, TimestampMs};
+use serde::{Deserialize, Serialize};
+use store::{Row, RowError};
+
+/// Where a driver is kept.
+pub(crate) type DriverKey = (Namespace, DriverId);
+
+/// Where a tag is kept.
+pub(crate) type TagKey = (Namespace, DriverId, TagId);
+
+/// A configured driver.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DriverRow {
+    /// The edge node that it runs on.
+    pub(crate) edge: EdgeId,
+    /// The machine.
+    pub(crate) config: DriverConfig,
+    /// When it was created.
+    pub(crate) created: TimestampMs,
+    /// When it was last changed.
+    pub(crate) updated: TimestampMs,
+}
+
+/// A configured tag.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct TagRow(pub(crate) TagConfig);
+
+impl Row for DriverRow {
+    type Key = DriverKey;
+    const TABLE: &'static str = "drivers";
+    const VERSION: u8 = 1;
+    fn encode(&self, out: &mut Vec<u8>) {
+        store::encode_json(self, out);
+    }
+    fn decode(version: u8, bytes: &[u8]) -> Result<Self, RowError> {
+        store::decode_json::<Self>(version, bytes)
+    }
+}
+
+impl Row for TagRow {
+    type Key = TagKey;
+    const TABLE: &'static str = "tags";
+    const VERSION: u8 = 1;
+    fn encode(&self, out: &mut Vec<u8>) {
+        store::encode_json(self, out);
+    }
+    fn decode(version: u8, bytes: &[u8]) -> Result<Self, RowError> {
+        store::decode_json::<Self>(version, bytes)
+    }
+}

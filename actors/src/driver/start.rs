@@ -1,0 +1,95 @@
+//! How a driver actor comes to life: the driver opened, the retained values taken over, the writes subscribed to.
+
+use super::actor::{DriverArgs, DriverMsg};
+use super::io;
+use super::state::{Command, DriverState, Now};
+use super::tag::Tag;
+use crate::context::Context;
+use crate::door::{Door, NotAttached};
+use broker::Client;
+use drivers::{Access, PointId, TagConfig};
+use proto::{PlatformTopic, TimestampMs, TopicFilter, TopicName, UnsPath, Value};
+use ractor::ActorRef;
+use std::collections::HashMap;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// The parts of a driver that can run.
+pub(super) struct Running {
+    pub(super) state: DriverState,
+    /// The way to the machine; holds one command, which is all there ever is.
+    pub(super) commands: mpsc::Sender<Command>,
+    task: JoinHandle<()>,
+}
+
+/// The points that can be written, by the topic of their writes.
+pub(super) type Writable = HashMap<TopicName, (PointId, UnsPath)>;
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Closes the connection even while the machine keeps a request waiting.
+        self.task.abort();
+    }
+}
+
+impl Running {
+    /// Opens the driver; the reason if its configuration is refused.
+    pub(super) fn open(
+        args: &DriverArgs,
+        myself: &ActorRef<DriverMsg>,
+        now: Now,
+    ) -> Result<Self, String> {
+        let context = &args.context;
+        let driver = (context.outside.open_driver)(&args.config, &args.tags)
+            .map_err(|error| error.to_string())?;
+        let tags: Result<Vec<Tag>, String> =
+            args.tags.iter().map(|config| tag(&args.client, config, now)).collect();
+        let state = DriverState::new(tags?, context.settings.writes_max, now);
+        let (commands, receiver) = mpsc::channel(1);
+        let actor = myself.clone();
+        let report = move |outcome| {
+            // The actor may be gone already; then nobody is interested.
+            let _ = actor.cast(DriverMsg::Outcome(outcome));
+        };
+        let deadline_ms = context.settings.driver_deadline_ms;
+        let task = tokio::spawn(io::run(driver, receiver, deadline_ms, report));
+        Ok(Self { state, commands, task })
+    }
+}
+
+/// Has the writes of every tag that may be written delivered.
+pub(super) fn subscribe_writes(
+    args: &DriverArgs,
+    myself: &ActorRef<DriverMsg>,
+) -> Result<(Door<DriverMsg>, Writable), NotAttached> {
+    let context: &Context = &args.context;
+    let mut writable = Writable::new();
+    for (index, config) in (0_u32..).zip(&args.tags) {
+        if config.access == Access::ReadWrite
+            && let Ok(path) = UnsPath::parse(&config.path)
+        {
+            let topic = PlatformTopic::UnsSet(path.clone()).topic();
+            writable.insert(topic, (PointId(index), path));
+        }
+    }
+    let window = context.settings.driver_window;
+    let door = Door::open(context, args.client.namespace(), "driver", window, DriverMsg::Set)?;
+    door.lead_to(myself.clone());
+    door.subscribe(writable.keys().filter_map(exactly));
+    Ok((door, writable))
+}
+
+fn tag(client: &Client, config: &TagConfig, now: Now) -> Result<Tag, String> {
+    let path = UnsPath::parse(&config.path)
+        .map_err(|error| format!("tag {}: path {}: {error}", config.tag, config.path))?;
+    let topic = PlatformTopic::Uns(path.clone()).topic();
+    let found = exactly(&topic).and_then(|filter| client.retained(&filter).into_iter().next());
+    // What is retained there and is no value has not come from a driver.
+    let retained = found.and_then(|(_, payload)| Value::parse(&payload, TimestampMs(0)).ok());
+    Ok(Tag::new(config.clone(), path, retained, now))
+}
+
+/// The filter that matches one topic.
+fn exactly(topic: &TopicName) -> Option<TopicFilter> {
+    TopicFilter::parse(topic.as_str().to_owned()).ok()
+}

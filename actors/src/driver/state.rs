@@ -1,0 +1,295 @@
+//! Rules of one driver, without I/O: when to connect, poll and write, what is good, bad and stale.
+//!
+//! The shell tells what happened ([`DriverState::connected`], [`DriverState::read`], …) and then asks what follows:
+//! [`DriverState::next_command`] for the machine, one at a time and writes first; [`DriverState::unpublished`] for
+//! the bus; [`DriverState::wake_at_ms`] for the timer. A value counts as published only once
+//! [`DriverState::published`] says so, so one whose commit failed is offered again.
+//!
+//! A value turns stale when there is no connection and its point was not heard of for two of its poll intervals;
+//! it keeps the datum and the time of the last good read. Values of an earlier run are taken over from the
+//! retained messages and age in the same way, so a machine that is unreachable at start shows as stale too.
+
+use super::tag::Tag;
+use super::write::{Write, refusal_of};
+use drivers::{
+    Backoff, ConnectError, PointId, PointRead, ReadError, ReadOutcome, Schedule, WriteError,
+};
+use proto::{Quality, Refusal, RefusalCode, Scalar, TimestampMs, Value};
+use std::collections::{BTreeSet, VecDeque};
+
+/// The two clocks: one that only rises, and that of the wall.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Now {
+    /// Milliseconds since some start.
+    pub(crate) ms: u64,
+    /// Wall-clock time.
+    pub(crate) t: TimestampMs,
+}
+
+/// What the machine is asked next.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Command {
+    /// Make the connection.
+    Connect,
+    /// Read points.
+    Read(Vec<PointId>),
+    /// Write a point.
+    Write(Write),
+}
+
+/// The end of a write: its ticket and what became of it.
+pub(crate) type Answer = (u64, Result<Scalar, Refusal>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Link {
+    /// There is none; try again at this time.
+    Down {
+        retry_at_ms: u64,
+    },
+    Connecting,
+    Up,
+}
+
+/// The state of one driver.
+pub(crate) struct DriverState {
+    tags: Vec<Tag>,
+    link: Link,
+    /// A command is under way.
+    is_busy: bool,
+    /// The write that is under way, if it is one.
+    writing: Option<u64>,
+    schedule: Schedule,
+    backoff: Backoff,
+    writes: VecDeque<Write>,
+    writes_max: usize,
+    /// Points written and to be read at once, so that the new value shows before the next tick.
+    reread: BTreeSet<PointId>,
+    /// Points whose value has to be published.
+    dirty: BTreeSet<PointId>,
+    /// Why there is no connection.
+    reason: Option<String>,
+    ticks_missed: u64,
+}
+
+impl DriverState {
+    /// A driver that has yet to connect.
+    pub(crate) fn new(tags: Vec<Tag>, writes_max: usize, now: Now) -> Self {
+        Self {
+            tags,
+            link: Link::Down { retry_at_ms: now.ms },
+            is_busy: false,
+            writing: None,
+            schedule: Schedule::new([], now.ms),
+            backoff: Backoff::default(),
+            writes: VecDeque::new(),
+            writes_max,
+            reread: BTreeSet::new(),
+            dirty: BTreeSet::new(),
+            reason: None,
+            ticks_missed: 0,
+        }
+    }
+
+    /// The tags, in the order of their points.
+    pub(crate) fn tags(&self) -> &[Tag] {
+        &self.tags
+    }
+
+    /// Whether there is a connection.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.link == Link::Up
+    }
+
+    /// Why there is no connection, or none yet.
+    pub(crate) fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
+    }
+
+    /// Poll ticks that passed unused since the last call.
+    pub(crate) fn take_ticks_missed(&mut self) -> u64 {
+        std::mem::take(&mut self.ticks_missed)
+    }
+
+    /// How a connect ended; `random` spreads the next attempt.
+    pub(crate) fn connected(
+        &mut self,
+        outcome: Result<(), ConnectError>,
+        now: Now,
+        random: u64,
+    ) -> Vec<Answer> {
+        self.is_busy = false;
+        match outcome {
+            Ok(()) => {
+                self.link = Link::Up;
+                self.reason = None;
+                let intervals = (0_u32..).zip(&self.tags);
+                let intervals =
+                    intervals.map(|(index, tag)| (PointId(index), tag.config.poll_interval_ms));
+                // From now: every point is due, and its first value is published, changed or not.
+                self.schedule = Schedule::new(intervals.collect::<Vec<_>>(), now.ms);
+                for tag in &mut self.tags {
+                    tag.is_fresh_connection = true;
+                }
+                Vec::new()
+            }
+            Err(error) => self.lost(error.to_string(), now, random),
+        }
+    }
+
+    /// How a read ended.
+    pub(crate) fn read(&mut self, outcome: ReadOutcome, now: Now, random: u64) -> Vec<Answer> {
+        self.is_busy = false;
+        let mut has_good = false;
+        for point in outcome.points {
+            has_good |= self.point_read(point, now);
+        }
+        match outcome.lost {
+            Some(lost) => self.lost(lost.to_string(), now, random),
+            None => {
+                if has_good {
+                    self.backoff.reset();
+                }
+                Vec::new()
+            }
+        }
+    }
+
+    fn point_read(&mut self, (point, outcome): PointRead, now: Now) -> bool {
+        let Some(tag) = self.tags.get_mut(point.index()) else { return false };
+        let (is_good, is_news) = match outcome {
+            Ok(sample) => (true, tag.take_good(sample.value, sample.quality, now)),
+            Err(ReadError::ConnectionLost) => (false, false),
+            Err(error) => (false, tag.take_bad(error.to_string(), now)),
+        };
+        if is_news {
+            self.dirty.insert(point);
+        }
+        is_good
+    }
+
+    /// Takes in a write, or refuses it at once. It is never kept for a later connection.
+    pub(crate) fn ask_write(&mut self, write: Write) -> Result<(), Refusal> {
+        if !self.is_connected() {
+            let reason = self.reason.as_deref().unwrap_or("not connected yet");
+            let message = format!("the machine is not connected: {reason}");
+            return Err(Refusal::new(RefusalCode::Unavailable, message));
+        }
+        if self.writes.len() >= self.writes_max {
+            let message = format!("{} writes are waiting for the machine", self.writes.len());
+            return Err(Refusal::new(RefusalCode::TooManyRequests, message));
+        }
+        self.writes.push_back(write);
+        Ok(())
+    }
+
+    /// How a write ended.
+    pub(crate) fn written(
+        &mut self,
+        write: &Write,
+        outcome: Result<Scalar, WriteError>,
+        now: Now,
+        random: u64,
+    ) -> Vec<Answer> {
+        self.is_busy = false;
+        self.writing = None;
+        // Also after a failure: what the machine holds now is not known.
+        self.reread.insert(write.point);
+        let lost = match &outcome {
+            Err(WriteError::Lost(lost)) => Some(lost.to_string()),
+            _ => None,
+        };
+        let mut answers = vec![(write.ticket, outcome.map_err(|error| refusal_of(&error)))];
+        if let Some(lost) = lost {
+            answers.extend(self.lost(lost, now, random));
+        }
+        answers
+    }
+
+    /// The connection is gone; the writes that waited for it are refused.
+    pub(crate) fn lost(&mut self, reason: String, now: Now, random: u64) -> Vec<Answer> {
+        let retry_at_ms = now.ms + self.backoff.next_delay_ms(random);
+        self.link = Link::Down { retry_at_ms };
+        self.is_busy = false;
+        self.reread.clear();
+        self.ticks_missed += self.schedule.ticks_missed();
+        self.schedule = Schedule::new([], now.ms);
+        let message = format!("the machine is not connected: {reason}");
+        let refused = Refusal::new(RefusalCode::Unavailable, message);
+        self.reason = Some(reason);
+        // One under way is here only if its driver hung: its own outcome never comes.
+        let tickets = self.writing.take().into_iter();
+        let tickets = tickets.chain(self.writes.drain(..).map(|write| write.ticket));
+        tickets.map(|ticket| (ticket, Err(refused.clone()))).collect()
+    }
+
+    /// Marks what has become stale by `now`.
+    pub(crate) fn age(&mut self, now: Now) {
+        if self.is_connected() {
+            return;
+        }
+        for (index, tag) in (0_u32..).zip(&mut self.tags) {
+            if tag.stale_at_ms().is_some_and(|at_ms| at_ms <= now.ms) {
+                tag.quality = Quality::Stale;
+                if tag.published.is_some() {
+                    self.dirty.insert(PointId(index));
+                }
+            }
+        }
+    }
+
+    /// What to ask the machine now, if it is free. The shell has to carry it out.
+    pub(crate) fn next_command(&mut self, now: Now) -> Option<Command> {
+        if self.is_busy {
+            return None;
+        }
+        let command = match self.link {
+            Link::Down { retry_at_ms } if retry_at_ms <= now.ms => {
+                self.link = Link::Connecting;
+                Command::Connect
+            }
+            Link::Down { .. } | Link::Connecting => return None,
+            Link::Up => self.next_request(now)?,
+        };
+        self.is_busy = true;
+        Some(command)
+    }
+
+    fn next_request(&mut self, now: Now) -> Option<Command> {
+        if let Some(write) = self.writes.pop_front() {
+            self.writing = Some(write.ticket);
+            return Some(Command::Write(write));
+        }
+        let mut points = std::mem::take(&mut self.reread);
+        points.extend(self.schedule.take_due(now.ms));
+        (!points.is_empty()).then(|| Command::Read(points.into_iter().collect()))
+    }
+
+    /// When to look again, whatever else happens; `None` while an outcome has to come first.
+    pub(crate) fn wake_at_ms(&self) -> Option<u64> {
+        let machine = match self.link {
+            _ if self.is_busy => None,
+            Link::Down { retry_at_ms } => Some(retry_at_ms),
+            Link::Connecting => None,
+            Link::Up => self.schedule.next_due_ms(),
+        };
+        let stale = match self.link {
+            Link::Up => None,
+            _ => self.tags.iter().filter_map(Tag::stale_at_ms).min(),
+        };
+        machine.into_iter().chain(stale).min()
+    }
+
+    /// The values to publish, each with its point.
+    pub(crate) fn unpublished(&self, now: Now) -> Vec<(PointId, Value)> {
+        let value = |point: &PointId| (*point, self.tags[point.index()].value(now.t));
+        self.dirty.iter().map(value).collect()
+    }
+
+    /// The values are on the bus, durably.
+    pub(crate) fn published(&mut self, values: Vec<(PointId, Value)>) {
+        for (point, value) in values {
+            self.dirty.remove(&point);
+            self.tags[point.index()].published = Some(value);
+        }
+    }
+}

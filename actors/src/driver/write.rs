@@ -1,0 +1,154 @@
+//! Writes: the payload of `uns/<path>/set`, its answer, and what a failed one is called.
+
+use drivers::{DeviceError, Lost, PointId, WriteError};
+use proto::{Refusal, RefusalCode, Scalar};
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+/// A write on its way to the machine.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Write {
+    /// Which of the driver's tags.
+    pub(crate) point: PointId,
+    /// What to write.
+    pub(crate) value: Scalar,
+    /// Read it back and compare.
+    pub(crate) verify: bool,
+    /// Finds the one who asked.
+    pub(crate) ticket: u64,
+}
+
+/// The payload of a request to write.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SetRequest {
+    /// What to write.
+    pub(crate) v: Scalar,
+    /// Echoed in the answer; any scalar.
+    #[serde(default)]
+    pub(crate) id: Option<Json>,
+    /// Read it back and compare.
+    #[serde(default)]
+    pub(crate) verify: bool,
+}
+
+/// The payload of an answer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct SetAnswer {
+    /// Of the request; null if it had none, or could not be read.
+    pub(crate) id: Option<Json>,
+    /// Whether it was written.
+    pub(crate) ok: bool,
+    /// What was written, as the tag sees it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) v: Option<Scalar>,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<Refusal>,
+}
+
+/// The longest id of a request, in bytes of JSON.
+const ID_BYTES_MAX: usize = 130;
+
+impl SetRequest {
+    /// Reads a payload; the id goes with a refusal where it could be read.
+    pub(crate) fn parse(payload: &[u8]) -> Result<Self, (Refusal, Option<Json>)> {
+        let bad = |error: serde_json::Error| {
+            Refusal::new(RefusalCode::BadRequest, format!("not a request to write: {error}"))
+        };
+        let json: Json = serde_json::from_slice(payload).map_err(|error| (bad(error), None))?;
+        let id = json.get("id").filter(|id| is_id(id)).cloned();
+        if !json.is_object() {
+            let message = "not a request to write: not an object";
+            return Err((Refusal::new(RefusalCode::BadRequest, message), None));
+        }
+        let request: Self =
+            serde_json::from_value(json).map_err(|error| (bad(error), id.clone()))?;
+        match &request.id {
+            Some(given) if !is_id(given) => {
+                let message = "the id must be a text or a number of at most 128 bytes";
+                Err((Refusal::new(RefusalCode::BadRequest, message).at("id"), None))
+            }
+            _ => Ok(request),
+        }
+    }
+}
+
+impl SetAnswer {
+    /// The answer to the request `id`.
+    pub(crate) fn new(id: Option<Json>, outcome: Result<Scalar, Refusal>) -> Self {
+        match outcome {
+            Ok(v) => Self { id, ok: true, v: Some(v), error: None },
+            Err(error) => Self { id, ok: false, v: None, error: Some(error) },
+        }
+    }
+}
+
+fn is_id(id: &Json) -> bool {
+    (id.is_string() || id.is_number()) && id.to_string().len() <= ID_BYTES_MAX
+}
+
+/// The refusal that says why a write failed.
+pub(crate) fn refusal_of(error: &WriteError) -> Refusal {
+    let code = match error {
+        WriteError::UnknownPoint(_) => RefusalCode::NotFound,
+        WriteError::ReadOnly { .. } => RefusalCode::Forbidden,
+        WriteError::WrongType { .. } | WriteError::OutOfRange { .. } => RefusalCode::Invalid,
+        WriteError::Device { error, .. } => match error {
+            DeviceError::IllegalFunction
+            | DeviceError::IllegalAddress
+            | DeviceError::IllegalValue => RefusalCode::Invalid,
+            DeviceError::DeviceFailure
+            | DeviceError::DeviceBusy
+            | DeviceError::GatewayFailure
+            | DeviceError::Other(_) => RefusalCode::Unavailable,
+        },
+        WriteError::NotVerified { .. } => RefusalCode::VersionConflict,
+        WriteError::NotReadBack(_) => RefusalCode::Unavailable,
+        WriteError::Lost(Lost::Timeout { .. }) => RefusalCode::TimedOut,
+        WriteError::Lost(_) => RefusalCode::Unavailable,
+    };
+    let refusal = Refusal::new(code, error.to_string());
+    match code {
+        RefusalCode::Invalid => refusal.at("v"),
+        _ => refusal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn requests_are_parsed_strictly_and_keep_their_id() {
+        let request = SetRequest::parse(br#"{"v":1.5,"id":"a","verify":true}"#).unwrap();
+        assert_eq!((request.v, request.verify), (Scalar::Float(1.5), true));
+        assert_eq!(SetRequest::parse(br#"{"v":true}"#).unwrap().id, None);
+        let cases: [(&[u8], Option<Json>); 6] = [
+            (b"5", None),
+            (b"{", None),
+            (br#"{"id":7}"#, Some(json!(7))),
+            (br#"{"v":1,"id":7,"x":1}"#, Some(json!(7))),
+            (br#"{"v":[1],"id":"a"}"#, Some(json!("a"))),
+            (br#"{"v":1,"id":{}}"#, None),
+        ];
+        for (payload, id) in cases {
+            let (refusal, found) = SetRequest::parse(payload).unwrap_err();
+            assert_eq!(refusal.code, RefusalCode::BadRequest);
+            assert_eq!(found, id, "{}", payload.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn answers_read_as_the_contract_says() {
+        let done = SetAnswer::new(Some(json!("a")), Ok(Scalar::Int(3)));
+        assert_eq!(serde_json::to_string(&done).unwrap(), r#"{"id":"a","ok":true,"v":3}"#);
+        let refusal = Refusal::new(RefusalCode::Unavailable, "gone");
+        let refused = SetAnswer::new(None, Err(refusal));
+        assert_eq!(
+            serde_json::to_string(&refused).unwrap(),
+            r#"{"id":null,"ok":false,"error":{"code":"unavailable","message":"gone"}}"#
+        );
+    }
+}

@@ -1,0 +1,184 @@
+//! What the tree counts about itself, and the reading of it that is shown.
+
+use serde::Serialize;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A count that only rises, or a gauge.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    /// One more.
+    pub(crate) fn increase(&self) {
+        self.add(1);
+    }
+
+    /// So many more.
+    pub(crate) fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// One less, for gauges.
+    pub(crate) fn decrease(&self) {
+        self.subtract(1);
+    }
+
+    /// So many less, for gauges.
+    pub(crate) fn subtract(&self, count: u64) {
+        self.0.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    fn read(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A reading of the tree's figures since the start of the process. Gauges say so.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Figures {
+    /// Gauge: namespaces served.
+    pub tenants: u64,
+    /// Gauge: devices awake.
+    pub devices_awake: u64,
+    /// Devices woken by a message.
+    pub devices_woken: u64,
+    /// Devices put to sleep.
+    pub devices_slept: u64,
+    /// Restarts of any actor after a failure.
+    pub restarts: u64,
+    /// Devices and drivers put in quarantine because their restarts were used up.
+    pub quarantined: u64,
+    /// Messages for things that are not registered.
+    pub unregistered: u64,
+    /// Messages for devices that were refused because the device is in quarantine.
+    pub refused_in_quarantine: u64,
+    /// Messages that waited for a restart and were given back to their publishers at the bound.
+    pub mail_overflows: u64,
+    /// Changes of presence published.
+    pub presence_changes: u64,
+    /// Shadow requests done.
+    pub shadow_accepted: u64,
+    /// Shadow requests refused.
+    pub shadow_rejected: u64,
+    /// Telemetry messages taken in.
+    pub telemetry_accepted: u64,
+    /// Telemetry messages refused.
+    pub telemetry_rejected: u64,
+    /// Values that telemetry brought.
+    pub telemetry_values: u64,
+    /// Values that were older than the current one and did not replace it.
+    pub telemetry_backfilled: u64,
+    /// Events of devices taken in.
+    pub events_accepted: u64,
+    /// Events of devices refused.
+    pub events_rejected: u64,
+    /// Messages not taken in because the store could not keep them; their publishers send again.
+    pub commits_failed: u64,
+    /// Gauge: drivers that are there.
+    pub drivers: u64,
+    /// Gauge: drivers that have a connection.
+    pub drivers_connected: u64,
+    /// Connections to machines that failed or were lost.
+    pub driver_losses: u64,
+    /// Reads of machines.
+    pub driver_polls: u64,
+    /// Poll ticks that passed while a machine was busy.
+    pub driver_ticks_missed: u64,
+    /// Points read well.
+    pub points_good: u64,
+    /// Points that the machine refused.
+    pub points_bad: u64,
+    /// Values marked stale.
+    pub points_stale: u64,
+    /// Values of machines published.
+    pub values_published: u64,
+    /// Writes done.
+    pub writes_done: u64,
+    /// Writes refused or failed.
+    pub writes_refused: u64,
+    /// Admin requests done.
+    pub admin_done: u64,
+    /// Admin requests refused.
+    pub admin_refused: u64,
+    /// Admin mutations answered from memory, because they were repeated.
+    pub admin_repeated: u64,
+}
+
+/// The live counts behind [`Figures`].
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) tenants: Counter,
+    pub(crate) devices_awake: Counter,
+    pub(crate) devices_woken: Counter,
+    pub(crate) devices_slept: Counter,
+    pub(crate) restarts: Counter,
+    pub(crate) quarantined: Counter,
+    pub(crate) unregistered: Counter,
+    pub(crate) refused_in_quarantine: Counter,
+    pub(crate) mail_overflows: Counter,
+    pub(crate) presence_changes: Counter,
+    pub(crate) shadow_accepted: Counter,
+    pub(crate) shadow_rejected: Counter,
+    pub(crate) telemetry_accepted: Counter,
+    pub(crate) telemetry_rejected: Counter,
+    pub(crate) telemetry_values: Counter,
+    pub(crate) telemetry_backfilled: Counter,
+    pub(crate) events_accepted: Counter,
+    pub(crate) events_rejected: Counter,
+    pub(crate) commits_failed: Counter,
+    pub(crate) drivers: Counter,
+    pub(crate) drivers_connected: Counter,
+    pub(crate) driver_losses: Counter,
+    pub(crate) driver_polls: Counter,
+    pub(crate) driver_ticks_missed: Counter,
+    pub(crate) points_good: Counter,
+    pub(crate) points_bad: Counter,
+    pub(crate) points_stale: Counter,
+    pub(crate) values_published: Counter,
+    pub(crate) writes_done: Counter,
+    pub(crate) writes_refused: Counter,
+    pub(crate) admin_done: Counter,
+    pub(crate) admin_refused: Counter,
+    pub(crate) admin_repeated: Counter,
+}
+
+impl Counters {
+    /// Reads every count.
+    pub(crate) fn read(&self) -> Figures {
+        Figures {
+            tenants: self.tenants.read(),
+            devices_awake: self.devices_awake.read(),
+            devices_woken: self.devices_woken.read(),
+            devices_slept: self.devices_slept.read(),
+            restarts: self.restarts.read(),
+            quarantined: self.quarantined.read(),
+            unregistered: self.unregistered.read(),
+            refused_in_quarantine: self.refused_in_quarantine.read(),
+            mail_overflows: self.mail_overflows.read(),
+            presence_changes: self.presence_changes.read(),
+            shadow_accepted: self.shadow_accepted.read(),
+            shadow_rejected: self.shadow_rejected.read(),
+            telemetry_accepted: self.telemetry_accepted.read(),
+            telemetry_rejected: self.telemetry_rejected.read(),
+            telemetry_values: self.telemetry_values.read(),
+            telemetry_backfilled: self.telemetry_backfilled.read(),
+            events_accepted: self.events_accepted.read(),
+            events_rejected: self.events_rejected.read(),
+            commits_failed: self.commits_failed.read(),
+            drivers: self.drivers.read(),
+            drivers_connected: self.drivers_connected.read(),
+            driver_losses: self.driver_losses.read(),
+            driver_polls: self.driver_polls.read(),
+            driver_ticks_missed: self.driver_ticks_missed.read(),
+            points_good: self.points_good.read(),
+            points_bad: self.points_bad.read(),
+            points_stale: self.points_stale.read(),
+            values_published: self.values_published.read(),
+            writes_done: self.writes_done.read(),
+            writes_refused: self.writes_refused.read(),
+            admin_done: self.admin_done.read(),
+            admin_refused: self.admin_refused.read(),
+            admin_repeated: self.admin_repeated.read(),
+        }
+    }
+}

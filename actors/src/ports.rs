@@ -1,0 +1,41 @@
+//! The outside of the tree as one value: store, broker, drivers, time and randomness.
+//!
+//! Nothing below reaches for anything else, so the same actors run on the real parts in `node`, and on an
+//! in-memory store, a made-up driver and a clock of the test's own elsewhere.
+
+use broker::Broker;
+use drivers::{ConfigError, Driver, DriverConfig, TagConfig};
+use proto::{Clock, Entropy};
+use std::sync::Arc;
+use store::Store;
+
+/// Opens a driver from its configuration; refuses what cannot work. Does no I/O.
+pub type OpenDriver =
+    Arc<dyn Fn(&DriverConfig, &[TagConfig]) -> Result<Box<dyn Driver>, ConfigError> + Send + Sync>;
+
+/// Everything that the supervision tree reaches.
+#[derive(Clone)]
+pub struct Outside {
+    /// Durable state.
+    pub store: Store,
+    /// The bus.
+    pub broker: Broker,
+    /// Wall-clock time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// The way to machines.
+    pub open_driver: OpenDriver,
+}
+
+impl Outside {
+    /// The outside with the real drivers.
+    pub fn new(
+        store: Store,
+        broker: Broker,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
+        Self { store, broker, clock, entropy, open_driver: Arc::new(drivers::open) }
+    }
+}

@@ -1,0 +1,72 @@
+//! What a new system needs before anybody can come in: its two projects, and one operator.
+
+use super::FirstAdmin;
+use crate::cluster::ProjectRow;
+use crate::context::Context;
+use crate::secret;
+use broker::credential::{Credential, CredentialIdentity, HashError, system_namespace};
+use proto::{Namespace, Role, UserId};
+use std::sync::Arc;
+use store::{Changes, CommitError, ReadError};
+
+/// The name of the first operator.
+const ADMIN: &str = "admin";
+
+/// Why the first start could not be prepared.
+#[derive(Debug, thiserror::Error)]
+pub enum FirstStartError {
+    /// The store cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The store cannot be written.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// The given secret cannot be used.
+    #[error("the admin secret is refused: {0}")]
+    Secret(&'static str),
+    /// The secret could not be hashed.
+    #[error(transparent)]
+    Hash(#[from] HashError),
+    /// The hashing was cut off.
+    #[error("the admin secret was not hashed: the process is stopping")]
+    Stopping,
+}
+
+/// Creates what is missing, in one commit; the operator, if one had to be made.
+pub(super) async fn prepare(context: &Arc<Context>) -> Result<Option<FirstAdmin>, FirstStartError> {
+    let system = system_namespace();
+    let mut changes = Changes::new();
+    let snapshot = context.outside.store.read()?;
+    for namespace in [Namespace::default(), system.clone()] {
+        if !snapshot.contains::<ProjectRow>(&namespace)? {
+            changes.put::<ProjectRow>(&namespace, &ProjectRow { created: context.now() });
+        }
+    }
+    let has_users = snapshot.first::<Credential>(&store::prefix(&system))?.is_some();
+    drop(snapshot);
+
+    let mut admin = None;
+    if !has_users {
+        let given = context.settings.admin_secret.clone();
+        let is_generated = given.is_none();
+        let secret = given.unwrap_or_else(|| secret::generate(&*context.outside.entropy));
+        secret::check(&secret).map_err(FirstStartError::Secret)?;
+        let credential = hash(context, secret.clone()).await?;
+        let name = UserId::parse(ADMIN).map_err(|_| FirstStartError::Secret("no such name"))?;
+        changes.put::<Credential>(&(system, name), &credential);
+        admin = Some(FirstAdmin { user: ADMIN.to_owned(), secret, is_generated });
+    }
+    if !changes.is_empty() {
+        context.outside.store.commit(changes).await?;
+    }
+    Ok(admin)
+}
+
+async fn hash(context: &Arc<Context>, secret: String) -> Result<Credential, FirstStartError> {
+    let identity = CredentialIdentity::User { role: Role::SystemAdmin };
+    let context = Arc::clone(context);
+    let hashed = tokio::task::spawn_blocking(move || {
+        Credential::person(identity, &secret, &*context.outside.entropy)
+    });
+    Ok(hashed.await.map_err(|_| FirstStartError::Stopping)??)
+}

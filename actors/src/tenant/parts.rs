@@ -1,0 +1,139 @@
+//! The parts of a tenant that always run: the local edge node and the admin API; and the end of any child.
+
+use super::actor::{TenantCore, TenantMsg};
+use crate::admin::{AdminActor, AdminArgs, AdminMsg};
+use crate::ask::ask;
+use crate::cluster::ClusterMsg;
+use crate::device::DeviceMsg;
+use crate::door::Door;
+use crate::edge_node::{EdgeNodeActor, EdgeNodeArgs, EdgeNodeMsg};
+use crate::restart::{Failures, Verdict};
+use futures_util::future::join_all;
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The two parts, and how often each has failed.
+pub(crate) struct Parts {
+    cluster: ActorRef<ClusterMsg>,
+    admin_door: Arc<Door<AdminMsg>>,
+    admin: Option<ActorRef<AdminMsg>>,
+    admin_failures: Failures,
+    edge_node: Option<ActorRef<EdgeNodeMsg>>,
+    edge_node_failures: Failures,
+}
+
+impl Parts {
+    /// Nothing runs yet.
+    pub(super) fn new(cluster: ActorRef<ClusterMsg>, admin_door: Arc<Door<AdminMsg>>) -> Self {
+        Self {
+            cluster,
+            admin_door,
+            admin: None,
+            admin_failures: Failures::default(),
+            edge_node: None,
+            edge_node_failures: Failures::default(),
+        }
+    }
+
+    /// Passes a message on; while the edge node is down its sender is told by the loss of the reply port.
+    pub(super) fn to_edge_node(&self, message: EdgeNodeMsg) {
+        if let Some(edge_node) = &self.edge_node {
+            let _ = edge_node.cast(message);
+        }
+    }
+}
+
+impl TenantCore {
+    /// Starts the local edge node.
+    pub(super) async fn start_edge_node(
+        &mut self,
+        myself: &ActorRef<TenantMsg>,
+    ) -> Result<(), ActorProcessingErr> {
+        let args = EdgeNodeArgs { context: self.context.clone(), client: self.client.clone() };
+        let (edge_node, _) =
+            EdgeNodeActor::spawn_linked(None, EdgeNodeActor, args, myself.get_cell()).await?;
+        self.parts.edge_node = Some(edge_node);
+        Ok(())
+    }
+
+    /// Starts the admin API of the namespace.
+    pub(super) async fn start_admin(
+        &mut self,
+        myself: &ActorRef<TenantMsg>,
+    ) -> Result<(), ActorProcessingErr> {
+        let args = AdminArgs {
+            context: self.context.clone(),
+            client: self.parts.admin_door.client().clone(),
+            tenant: myself.clone(),
+            cluster: self.parts.cluster.clone(),
+        };
+        let (admin, _) =
+            AdminActor::spawn_linked(None, AdminActor, args, myself.get_cell()).await?;
+        self.parts.admin_door.lead_to(admin.clone());
+        self.parts.admin = Some(admin);
+        Ok(())
+    }
+
+    /// A child has ended, and was not asked to: restart it, or fail.
+    pub(super) async fn child_ended(
+        &mut self,
+        myself: &ActorRef<TenantMsg>,
+        id: ActorId,
+        reason: &str,
+    ) -> Result<(), ActorProcessingErr> {
+        if let Some((thing, incarnation)) = self.device_of.remove(&id) {
+            self.context.counters.devices_awake.decrease();
+            self.device_failed(myself, &thing, incarnation, Vec::new(), reason);
+            return Ok(());
+        }
+        let now_ms = self.context.uptime_ms();
+        let policy = self.context.settings.restart;
+        let is = |actor: Option<ActorId>| actor == Some(id);
+        let (part, verdict, rested): (_, _, fn() -> TenantMsg) =
+            if is(self.parts.admin.as_ref().map(|actor| actor.get_id())) {
+                self.parts.admin = None;
+                let verdict = self.parts.admin_failures.record(&policy, now_ms);
+                ("admin", verdict, || TenantMsg::AdminRested)
+            } else if is(self.parts.edge_node.as_ref().map(|actor| actor.get_id())) {
+                self.parts.edge_node = None;
+                let verdict = self.parts.edge_node_failures.record(&policy, now_ms);
+                ("edge node", verdict, || TenantMsg::EdgeNodeRested)
+            } else {
+                return Ok(());
+            };
+        match verdict {
+            Verdict::RestartAfter(after_ms) => {
+                tracing::error!(part, reason, after_ms, "part of a tenant failed, restarting");
+                self.context.counters.restarts.increase();
+                myself.send_after(Duration::from_millis(after_ms), rested);
+                Ok(())
+            }
+            Verdict::GiveUp => Err(format!("the {part} fails again and again: {reason}").into()),
+        }
+    }
+
+    /// Lets every child finish what is in its mailbox, and ends it; those that take too long are killed.
+    pub(super) async fn stop(&mut self) {
+        let timeout = self.context.call_timeout();
+        if let Some(edge_node) = self.parts.edge_node.take()
+            && ask(&edge_node, EdgeNodeMsg::Stop, timeout).await.is_none()
+        {
+            edge_node.kill();
+        }
+        self.context.counters.devices_awake.subtract(self.device_of.len() as u64);
+        self.device_of.clear();
+        let devices = self.directory.handles();
+        let drained = devices.iter().map(|device: &ActorRef<DeviceMsg>| async move {
+            if device.drain_and_wait(Some(timeout)).await.is_err() {
+                device.kill();
+            }
+        });
+        join_all(drained).await;
+        if let Some(admin) = self.parts.admin.take()
+            && admin.drain_and_wait(Some(timeout)).await.is_err()
+        {
+            admin.kill();
+        }
+    }
+}

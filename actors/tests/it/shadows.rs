@@ -1,0 +1,154 @@
+//! Shadows over the bus: answers, roots, response topics, refusals, and a restart.
+
+use crate::world::{START_MS, World};
+use serde_json::json;
+
+const SECS: u64 = START_MS / 1000;
+
+#[tokio::test(start_paused = true)]
+async fn an_update_is_answered_with_accepted_delta_and_documents() {
+    let world = World::new();
+    let node = world.start().await;
+    let mut app = node.peer("app");
+    app.thing("p1").await;
+    app.subscribe("things/p1/shadow/#");
+    app.publish("things/p1/shadow/update", r#"{"state":{"desired":{"on":true}},"clientToken":"t"}"#);
+    assert_eq!(
+        app.expect("things/p1/shadow/update/accepted").await,
+        json!({"state":{"desired":{"on":true}},"metadata":{"desired":{"on":{"timestamp":SECS}}},
+            "version":1,"timestamp":SECS,"clientToken":"t"})
+    );
+    let delta = app.expect("things/p1/shadow/update/delta").await;
+    assert_eq!((&delta["state"], &delta["version"]), (&json!({"on":true}), &json!(1)));
+    let documents = app.expect("things/p1/shadow/update/documents").await;
+    assert_eq!(documents["current"]["state"], json!({"desired":{"on":true}}));
+
+    app.publish("things/p1/shadow/update", r#"{"state":{"reported":{"on":true}}}"#);
+    app.expect("things/p1/shadow/update/accepted").await;
+    app.expect("things/p1/shadow/update/documents").await;
+
+    app.publish("things/p1/shadow/get", "");
+    let got = app.expect("things/p1/shadow/get/accepted").await;
+    assert_eq!(got["state"], json!({"desired":{"on":true},"reported":{"on":true}}));
+    assert_eq!(got["version"], json!(2));
+
+    app.publish("things/p1/shadow/delete", "");
+    assert_eq!(
+        app.expect("things/p1/shadow/delete/accepted").await,
+        json!({"version":2,"timestamp":SECS})
+    );
+    app.publish("things/p1/shadow/get", "");
+    assert_eq!(app.expect("things/p1/shadow/get/rejected").await["code"], json!(404));
+    assert_eq!(node.figures().shadow_accepted, 4);
+    assert_eq!(node.figures().shadow_rejected, 1);
+    node.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn refusals_say_why_and_change_nothing() {
+    let mut world = World::new();
+    world.settings.shadow_bytes_max = 300;
+    world.settings.shadow_depth_max = 3;
+    world.settings.shadows_per_thing_max = 2;
+    let node = world.start().await;
+    let mut app = node.peer("app");
+    app.thing("p1").await;
+    app.subscribe("things/p1/shadow/#");
+    app.publish("things/p1/shadow/update", r#"{"state":{"desired":{"a":1}}}"#);
+    app.wait_for("things/p1/shadow/update/documents").await;
+    let large = format!(r#"{{"state":{{"desired":{{"a":"{}"}}}}}}"#, "x".repeat(300));
+    let cases = [
+        (r#"{"state":{"desired":{"a":2}},"version":7}"#, 409),
+        ("no json", 400),
+        (r#"{"desired":{"a":2}}"#, 400),
+        (r#"{"state":{"wanted":{"a":2}}}"#, 400),
+        (r#"{"state":{"desired":{"a":{"b":{"c":{"d":1}}}}}}"#, 413),
+        (&large, 413),
+    ];
+    for (payload, code) in cases {
+        app.publish("things/p1/shadow/update", payload);
+        let rejected = app.expect("things/p1/shadow/update/rejected").await;
+        assert_eq!(rejected["code"], json!(code), "{payload}: {rejected}");
+    }
+    app.publish("things/p1/shadow/get", "");
+    let got = app.expect("things/p1/shadow/get/accepted").await;
+    assert_eq!((&got["state"]["desired"], &got["version"]), (&json!({"a":1}), &json!(1)));
+
+    app.publish("things/p1/shadow/name/n1/update", r#"{"state":{"desired":{"a":1}}}"#);
+    app.wait_for("things/p1/shadow/name/n1/update/documents").await;
+    app.publish("things/p1/shadow/name/n2/update", r#"{"state":{"desired":{"a":1}}}"#);
+    let rejected = app.expect("things/p1/shadow/name/n2/update/rejected").await;
+    assert_eq!(rejected["code"], json!(429), "{rejected}");
+    node.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_go_to_the_root_and_the_response_topic_of_the_request() {
+    let world = World::new();
+    let node = world.start().await;
+    let mut app = node.peer("app");
+    app.thing("p1").await;
+    app.subscribe("things/p1/shadow/#");
+    app.subscribe("$aws/things/p1/shadow/#");
+    let mut other = node.peer("other");
+    other.subscribe("test/answers");
+    app.ask(
+        "$aws/things/p1/shadow/name/n/update",
+        r#"{"state":{"reported":{"a":1}}}"#,
+        "test/answers",
+        "c-1",
+    );
+    app.expect("$aws/things/p1/shadow/name/n/update/accepted").await;
+    app.expect("$aws/things/p1/shadow/name/n/update/documents").await;
+    let (correlation, answer) = other.next_correlated().await;
+    assert_eq!((correlation.as_ref(), &answer["version"]), (&b"c-1"[..], &json!(1)));
+
+    app.ask("things/p1/shadow/get", "", "test/answers", "c-2");
+    assert_eq!(app.expect("things/p1/shadow/get/rejected").await["code"], json!(404));
+    let (correlation, answer) = other.next_correlated().await;
+    assert_eq!((correlation.as_ref(), &answer["code"]), (&b"c-2"[..], &json!(404)));
+    node.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thing_that_is_not_registered_has_no_shadow() {
+    let world = World::new();
+    let node = world.start().await;
+    let mut app = node.peer("app");
+    app.subscribe("things/#");
+    app.subscribe("events/#");
+    app.publish("things/ghost/shadow/update", r#"{"state":{"desired":{"a":1}},"clientToken":"t"}"#);
+    let rejected = app.expect("things/ghost/shadow/update/rejected").await;
+    assert_eq!((&rejected["code"], &rejected["clientToken"]), (&json!(404), &json!("t")));
+    app.publish("things/ghost/telemetry", r#"{"a":1}"#);
+    let refused = app.expect("events/rejected/ghost").await;
+    assert_eq!(refused["code"], json!("not_found"));
+    assert_eq!(node.figures().unregistered, 2);
+    assert_eq!(node.figures().devices_woken, 0);
+    node.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shadow_survives_a_crash_with_its_version() {
+    let world = World::new();
+    let node = world.start().await;
+    let mut app = node.peer("app");
+    app.thing("p1").await;
+    app.subscribe("things/p1/shadow/#");
+    for number in 1..=3 {
+        let update = json!({"state":{"desired":{"n":number}}}).to_string();
+        app.publish("things/p1/shadow/update", &update);
+        app.wait_for("things/p1/shadow/update/documents").await;
+    }
+    // Not stopped: the next node finds what was committed.
+    drop((app, node));
+    let node = world.start().await;
+    let mut app = node.peer("app");
+    app.subscribe("things/p1/shadow/#");
+    app.publish("things/p1/shadow/get", "");
+    let got = app.expect("things/p1/shadow/get/accepted").await;
+    assert_eq!((&got["version"], &got["state"]["delta"]), (&json!(3), &json!({"n":3})));
+    app.publish("things/p1/shadow/update", r#"{"state":{"desired":{"n":4}},"version":3}"#);
+    assert_eq!(app.expect("things/p1/shadow/update/accepted").await["version"], json!(4));
+    node.stop().await;
+}

@@ -1,0 +1,89 @@
+//! The configuration of a node: one struct a part, strict, with limits checked at load.
+//!
+//! Layers, later ones win: defaults, TOML file, environment (`MANIFOLD__SECTION__KEY`), `--set`
+//! (see [`load`]). Unknown keys are errors; each part's `check` names the key that is out of its
+//! limits. `config/manifold.toml` documents every key; tests keep it equal to the defaults here.
+//! Nothing here opens a file of the node or a socket.
+
+pub(crate) mod check;
+mod data;
+mod limits;
+mod listen;
+mod load;
+mod log;
+mod problem;
+mod security;
+mod telemetry;
+
+pub(crate) use data::DataConfig;
+pub(crate) use limits::LimitsConfig;
+pub(crate) use listen::{Addresses, ListenConfig};
+pub(crate) use load::{Sources, load};
+pub(crate) use log::{LogConfig, LogFormat};
+pub(crate) use problem::{ConfigError, Problems};
+pub(crate) use security::SecurityConfig;
+pub(crate) use telemetry::TelemetryConfig;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything that can be configured.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    /// What this node is.
+    pub(crate) role: NodeRole,
+    /// Where state lives.
+    pub(crate) data: DataConfig,
+    /// Sockets.
+    pub(crate) listen: ListenConfig,
+    /// Who may come in.
+    pub(crate) security: SecurityConfig,
+    /// Bounds of what clients may use.
+    pub(crate) limits: LimitsConfig,
+    /// The log.
+    pub(crate) log: LogConfig,
+    /// Traces.
+    pub(crate) telemetry: TelemetryConfig,
+}
+
+impl Config {
+    /// Finds every value outside its limits.
+    pub(crate) fn check(&self) -> Problems {
+        let mut problems = Problems::default();
+        self.data.check(&mut problems);
+        self.listen.check(&mut problems);
+        self.security.check(&mut problems);
+        self.limits.check(&mut problems);
+        self.log.check(&mut problems);
+        self.telemetry.check(&mut problems);
+        problems
+    }
+}
+
+/// What a node is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "&'static str")]
+pub(crate) enum NodeRole {
+    /// Serves devices and apps, and polls the machines configured on it.
+    #[default]
+    Hub,
+}
+
+impl TryFrom<String> for NodeRole {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "hub" => Ok(Self::Hub),
+            "edge" => Err("`edge` is not available in this version, only `hub` is".to_owned()),
+            _ => Err(format!("`{text}` is not a role; `hub` is")),
+        }
+    }
+}
+
+impl From<NodeRole> for &'static str {
+    fn from(role: NodeRole) -> Self {
+        match role {
+            NodeRole::Hub => "hub",
+        }
+    }
+}

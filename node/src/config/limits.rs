@@ -1,0 +1,148 @@
+//! `[limits]`: bounds of what clients may use. What happens at each is said in the example file.
+//!
+//! The defaults are those of the parts that keep the bounds, with their reasons there; here is only
+//! what an operator may set, and how far.
+
+use super::Problems;
+use serde::{Deserialize, Serialize};
+
+/// The section `limits`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct LimitsConfig {
+    /// The largest MQTT packet that is taken, in bytes.
+    pub(crate) packet_bytes_max: usize,
+    /// Connections at a time, over all MQTT listeners.
+    pub(crate) connections_max: usize,
+    /// Milliseconds from accepting a socket to its CONNACK.
+    pub(crate) connect_timeout_ms: u64,
+    /// Unacknowledged messages taken from one client (MQTT 5.0 Receive Maximum).
+    pub(crate) receive_max: u16,
+    /// Unacknowledged messages sent to one client.
+    pub(crate) inflight_max: u16,
+    /// Messages that wait in memory for one client.
+    pub(crate) queue_messages_max: usize,
+    /// Bytes that wait in memory for one client.
+    pub(crate) queue_bytes_max: usize,
+    /// Messages that wait on disk for one persistent session.
+    pub(crate) stored_messages_max: u64,
+    /// Subscriptions of one session.
+    pub(crate) subscriptions_max: usize,
+    /// Retained messages of one namespace.
+    pub(crate) retained_messages_max: usize,
+    /// Bytes of the retained messages of one namespace.
+    pub(crate) retained_bytes_max: usize,
+    /// The longest session expiry granted, in seconds.
+    pub(crate) session_expiry_max_secs: u32,
+    /// The longest keep alive granted, in seconds.
+    pub(crate) keep_alive_max_secs: u16,
+    /// Milliseconds that a publisher waits for a subscriber that has fallen behind.
+    pub(crate) slow_subscriber_wait_ms: u64,
+    /// The largest shadow document, in bytes of JSON.
+    pub(crate) shadow_bytes_max: usize,
+    /// Levels of a shadow document.
+    pub(crate) shadow_depth_max: usize,
+    /// A device without traffic for so long gives its memory back, in milliseconds.
+    pub(crate) device_idle_ms: u64,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        let broker = broker::Limits::default();
+        let actors = actors::Settings::default();
+        Self {
+            packet_bytes_max: broker.packet_bytes_max,
+            connections_max: broker.connections_max,
+            connect_timeout_ms: broker.connect_timeout_ms,
+            receive_max: broker.receive_max,
+            inflight_max: broker.inflight_max,
+            queue_messages_max: broker.queue_messages_max,
+            queue_bytes_max: broker.queue_bytes_max,
+            stored_messages_max: broker.stored_messages_max,
+            subscriptions_max: broker.subscriptions_max,
+            retained_messages_max: broker.retained_messages_max,
+            retained_bytes_max: broker.retained_bytes_max,
+            session_expiry_max_secs: broker.session_expiry_max_secs,
+            keep_alive_max_secs: broker.keep_alive_max_secs,
+            slow_subscriber_wait_ms: broker.slow_subscriber_wait_ms,
+            shadow_bytes_max: actors.shadow_bytes_max,
+            shadow_depth_max: actors.shadow_depth_max,
+            device_idle_ms: actors.device_idle_ms,
+        }
+    }
+}
+
+/// 268,435,455 is the largest remaining length that MQTT can write (MQTT 5.0 1.5.5).
+const PACKET_BYTES_MAX: u64 = 268_435_455;
+
+const BYTES_MAX: u64 = 1 << 40;
+
+impl LimitsConfig {
+    pub(super) fn check(&self, problems: &mut Problems) {
+        let mut within = |key: &str, value: u64, allowed| {
+            problems.within(&format!("limits.{key}"), value, allowed);
+        };
+        within("packet_bytes_max", self.packet_bytes_max as u64, 1024..=PACKET_BYTES_MAX);
+        within("connections_max", self.connections_max as u64, 1..=10_000_000);
+        within("connect_timeout_ms", self.connect_timeout_ms, 100..=600_000);
+        within("receive_max", self.receive_max.into(), 1..=65_535);
+        within("inflight_max", self.inflight_max.into(), 1..=65_535);
+        within("queue_messages_max", self.queue_messages_max as u64, 1..=10_000_000);
+        within("queue_bytes_max", self.queue_bytes_max as u64, 1024..=BYTES_MAX);
+        within("stored_messages_max", self.stored_messages_max, 1..=1_000_000_000);
+        within("subscriptions_max", self.subscriptions_max as u64, 1..=1_000_000);
+        within("retained_messages_max", self.retained_messages_max as u64, 1..=1_000_000_000);
+        within("retained_bytes_max", self.retained_bytes_max as u64, 1024..=BYTES_MAX);
+        within("keep_alive_max_secs", self.keep_alive_max_secs.into(), 10..=65_535);
+        within("slow_subscriber_wait_ms", self.slow_subscriber_wait_ms, 0..=60_000);
+        within("shadow_bytes_max", self.shadow_bytes_max as u64, 256..=16 * 1024 * 1024);
+        // serde_json reads at most 128 levels.
+        within("shadow_depth_max", self.shadow_depth_max as u64, 1..=100);
+        within("device_idle_ms", self.device_idle_ms, 100..=86_400_000);
+    }
+
+    /// The bounds that the broker keeps.
+    pub(crate) fn broker(&self) -> broker::Limits {
+        broker::Limits {
+            packet_bytes_max: self.packet_bytes_max,
+            connections_max: self.connections_max,
+            connect_timeout_ms: self.connect_timeout_ms,
+            receive_max: self.receive_max,
+            inflight_max: self.inflight_max,
+            queue_messages_max: self.queue_messages_max,
+            queue_bytes_max: self.queue_bytes_max,
+            stored_messages_max: self.stored_messages_max,
+            subscriptions_max: self.subscriptions_max,
+            retained_messages_max: self.retained_messages_max,
+            retained_bytes_max: self.retained_bytes_max,
+            session_expiry_max_secs: self.session_expiry_max_secs,
+            keep_alive_max_secs: self.keep_alive_max_secs,
+            slow_subscriber_wait_ms: self.slow_subscriber_wait_ms,
+            ..broker::Limits::default()
+        }
+    }
+
+    /// The bounds that the actors keep.
+    pub(crate) fn actors(&self) -> actors::Settings {
+        actors::Settings {
+            shadow_bytes_max: self.shadow_bytes_max,
+            shadow_depth_max: self.shadow_depth_max,
+            device_idle_ms: self.device_idle_ms,
+            ..actors::Settings::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_configured_is_what_the_parts_get() {
+        let limits = LimitsConfig::default();
+        assert_eq!(limits.broker(), broker::Limits::default());
+        let other = LimitsConfig { connections_max: 7, shadow_depth_max: 3, ..limits };
+        assert_eq!(other.broker().connections_max, 7);
+        assert_eq!(other.actors().shadow_depth_max, 3);
+    }
+}

@@ -1,0 +1,188 @@
+//! Tables: what is refused and how it is told, and which layer wins.
+
+use super::*;
+use std::io::Write as _;
+
+fn file(text: &str) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file
+}
+
+fn load_text(text: &str) -> Result<Config, String> {
+    let file = file(text);
+    let sources = Sources { file: Some(file.path().to_owned()), ..Sources::default() };
+    load(&sources).map_err(|error| error.to_string())
+}
+
+fn load_set(settings: &[&str]) -> Result<Config, String> {
+    let settings = settings.iter().map(|text| (*text).to_owned()).collect();
+    load(&Sources { settings, ..Sources::default() }).map_err(|error| error.to_string())
+}
+
+#[test]
+fn no_layer_gives_the_defaults() {
+    assert_eq!(load(&Sources::default()).unwrap(), Config::default());
+    assert_eq!(load_text("").unwrap(), Config::default());
+}
+
+#[test]
+fn what_is_wrong_is_told_with_the_path_of_its_key() {
+    let cases = [
+        ("[listen]\nmqqt = \"\"", "listen.mqqt: there is no such key; there are mqtt, mqtts"),
+        ("nothing = 1", "configuration: nothing: there is no such key; there are role, data"),
+        ("[limits]\nconnections_max = \"many\"", "limits.connections_max: it is string \"many\""),
+        ("[limits]\nconnections_max = 0", "limits.connections_max: 0 is not within 1..=10000000"),
+        ("[limits]\nconnections_max = -1", "limits.connections_max"),
+        ("[limits]\npacket_bytes_max = 5", "limits.packet_bytes_max: 5 is not within 1024..="),
+        ("[data]\ndurability = \"relaxed\"", "data.durability: `relaxed` is not available"),
+        ("[data]\ndir = \"\"", "data.dir: a directory is needed"),
+        ("role = \"edge\"", "role: `edge` is not available in this version"),
+        ("[listen]\nmqtt = \"localhost\"", "listen.mqtt: `localhost` is not an address"),
+        ("[listen]\nmqtt = [\"0.0.0.0:1\", \"x\"]", "listen.mqtt: `x` is not an address"),
+        ("[listen]\nmqtt = 1883", "listen.mqtt"),
+        ("[listen]\nmqtts = \"0.0.0.0:8883\"", "listen.mqtts: TLS is not available"),
+        ("[listen]\nwss = \"0.0.0.0:8884\"", "listen.wss: TLS is not available"),
+        ("[log]\nlevel = \"a=b=c\"", "log.level: `a=b=c` is not understood"),
+        ("[log]\nformat = \"xml\"", "log.format"),
+        ("[telemetry]\notlp_endpoint = \"x\"", "telemetry.otlp_endpoint: `x` is not a URL"),
+        ("[telemetry]\notlp_endpoint = \"https://h:1\"", "telemetry.otlp_endpoint: TLS is not"),
+        ("[security.anonymous]\nrole = \"app\"", "security.anonymous.namespace: it is missing"),
+        ("[security]\nanonymous = true", "security.anonymous"),
+        (
+            "[security]\nanonymous = { namespace = \"default/default\", role = \"project_admin\" }",
+            "security.anonymous.role: a client without a name cannot be `project_admin`",
+        ),
+        (
+            "[security]\nanonymous = { namespace = \"default\", role = \"app\" }",
+            "security.anonymous.namespace: not a valid namespace",
+        ),
+        (
+            "[security]\nanonymous = { namespace = \"system/system\", role = \"app\" }",
+            "security.anonymous.namespace: the tenant `system` takes no strangers",
+        ),
+    ];
+    for (text, expected) in cases {
+        let error = load_text(text).unwrap_err();
+        assert!(error.contains(expected), "{text}\n  told: {error}\n  expected: {expected}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+}
+
+#[test]
+fn all_values_outside_their_limits_are_told_at_once() {
+    let error =
+        load_set(&["limits.connections_max=0", "limits.shadow_depth_max=1000"]).unwrap_err();
+    assert!(error.contains("connections_max") && error.contains("shadow_depth_max"), "{error}");
+}
+
+#[test]
+fn a_file_that_is_not_there_or_not_toml_is_told_with_its_name() {
+    let file = file("[listen]\nmqtt = \n");
+    let sources = Sources { file: Some(file.path().to_owned()), ..Sources::default() };
+    let error = load(&sources).unwrap_err().to_string();
+    assert!(error.contains(" line 2 is not TOML"), "{error}");
+    let sources = Sources { file: Some("/nowhere/x.toml".into()), ..Sources::default() };
+    let error = load(&sources).unwrap_err().to_string();
+    assert!(error.starts_with("cannot read the configuration /nowhere/x.toml"), "{error}");
+}
+
+#[test]
+fn the_file_gives_way_to_the_environment_and_that_to_set() {
+    let file = file("[limits]\nconnections_max = 1\ninflight_max = 1\nshadow_depth_max = 1\n");
+    let env = |name: &str, text: &str| (name.to_owned(), text.to_owned());
+    let config = load(&Sources {
+        file: Some(file.path().to_owned()),
+        env: vec![
+            env("MANIFOLD__LIMITS__INFLIGHT_MAX", "2"),
+            env("MANIFOLD__LIMITS__SHADOW_DEPTH_MAX", "2"),
+            env("MANIFOLD_URL", "mqtt://elsewhere"),
+            env("PATH", "/bin"),
+        ],
+        settings: vec!["limits.shadow_depth_max=3".to_owned()],
+    })
+    .unwrap();
+    assert_eq!(config.limits.connections_max, 1);
+    assert_eq!(config.limits.inflight_max, 2);
+    assert_eq!(config.limits.shadow_depth_max, 3);
+}
+
+#[test]
+fn an_unknown_variable_is_told_by_its_name() {
+    let env = vec![("MANIFOLD__LISTEN__MQQT".to_owned(), String::new())];
+    let error = load(&Sources { env, ..Sources::default() }).unwrap_err().to_string();
+    assert!(error.contains("environment MANIFOLD__LISTEN__MQQT"), "{error}");
+}
+
+#[test]
+fn settings_read_as_toml_or_as_text() {
+    let config = load_set(&[
+        "listen.mqtt=0.0.0.0:0",
+        "listen.ws=",
+        "listen.http=[\"127.0.0.1:1\", \"[::1]:2\"]",
+        "data.dir=/tmp/a=b c",
+        "log.level=info,broker=debug",
+        "security.anonymous={ namespace = \"a/b\", role = \"user\" }",
+    ])
+    .unwrap();
+    assert_eq!(config.listen.mqtt.0, ["0.0.0.0:0".parse().unwrap()]);
+    assert!(config.listen.ws.0.is_empty());
+    assert_eq!(config.listen.http.0.len(), 2);
+    assert_eq!(config.data.dir, Path::new("/tmp/a=b c"));
+    assert_eq!(config.log.level, "info,broker=debug");
+    assert_eq!(config.security.anonymous.unwrap().namespace.to_string(), "a/b");
+    let quoted = load_set(&["data.dir=\"2026\""]).unwrap();
+    assert_eq!(quoted.data.dir, Path::new("2026"));
+    let dated = load_set(&["data.dir=2026-01-01"]).unwrap();
+    assert_eq!(dated.data.dir, Path::new("2026-01-01"));
+    let broken = load_set(&["data.dir=1\nlimits.inflight_max=2"]).unwrap();
+    assert_eq!(broken.limits, Config::default().limits);
+}
+
+#[test]
+fn a_setting_without_a_key_or_a_value_is_refused() {
+    for setting in ["listen.mqtt", "=x", ".a=1", "a..b=1", "a.=1"] {
+        let error = load_set(&[setting]).unwrap_err();
+        assert!(error.contains("it must read section.key=value"), "{error}");
+    }
+}
+
+#[test]
+fn a_configuration_survives_being_written() {
+    let config =
+        load_set(&["security.anonymous={ namespace = \"a/b\", role = \"user\" }"]).unwrap();
+    assert_eq!(load_text(&toml::to_string(&config).unwrap()).unwrap(), config);
+}
+
+const EXAMPLE: &str = include_str!("../../../../config/manifold.toml");
+
+/// A commented key: `#key = value`, without a blank after the mark; prose has one.
+fn uncommented() -> String {
+    let uncomment = |line: &str| match line.strip_prefix('#') {
+        Some(rest) if rest.starts_with(|c: char| c.is_ascii_lowercase()) => rest.to_owned(),
+        _ => line.to_owned(),
+    };
+    EXAMPLE.lines().map(uncomment).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_example_is_the_defaults_commented_and_uncommented() {
+    assert_eq!(load_text(EXAMPLE).unwrap(), Config::default());
+    assert_eq!(load_text(&uncommented()).unwrap(), Config::default());
+}
+
+#[test]
+fn the_example_names_every_key() {
+    let example: toml::Table = toml::from_str(&uncommented()).unwrap();
+    let defaults = toml::Table::try_from(Config::default()).unwrap();
+    for (section, value) in &defaults {
+        let Some(keys) = value.as_table() else {
+            assert!(example.contains_key(section), "{section} is not in the example");
+            continue;
+        };
+        for key in keys.keys() {
+            let documented = example[section].as_table().unwrap().contains_key(key);
+            assert!(documented, "{section}.{key} is not in the example");
+        }
+    }
+}

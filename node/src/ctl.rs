@@ -1,0 +1,62 @@
+//! `manifold ctl`: the operator's command line, a client of the admin API like any other.
+//!
+//! - `body`: makes the request of `key=value` words and `--json-body`
+//! - `url`: the address of the node
+//! - `client`: one request and its answer over MQTT 5
+//! - `table`, `time`: the answer for people
+//! - `operations`: what can be asked for
+//!
+//! It knows no resource: whatever the node offers can be asked for. Contract sections 4 and 5.
+
+mod body;
+mod client;
+mod operations;
+mod table;
+mod time;
+mod url;
+
+use crate::cli::CtlArgs;
+use crate::outcome::{Failure, Outcome, print};
+use anyhow::Context as _;
+use proto::Refusal;
+
+/// Runs the command.
+pub(crate) fn run(args: &CtlArgs) -> Outcome {
+    let (Some(resource), Some(verb)) = (&args.resource, &args.verb) else {
+        return operations::list(args.resource.as_deref());
+    };
+    let body = body::make(args.json_body.as_deref(), &args.fields).map_err(Failure::Usage)?;
+    let request = client::Request::new(resource, verb, body).map_err(Failure::Usage)?;
+    let url: url::NodeUrl = args.url.parse().map_err(Failure::Usage)?;
+    let credentials = client::Credentials::from_args(args.user.as_deref(), args.secret.as_deref());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let call = client::call(&url, credentials, &request);
+    match runtime.block_on(Box::pin(call))? {
+        Ok(data) if args.json => print(&format!("{data}\n")),
+        Ok(data) => print(&table::render(resource, &data)),
+        Err(refusal) => Err(Failure::failed(told(&refusal))),
+    }
+}
+
+/// A refusal on one line: `code: message (field)`.
+fn told(refusal: &Refusal) -> String {
+    match &refusal.field {
+        Some(field) => format!("{refusal} ({field})"),
+        None => refusal.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_with_code_message_and_field() {
+        let refusal = Refusal::not_found("thing", "x");
+        assert_eq!(told(&refusal), "not_found: there is no thing `x`");
+        assert_eq!(told(&refusal.at("thing")), "not_found: there is no thing `x` (thing)");
+    }
+}

@@ -1,0 +1,240 @@
+//! The public names of what store, broker and actors count.
+//!
+//! One table a part. A figure that a part counts and no table names fails a test below.
+
+use super::{Figure, Number};
+
+fn counter(name: &'static str, help: &'static str, value: u64) -> Figure {
+    Figure::counter(name, help, Number::Whole(value))
+}
+
+fn gauge(name: &'static str, help: &'static str, value: u64) -> Figure {
+    Figure::gauge(name, help, Number::Whole(value))
+}
+
+fn seconds(micros: u64) -> Number {
+    Number::Real(micros as f64 / 1e6)
+}
+
+/// The MQTT broker.
+pub(super) fn broker(is: &broker::Figures) -> Vec<Figure> {
+    vec![
+        gauge("broker_connections", "MQTT connections now.", is.connections),
+        counter("broker_connections_accepted", "Sockets accepted.", is.connections_total),
+        counter(
+            "broker_connections_refused",
+            "Sockets and CONNECTs refused.",
+            is.connections_refused,
+        ),
+        counter(
+            "broker_authentication_failures",
+            "CONNECTs with a wrong name or secret.",
+            is.authentication_failures,
+        ),
+        counter(
+            "broker_protocol_errors",
+            "Connections ended for breaking the protocol.",
+            is.protocol_errors,
+        ),
+        counter(
+            "broker_publishes_refused",
+            "Messages not permitted, over a quota, or failed.",
+            is.publishes_refused,
+        ),
+        counter("broker_received_messages", "Messages received.", is.received),
+        counter("broker_received_bytes", "Bytes received, all packets.", is.received_bytes),
+        counter("broker_sent_messages", "Messages sent.", is.sent),
+        counter("broker_sent_bytes", "Bytes sent, all packets.", is.sent_bytes),
+        counter(
+            "broker_dropped_messages",
+            "Deliveries dropped at the bound of a queue.",
+            is.dropped,
+        ),
+        counter(
+            "broker_publisher_stalls",
+            "Times a publisher waited for a subscriber.",
+            is.publisher_stalls,
+        ),
+        counter("broker_stored_messages", "Deliveries written to the store.", is.stored),
+        counter("broker_store_errors", "Commits of the broker that failed.", is.store_errors),
+        gauge("broker_sessions", "Sessions, connected or not.", is.sessions),
+        gauge("broker_retained_messages", "Retained messages.", is.retained),
+        gauge("broker_retained_bytes", "Bytes of retained messages.", is.retained_bytes),
+    ]
+}
+
+/// The store.
+pub(super) fn store(is: &store::Figures, waiting: store::Backlog) -> Vec<Figure> {
+    vec![
+        counter("store_batches", "Transactions that reached the disk.", is.batches),
+        counter("store_commits", "Sets of changes acknowledged by them.", is.commits),
+        counter("store_changes", "Changes in those sets.", is.changes),
+        counter("store_rows", "Rows written or removed.", is.rows),
+        counter("store_written_bytes", "Bytes of the keys and rows written.", is.bytes),
+        Figure::counter(
+            "store_apply_seconds",
+            "Time spent applying changes, in memory.",
+            seconds(is.apply_micros_total),
+        ),
+        Figure::counter(
+            "store_fsync_seconds",
+            "Time spent bringing batches to the disk.",
+            seconds(is.fsync_micros_total),
+        ),
+        Figure::gauge(
+            "store_fsync_seconds_max",
+            "The longest of them since the start.",
+            seconds(is.fsync_micros_max),
+        ),
+        counter("store_errors", "Batches that failed.", is.errors),
+        counter(
+            "store_refused_full",
+            "Sets of changes refused because the disk was full.",
+            is.refused_full,
+        ),
+        counter(
+            "store_refused_overload",
+            "Sets of changes refused because too many waited.",
+            is.refused_overload,
+        ),
+        counter(
+            "store_reopened",
+            "Times the storage was opened again after a failure.",
+            is.reopened,
+        ),
+        counter("store_unreadable_rows", "Rows met that could not be understood.", is.unreadable),
+        gauge("store_backlog_changes", "Changes waiting for the disk.", waiting.changes as u64),
+        gauge("store_backlog_bytes", "Bytes waiting for the disk.", waiting.bytes as u64),
+    ]
+}
+
+/// The supervision tree.
+pub(super) fn actors(is: &actors::Figures) -> Vec<Figure> {
+    [tree(is), devices(is), machines(is)].concat()
+}
+
+fn tree(is: &actors::Figures) -> Vec<Figure> {
+    vec![
+        gauge("actors_tenants", "Namespaces served.", is.tenants),
+        counter("actors_restarts", "Restarts of any actor after a failure.", is.restarts),
+        gauge(
+            "actors_quarantined",
+            "Devices and drivers down because their restarts are used up.",
+            is.quarantined,
+        ),
+        counter(
+            "actors_commits_failed",
+            "Messages not taken in because the store could not keep them.",
+            is.commits_failed,
+        ),
+        counter("actors_admin_requests_done", "Admin requests done.", is.admin_done),
+        counter("actors_admin_requests_refused", "Admin requests refused.", is.admin_refused),
+        counter(
+            "actors_admin_requests_repeated",
+            "Admin mutations answered from memory.",
+            is.admin_repeated,
+        ),
+    ]
+}
+
+fn devices(is: &actors::Figures) -> Vec<Figure> {
+    vec![
+        gauge("actors_devices_awake", "Devices awake.", is.devices_awake),
+        counter("actors_devices_woken", "Devices woken by a message.", is.devices_woken),
+        counter("actors_devices_slept", "Devices put to sleep.", is.devices_slept),
+        counter(
+            "actors_unregistered_messages",
+            "Messages for things that are not registered.",
+            is.unregistered,
+        ),
+        counter(
+            "actors_quarantine_refusals",
+            "Messages refused because their device is in quarantine.",
+            is.refused_in_quarantine,
+        ),
+        counter(
+            "actors_mail_overflows",
+            "Messages given back at the bound of a device that restarts.",
+            is.mail_overflows,
+        ),
+        counter("actors_presence_changes", "Changes of presence published.", is.presence_changes),
+        counter("actors_shadow_requests_accepted", "Shadow requests done.", is.shadow_accepted),
+        counter("actors_shadow_requests_rejected", "Shadow requests refused.", is.shadow_rejected),
+        counter(
+            "actors_telemetry_messages_accepted",
+            "Telemetry messages taken in.",
+            is.telemetry_accepted,
+        ),
+        counter(
+            "actors_telemetry_messages_rejected",
+            "Telemetry messages refused.",
+            is.telemetry_rejected,
+        ),
+        counter("actors_telemetry_values", "Values that telemetry brought.", is.telemetry_values),
+        counter(
+            "actors_telemetry_backfilled",
+            "Values older than the current one, which they did not replace.",
+            is.telemetry_backfilled,
+        ),
+        counter("actors_events_accepted", "Events of devices taken in.", is.events_accepted),
+        counter("actors_events_rejected", "Events of devices refused.", is.events_rejected),
+    ]
+}
+
+fn machines(is: &actors::Figures) -> Vec<Figure> {
+    vec![
+        gauge("actors_drivers", "Drivers that are there.", is.drivers),
+        gauge("actors_drivers_connected", "Drivers that have a connection.", is.drivers_connected),
+        counter(
+            "actors_driver_losses",
+            "Connections to machines that failed or were lost.",
+            is.driver_losses,
+        ),
+        counter("actors_driver_polls", "Reads of machines.", is.driver_polls),
+        counter(
+            "actors_driver_ticks_missed",
+            "Poll ticks that passed while a machine was busy.",
+            is.driver_ticks_missed,
+        ),
+        counter("actors_points_good", "Points read well.", is.points_good),
+        counter("actors_points_bad", "Points that the machine refused.", is.points_bad),
+        counter("actors_points_stale", "Values marked stale.", is.points_stale),
+        counter("actors_values_published", "Values of machines published.", is.values_published),
+        counter("actors_writes_done", "Writes done.", is.writes_done),
+        counter("actors_writes_refused", "Writes refused or failed.", is.writes_refused),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(figures: &impl serde::Serialize) -> usize {
+        serde_json::to_value(figures).unwrap().as_object().unwrap().len()
+    }
+
+    #[test]
+    fn every_figure_of_a_part_has_a_public_name() {
+        let (of_broker, of_actors) = (broker::Figures::default(), actors::Figures::default());
+        assert_eq!(broker(&of_broker).len(), fields(&of_broker));
+        assert_eq!(actors(&of_actors).len(), fields(&of_actors));
+    }
+
+    #[test]
+    fn names_are_unique_and_begin_with_their_part() {
+        let mut names = std::collections::BTreeSet::new();
+        let tables = [
+            ("broker_", broker(&broker::Figures::default())),
+            ("store_", store(&store::Figures::default(), store::Backlog::default())),
+            ("actors_", actors(&actors::Figures::default())),
+        ];
+        for (part, table) in tables {
+            for figure in table {
+                assert!(figure.name.starts_with(part), "{}", figure.name);
+                assert!(!figure.name.ends_with("_total"), "{}", figure.name);
+                assert!(figure.help.ends_with('.'), "{}", figure.name);
+                assert!(names.insert(figure.name), "{} twice", figure.name);
+            }
+        }
+    }
+}

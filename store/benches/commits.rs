@@ -1,0 +1,150 @@
+//! Group commit measured: how many sets of changes a second, and how long each waits, by how many
+//! wait at once.
+//!
+//! `cargo bench -p manifold-store` runs every case for two seconds on a file in the temporary
+//! directory, or in the directory given as `-- --dir DIR`. Figures depend on the disk; compare them
+//! with each other, not across machines.
+#![allow(missing_docs, clippy::print_stdout, clippy::unwrap_used)]
+
+use bytes::Bytes;
+use manifold_store::{Changes, QueueRef, Row, RowError, SessionKey, Store};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+use tokio::time::Instant;
+
+const BODY_BYTES: usize = 256;
+const RUN: Duration = Duration::from_secs(2);
+
+struct Blob(Vec<u8>);
+
+impl Row for Blob {
+    type Key = (u64, u64);
+    const TABLE: &'static str = "blobs";
+    const VERSION: u8 = 1;
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.0);
+    }
+
+    fn decode(_version: u8, bytes: &[u8]) -> Result<Self, RowError> {
+        Ok(Self(bytes.to_vec()))
+    }
+}
+
+/// What one waiter commits over and over.
+#[derive(Clone, Copy)]
+enum Work {
+    /// A new row each time.
+    Put,
+    /// One message for the waiter's own session; each is taken off when the next one comes.
+    Queue,
+    /// Only put into the queue, never taken off.
+    Enqueue,
+    /// One message for ten sessions; each taken off by all when the next one comes.
+    FanOut10,
+}
+
+fn main() {
+    let dir = std::env::args().skip_while(|arg| arg != "--dir").nth(1);
+    let dir = match &dir {
+        Some(dir) => tempfile::tempdir_in(dir).unwrap(),
+        None => tempfile::tempdir().unwrap(),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    println!(
+        "{:<10} {:>7} {:>10} {:>8} {:>8} {:>8} {:>9} {:>9} {:>9}",
+        "work",
+        "waiters",
+        "commits/s",
+        "p50 ms",
+        "p99 ms",
+        "batch",
+        "apply ms",
+        "fsync ms",
+        "file MiB"
+    );
+    let works = [
+        ("put", Work::Put),
+        ("enqueue", Work::Enqueue),
+        ("queue", Work::Queue),
+        ("fan-out 10", Work::FanOut10),
+    ];
+    for (name, work) in works {
+        for waiters in [1, 16, 64, 1000] {
+            let path = dir.path().join(format!("{}-{waiters}.redb", name.replace(' ', "-")));
+            runtime.block_on(measure(name, work, waiters, &path));
+        }
+    }
+}
+
+async fn measure(name: &str, work: Work, waiters: u64, path: &Path) {
+    let store = Store::open(path).unwrap();
+    let until = Instant::now() + RUN;
+    let commits = Arc::new(AtomicU64::new(0));
+    let mut tasks = Vec::new();
+    for waiter in 0..waiters {
+        let (store, commits) = (store.clone(), Arc::clone(&commits));
+        tasks.push(tokio::spawn(async move {
+            let mut micros = Vec::new();
+            let mut turn = 1;
+            while Instant::now() < until {
+                let changes = changes(work, waiter, turn);
+                let began = Instant::now();
+                store.commit(changes).await.unwrap();
+                micros.push(began.elapsed().as_micros() as u64);
+                commits.fetch_add(1, Relaxed);
+                turn += 1;
+            }
+            micros
+        }));
+    }
+    let mut micros = Vec::new();
+    for task in tasks {
+        micros.extend(task.await.unwrap());
+    }
+    micros.sort_unstable();
+    let at = |part: f64| micros[((micros.len() - 1) as f64 * part) as usize] as f64 / 1000.0;
+    let figures = store.figures();
+    let batches = figures.batches.max(1);
+    println!(
+        "{name:<10} {waiters:>7} {:>10.0} {:>8.2} {:>8.2} {:>8.1} {:>9.2} {:>9.2} {:>9}",
+        commits.load(Relaxed) as f64 / RUN.as_secs_f64(),
+        at(0.5),
+        at(0.99),
+        figures.commits as f64 / batches as f64,
+        figures.apply_micros_total as f64 / batches as f64 / 1000.0,
+        figures.fsync_micros_total as f64 / batches as f64 / 1000.0,
+        path.metadata().unwrap().len() >> 20,
+    );
+    store.close().await.unwrap();
+}
+
+fn changes(work: Work, waiter: u64, turn: u64) -> Changes {
+    let mut changes = Changes::new();
+    let body = vec![waiter as u8; BODY_BYTES];
+    let place = |session, seq| QueueRef {
+        session: SessionKey(session),
+        seq,
+        flags: 1,
+        expires_at_ms: None,
+    };
+    match work {
+        Work::Put => changes.put(&(waiter, turn), &Blob(body)),
+        Work::Enqueue => changes.enqueue(Bytes::from(body), vec![place(waiter, turn)]),
+        Work::Queue => {
+            changes.enqueue(Bytes::from(body), vec![place(waiter, turn)]);
+            changes.dequeue(SessionKey(waiter), turn - 1);
+        }
+        Work::FanOut10 => {
+            let sessions = (0..10).map(|each| waiter * 10 + each);
+            let refs = sessions.clone().map(|session| place(session, turn)).collect();
+            changes.enqueue(Bytes::from(body), refs);
+            for session in sessions {
+                changes.dequeue(SessionKey(session), turn - 1);
+            }
+        }
+    }
+    changes
+}

@@ -1,0 +1,173 @@
+//! The handle of a store.
+//!
+//! Cheap to clone; the last one to go ends the writer. The writer is an operating system thread of
+//! its own, because it spends its life in fsync.
+
+use crate::changes::Changes;
+use crate::error::{CommitError, OpenError, ReadError};
+use crate::figures::{Figures, add};
+use crate::inbox::{Backlog, Commit, Job};
+use crate::medium::{FileMedium, Medium, MemoryMedium};
+use crate::snapshot::Snapshot;
+use crate::writer::{Shared, Writer};
+use parking_lot::Mutex;
+use redb::ReadableDatabase;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use tokio::sync::watch;
+
+/// A handle of a store; clones share it.
+#[derive(Debug, Clone)]
+pub struct Store(Arc<Handle>);
+
+#[derive(Debug)]
+struct Handle {
+    shared: Arc<Shared>,
+    drive: Drive,
+}
+
+/// Who runs the writer.
+#[derive(Debug)]
+enum Drive {
+    Thread {
+        thread: Mutex<Option<JoinHandle<()>>>,
+        ended: watch::Receiver<bool>,
+    },
+    /// Whoever submits, inside the call.
+    Caller(Mutex<Writer>),
+}
+
+impl Store {
+    /// Opens the store in the file `path`, making it and its directories when they are not there.
+    pub fn open(path: &Path) -> Result<Store, OpenError> {
+        Self::threaded(Box::new(FileMedium(path.to_owned())))
+    }
+
+    /// A new store in memory, with the same writer.
+    pub fn in_memory() -> Result<Store, OpenError> {
+        Self::threaded(Box::new(MemoryMedium::default()))
+    }
+
+    /// A new store in memory whose changes are committed inside [`submit`](Store::submit).
+    ///
+    /// For tests under a paused clock and for simulation: nothing waits for a thread that the clock
+    /// knows nothing of.
+    pub fn in_memory_inline() -> Result<Store, OpenError> {
+        let writer = Writer::open(Box::new(MemoryMedium::default()))?;
+        let shared = writer.shared();
+        Ok(Store(Arc::new(Handle { shared, drive: Drive::Caller(Mutex::new(writer)) })))
+    }
+
+    pub(crate) fn threaded(medium: Box<dyn Medium>) -> Result<Store, OpenError> {
+        let path = medium.path().to_owned();
+        let writer = Writer::open(medium)?;
+        let shared = writer.shared();
+        let ending = writer.shared();
+        let (end, ended) = watch::channel(false);
+        let work = move || {
+            // Whether it ended or panicked: nobody may be left waiting for an answer.
+            let ended = catch_unwind(AssertUnwindSafe(|| writer.run()));
+            ending.inbox.abandon();
+            if ended.is_err() {
+                tracing::error!("the store writer panicked, every further change is refused");
+            }
+            let _nobody_waits = end.send(ended.is_ok());
+        };
+        let thread = std::thread::Builder::new()
+            .name("store-writer".into())
+            .spawn(work)
+            .map_err(|source| OpenError::Io { path, source })?;
+        let drive = Drive::Thread { thread: Mutex::new(Some(thread)), ended };
+        Ok(Store(Arc::new(Handle { shared, drive })))
+    }
+
+    /// A consistent view to read from; drop it soon.
+    pub fn read(&self) -> Result<Snapshot, ReadError> {
+        let shared = &self.0.shared;
+        let database = shared.database.read();
+        let Some(database) = &*database else {
+            return Err(if shared.inbox.is_closed() {
+                ReadError::Closed
+            } else {
+                ReadError::Io("the storage failed and is not open again yet".into())
+            });
+        };
+        match database.begin_read() {
+            Ok(txn) => Ok(Snapshot::new(txn, Arc::clone(shared))),
+            Err(error) => {
+                shared.suspect();
+                Err(ReadError::from_redb(error.into()))
+            }
+        }
+    }
+
+    /// Hands a set of changes to the writer, without waiting for anything.
+    pub fn submit(&self, changes: Changes) -> Commit {
+        let (job, commit) = Job::new(changes);
+        if let Err((job, error)) = self.0.shared.inbox.submit(job) {
+            if error == CommitError::Overloaded {
+                add(&self.0.shared.counters.refused_overload, 1);
+            }
+            job.answer(Err(error));
+        } else if let Drive::Caller(writer) = &self.0.drive {
+            writer.lock().serve_waiting();
+        }
+        commit
+    }
+
+    /// Submits a set of changes and waits until it is on disk.
+    pub async fn commit(&self, changes: Changes) -> Result<(), CommitError> {
+        self.submit(changes).await
+    }
+
+    /// How much was submitted and not yet answered.
+    pub fn backlog(&self) -> Backlog {
+        self.0.shared.inbox.backlog()
+    }
+
+    /// Waits until the backlog is below its soft bound; callers that can wait do so before they
+    /// submit.
+    pub async fn room(&self) {
+        self.0.shared.inbox.room().await;
+    }
+
+    /// What the store did since it was opened.
+    pub fn figures(&self) -> Figures {
+        self.0.shared.counters.figures()
+    }
+
+    /// Commits what waits, then closes the file and ends the writer. Later changes are refused as
+    /// closed.
+    pub async fn close(&self) -> Result<(), CommitError> {
+        self.0.shared.inbox.close();
+        match &self.0.drive {
+            Drive::Caller(writer) => writer.lock().close(),
+            Drive::Thread { ended, .. } => {
+                let mut ended = ended.clone();
+                if ended.wait_for(|ended| *ended).await.is_err() {
+                    return Err(CommitError::Io("the writer ended early".into()));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Handle {
+    /// Waits for the writer, so that the file is free to be opened again when the last handle is
+    /// gone.
+    fn drop(&mut self) {
+        self.shared.inbox.close();
+        if let Drive::Thread { thread, .. } = &self.drive
+            && let Some(thread) = thread.lock().take()
+            && thread.thread().id() != std::thread::current().id()
+        {
+            let _already_reported = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod faults;

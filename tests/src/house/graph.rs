@@ -1,0 +1,150 @@
+//! Which crate may depend on which (ARCHITECTURE.md, crates): the graph has these edges and no other.
+//!
+//! Dependencies of tests are looked at apart: they may point to whatever a crate may import anyway.
+//! rumqttd, the broker of comparison, is an optional dependency of `sim` behind its feature `baseline`.
+
+use super::Violation;
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
+use std::path::Path;
+
+/// Each crate, and the crates of the workspace that it may import.
+const ALLOWED: [(&str, &[&str]); 8] = [
+    ("manifold-proto", &[]),
+    ("manifold-store", &["manifold-proto"]),
+    ("manifold-broker", &["manifold-proto", "manifold-store"]),
+    ("manifold-drivers", &["manifold-proto"]),
+    ("manifold-actors", &["manifold-proto", "manifold-store", "manifold-broker", "manifold-drivers"]),
+    ("manifold-sim", &HOUSE),
+    ("manifold-node", &WITH_SIM),
+    ("manifold-tests", &WITH_SIM),
+];
+
+/// What a simulation may use.
+const HOUSE: [&str; 5] =
+    ["manifold-proto", "manifold-store", "manifold-broker", "manifold-drivers", "manifold-actors"];
+
+/// What the executable and the tests may use.
+const WITH_SIM: [&str; 6] = [
+    "manifold-proto",
+    "manifold-store",
+    "manifold-broker",
+    "manifold-drivers",
+    "manifold-actors",
+    "manifold-sim",
+];
+
+/// Crates that bring a C library or its build along.
+const NOT_PURE_RUST: [&str; 6] = ["cmake", "openssl-sys", "ring", "aws-lc-sys", "prost-build", "cc"];
+
+/// The packages of the workspace, without their dependencies.
+pub fn metadata(workspace: &Path) -> Metadata {
+    let mut command = MetadataCommand::new();
+    command.manifest_path(workspace.join("Cargo.toml")).no_deps();
+    command.exec().expect("cargo knows the workspace")
+}
+
+/// Edges that are not allowed.
+pub fn edges(metadata: &Metadata) -> Vec<Violation> {
+    metadata.workspace_packages().into_iter().flat_map(edges_of).collect()
+}
+
+fn edges_of(package: &Package) -> Vec<Violation> {
+    let name = package.name.as_str();
+    let manifest = manifest(package);
+    let Some((_, allowed)) = ALLOWED.iter().find(|(it, _)| *it == name) else {
+        return vec![Violation::new(&manifest, 0, "the crate is not in the graph")];
+    };
+    let inner = package.dependencies.iter().filter(|it| it.name.starts_with("manifold-"));
+    inner
+        .filter(|it| !allowed.contains(&it.name.as_str()))
+        .map(|it| {
+            let kind = if it.kind == DependencyKind::Development { "its tests depend" } else { "depends" };
+            Violation::new(&manifest, 0, format!("{kind} on {}, an edge that is not allowed", it.name))
+        })
+        .collect()
+}
+
+/// Uses of rumqttd other than the one behind `sim`'s feature.
+pub fn baseline(metadata: &Metadata) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for package in metadata.workspace_packages() {
+        let is_sim = package.name.as_str() == "manifold-sim";
+        for dependency in package.dependencies.iter().filter(|it| it.name == "rumqttd") {
+            if !is_sim || !dependency.optional {
+                let what = "rumqttd is allowed in sim only, and optional";
+                violations.push(Violation::new(&manifest(package), 0, what));
+            }
+        }
+        let default = package.features.get("default").map(Vec::as_slice).unwrap_or_default();
+        let names_it = |feature: &String| feature == "baseline" || feature.contains("rumqttd");
+        if default.iter().any(names_it) {
+            let what = "the default features bring rumqttd";
+            violations.push(Violation::new(&manifest(package), 0, what));
+        }
+    }
+    violations
+}
+
+/// Dependencies of the lock file that need more than the Rust toolchain.
+pub fn impurities(lock: &str) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for (index, line) in lock.lines().enumerate() {
+        let name = line.strip_prefix("name = \"").and_then(|rest| rest.strip_suffix('"'));
+        if let Some(name) = name.filter(|name| NOT_PURE_RUST.contains(name)) {
+            let what = format!("{name} needs more than the Rust toolchain");
+            violations.push(Violation::new("Cargo.lock", index + 1, what));
+        }
+    }
+    violations
+}
+
+fn manifest(package: &Package) -> String {
+    let folder = package.manifest_path.parent().and_then(|it| it.file_name()).unwrap_or_default();
+    format!("{folder}/Cargo.toml")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    /// The workspace with one more dependency.
+    fn with(package: &str, dependency: &str, kind: Value, optional: bool) -> Metadata {
+        let real = metadata(&super::super::workspace());
+        let mut text = serde_json::to_value(&real).unwrap();
+        for it in text["packages"].as_array_mut().unwrap() {
+            if it["name"] == package {
+                it["dependencies"].as_array_mut().unwrap().push(json!({
+                    "name": dependency, "source": null, "req": "*", "kind": kind, "rename": null,
+                    "optional": optional, "uses_default_features": true, "features": [],
+                    "target": null, "registry": null,
+                }));
+            }
+        }
+        serde_json::from_value(text).unwrap()
+    }
+
+    #[test]
+    fn an_edge_against_the_direction_is_found() {
+        for kind in [Value::Null, json!("dev")] {
+            let metadata = with("manifold-proto", "manifold-store", kind.clone(), false);
+            assert_eq!(edges(&metadata).len(), 1, "{kind}");
+            assert!(edges(&with("manifold-broker", "manifold-proto", kind, false)).is_empty());
+        }
+        assert_eq!(edges(&with("manifold-node", "manifold-tests", Value::Null, false)).len(), 1);
+    }
+
+    #[test]
+    fn the_broker_of_comparison_stays_behind_its_feature() {
+        assert_eq!(baseline(&with("manifold-node", "rumqttd", Value::Null, true)).len(), 1);
+        assert_eq!(baseline(&with("manifold-sim", "rumqttd", Value::Null, false)).len(), 1);
+        assert!(baseline(&with("manifold-sim", "rumqttd", Value::Null, true)).is_empty());
+    }
+
+    #[test]
+    fn a_c_library_is_found_in_the_lock_file() {
+        let lock = "[[package]]\nname = \"ring\"\n\n[[package]]\nname = \"ringbuf\"\n";
+        assert_eq!(impurities(lock).len(), 1);
+        assert_eq!(impurities(lock)[0].line, 2);
+    }
+}
