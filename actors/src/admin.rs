@@ -1,12 +1,15 @@
-//! The admin API of one namespace: requests on `admin/<resource>/<verb>`. Supervised by the tenant; no children.
+//! The admin API of one namespace: requests on `admin/<resource>/<verb>`. Supervised by the tenant;
+//! no children.
 //!
-//! [`table`] lists every operation, with the role it needs. An operation reads the store and returns a [`plan`]:
-//! what to answer and what to keep. The plan is committed by the actor that owns the rows: the device, the edge node,
-//! the cluster, or this one; so an operation never races the part it changes. An answer `ok` means committed.
+//! [`table`] lists every operation, with the role it needs. An operation reads the store and
+//! returns a [`plan`]: what to answer and what to keep. The plan is committed by the actor that
+//! owns the rows: the device, the edge node, the cluster, or this one; so an operation never races
+//! the part it changes. An answer `ok` means committed.
 //!
-//! A mutation that carries a `request_id` is done once: its answer is kept in the same commit ([`answers`]) and
-//! given again to the same caller. Answers go to the response topic with the correlation data, or to
-//! `clients/<client id>/reply/<request id>`. Every mutation is told to the log target `audit`.
+//! A mutation that carries a `request_id` is done once: its answer is kept in the same commit
+//! ([`answers`]) and given again to the same caller. Answers go to the response topic with the
+//! correlation data, or to `clients/<client id>/reply/<request id>`. Every mutation is told to the
+//! log target `audit`.
 
 mod actor;
 mod answers;

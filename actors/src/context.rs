@@ -1,4 +1,5 @@
-//! What every actor of one tree shares: the outside, the settings, the figures, and the run of the node.
+//! What every actor of one tree shares: the outside, the settings, the figures, and the run of the
+//! node.
 
 use crate::figures::Counters;
 use crate::ports::Outside;

@@ -1,9 +1,10 @@
-//! The door of an actor: its in-process client at the broker, and the way from the inbox into the mailbox.
+//! The door of an actor: its in-process client at the broker, and the way from the inbox into the
+//! mailbox.
 //!
-//! A door outlives the actor behind it where its owner is the actor's supervisor. While the actor is down the
-//! delivery at hand waits here, unacknowledged, and the rest waits in the broker, whose window bounds how many are
-//! out at once. So nothing that a publisher was promised is lost by a restart, and a mailbox never holds more of
-//! the broker's messages than the window.
+//! A door outlives the actor behind it where its owner is the actor's supervisor. While the actor
+//! is down the delivery at hand waits here, unacknowledged, and the rest waits in the broker, whose
+//! window bounds how many are out at once. So nothing that a publisher was promised is lost by a
+//! restart, and a mailbox never holds more of the broker's messages than the window.
 
 use crate::context::Context;
 use broker::{AttachOptions, Client, Delivery, Inbox};
@@ -25,7 +26,8 @@ pub(crate) struct Door<M> {
 pub(crate) struct NotAttached(Namespace);
 
 impl<M: Message + Sync> Door<M> {
-    /// Attaches the client of a part of the platform. Deliveries wait until [`Door::lead_to`] names an actor.
+    /// Attaches the client of a part of the platform. Deliveries wait until [`Door::lead_to`] names
+    /// an actor.
     pub(crate) fn open(
         context: &Context,
         namespace: &Namespace,

@@ -1,4 +1,5 @@
-//! The supervision tree: everything of the platform that acts, as supervised actors on one broker and one store.
+//! The supervision tree: everything of the platform that acts, as supervised actors on one broker
+//! and one store.
 //!
 //! ```text
 //! System                 one per process                                     `system`
@@ -10,11 +11,12 @@
 //!     └ Admin            the admin API of the namespace                      `admin`
 //! ```
 //!
-//! Every actor is a pure core and a thin shell: the shell keeps a change, then puts it in force, and only then
-//! answers and publishes, so an answer means durable. A refused request is a reply; an actor that fails is
-//! restarted from its last durable state, and its supervisor's module says how often. Actors talk to the world
-//! through in-process clients of the broker only, and acknowledge a message after its commit; what is not
-//! acknowledged comes again. Nothing here opens a socket, reads a clock or rolls dice of its own: see [`Outside`].
+//! Every actor is a pure core and a thin shell: the shell keeps a change, then puts it in force,
+//! and only then answers and publishes, so an answer means durable. A refused request is a reply;
+//! an actor that fails is restarted from its last durable state, and its supervisor's module says
+//! how often. Actors talk to the world through in-process clients of the broker only, and
+//! acknowledge a message after its commit; what is not acknowledged comes again. Nothing here opens
+//! a socket, reads a clock or rolls dice of its own: see [`Outside`].
 
 mod admin;
 mod ask;

@@ -1,7 +1,7 @@
 //! The outside of the tree as one value: store, broker, drivers, time and randomness.
 //!
-//! Nothing below reaches for anything else, so the same actors run on the real parts in `node`, and on an
-//! in-memory store, a made-up driver and a clock of the test's own elsewhere.
+//! Nothing below reaches for anything else, so the same actors run on the real parts in `node`, and
+//! on an in-memory store, a made-up driver and a clock of the test's own elsewhere.
 
 use broker::Broker;
 use drivers::{ConfigError, Driver, DriverConfig, TagConfig};

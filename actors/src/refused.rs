@@ -1,5 +1,5 @@
-//! What the platform says to whom it refused something: the refusal of a failed commit, and the event of a
-//! message that a device sent in vain.
+//! What the platform says to whom it refused something: the refusal of a failed commit, and the
+//! event of a message that a device sent in vain.
 
 use broker::{Client, Outgoing};
 use proto::platform::EventTopic;

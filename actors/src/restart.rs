@@ -1,7 +1,8 @@
 //! When a failed child is started again, without I/O: backoff, budget, and what follows.
 //!
-//! Every supervisor of the tree keeps one [`Failures`] a child and asks it what to do; the supervisor's own
-//! module says what giving up means there. Times are milliseconds of a clock that only rises.
+//! Every supervisor of the tree keeps one [`Failures`] a child and asks it what to do; the
+//! supervisor's own module says what giving up means there. Times are milliseconds of a clock that
+//! only rises.
 
 use std::collections::VecDeque;
 
@@ -12,14 +13,16 @@ pub struct RestartPolicy {
     pub restarts_max: usize,
     /// The span that restarts are counted in, in milliseconds.
     pub window_ms: u64,
-    /// The pause before the first restart, in milliseconds; it doubles with each further one in the window.
+    /// The pause before the first restart, in milliseconds; it doubles with each further one in the
+    /// window.
     pub backoff_ms: u64,
     /// The longest pause, in milliseconds.
     pub backoff_ms_max: u64,
 }
 
 impl Default for RestartPolicy {
-    /// Five restarts in a minute: a passing fault is ridden out, a lasting one is seen within seconds.
+    /// Five restarts in a minute: a passing fault is ridden out, a lasting one is seen within
+    /// seconds.
     fn default() -> Self {
         Self { restarts_max: 5, window_ms: 60_000, backoff_ms: 50, backoff_ms_max: 5_000 }
     }

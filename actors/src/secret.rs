@@ -11,7 +11,8 @@ const GIVEN_BYTES_MIN: usize = 8;
 /// The longest secret that is taken, in bytes.
 const GIVEN_BYTES_MAX: usize = 256;
 
-/// A new secret of 160 bits, in letters and digits that a shell, a URL and a reader leave alone (RFC 4648 6).
+/// A new secret of 160 bits, in letters and digits that a shell, a URL and a reader leave alone
+/// (RFC 4648 6).
 pub(crate) fn generate(entropy: &dyn Entropy) -> String {
     const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
     let mut bytes = [0; SECRET_BYTES];

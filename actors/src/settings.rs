@@ -8,7 +8,8 @@ use proto::shadow;
 pub struct Settings {
     /// The secret of the user `admin` of a new system; one is made if absent.
     pub admin_secret: Option<String>,
-    /// The largest shadow, and the largest request about one: 64 KiB, what a microcontroller can still hold.
+    /// The largest shadow, and the largest request about one: 64 KiB, what a microcontroller can
+    /// still hold.
     pub shadow_bytes_max: usize,
     /// Objects and arrays within one another in a shadow; AWS allows 8.
     pub shadow_depth_max: usize,

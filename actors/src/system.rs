@@ -1,10 +1,12 @@
 //! The system: the root of the tree, one per process, and the handle by which the node holds it.
 //!
-//! [`start`] brings a first start into being ([`first_start`]), then starts the system actor, whose one child is
-//! the cluster. Nothing is process-wide: two systems run beside one another in one test.
+//! [`start`] brings a first start into being ([`first_start`]), then starts the system actor, whose
+//! one child is the cluster. Nothing is process-wide: two systems run beside one another in one
+//! test.
 //!
-//! Restart policy: the cluster is restarted after a pause that doubles, within the budget. Beyond it nothing below
-//! can be helped: the system stops, [`Platform::is_ready`] turns false for good, and the node is to be restarted.
+//! Restart policy: the cluster is restarted after a pause that doubles, within the budget. Beyond
+//! it nothing below can be helped: the system stops, [`Platform::is_ready`] turns false for good,
+//! and the node is to be restarted.
 
 mod actor;
 mod first_start;
@@ -77,8 +79,9 @@ impl Platform {
         self.context.counters.read()
     }
 
-    /// Stops the tree: drivers stop, devices finish what is in their mailbox. What is not done after `deadline`
-    /// is ended as it is; nothing that was acknowledged is lost by that. Whether everything ended in time.
+    /// Stops the tree: drivers stop, devices finish what is in their mailbox. What is not done
+    /// after `deadline` is ended as it is; nothing that was acknowledged is lost by that. Whether
+    /// everything ended in time.
     pub async fn stop(self, deadline: Duration) -> bool {
         self.is_ready.store(false, Ordering::Release);
         let is_clean = ask(&self.system, SystemMsg::Stop, deadline).await.is_some();

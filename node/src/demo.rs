@@ -1,4 +1,4 @@
-//! `manifold demo`: a hub and a simulated plant in one process, on loopback only, for five minutes.
+//! `manifold demo`: a hub and a simulated plant in one process, on loopback only.
 //!
 //! - `admin`: requests of the admin API from inside the process
 //! - `setup`: the driver, tags, device and application that the commands use
@@ -94,34 +94,39 @@ async fn demo(config: &Config, plant: SocketAddr) -> Outcome {
     let mut admin_secret = None;
     let remember = |admin: &FirstAdmin| admin_secret = Some(admin.secret.clone());
     let hub = Box::pin(Hub::start(config, serve::admin_secret(), remember)).await?;
-    let prepared = tokio::select! {
-        biased;
-        _ = signals.next() => None,
-        credentials = Box::pin(setup::prepare(hub.broker(), &SystemEntropy, plant_address)) => Some(credentials),
-    };
-    let outcome = match prepared {
-        None => Ok(()),
-        Some(Err(error)) => Err(Failure::Failed(error.context("cannot prepare the demo"))),
-        Some(Ok(credentials)) => {
-            let page = text::Page {
-                mqtt: first(hub.mqtt()),
-                ws: first(hub.ws()),
-                http: first(&hub.http()),
-                plant: plant_address,
-                admin_secret,
-                program: program(),
-                credentials,
-            };
-            let printed = print(&page.to_string());
-            signals.next().await;
-            printed
-        }
-    };
+    let outcome = visit(&hub, plant_address, admin_secret, &mut signals).await;
     serve::stop(hub, &mut signals).await?;
     drop(end_plant);
     plant.await.context("the plant failed")?;
     logging.finish().await;
     outcome
+}
+
+/// Prepares, prints the page, and waits until the visitor leaves.
+async fn visit(
+    hub: &Hub,
+    plant: SocketAddr,
+    admin_secret: Option<String>,
+    signals: &mut Signals,
+) -> Outcome {
+    let prepare = Box::pin(setup::prepare(hub.broker(), &SystemEntropy, plant));
+    let credentials = tokio::select! {
+        biased;
+        _ = signals.next() => return Ok(()),
+        credentials = prepare => credentials.context("cannot prepare the demo")?,
+    };
+    let page = text::Page {
+        mqtt: first(hub.mqtt()),
+        ws: first(hub.ws()),
+        http: first(&hub.http()),
+        plant,
+        admin_secret,
+        program: program(),
+        credentials,
+    };
+    print(&page.to_string())?;
+    signals.next().await;
+    Ok(())
 }
 
 /// How to call this executable from a shell: its path, or its name if nobody knows the path.
@@ -141,12 +146,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_taken_port_is_replaced_and_a_free_one_kept() {
+    fn a_taken_port_is_replaced_and_one_beyond_the_last_refused() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = taken.local_addr().unwrap().port();
         assert_eq!(loopback(port, 0).unwrap().port(), 0);
-        drop(taken);
-        assert_eq!(loopback(port, 0).unwrap().port(), port);
         assert_eq!(loopback(8083, 60_000).unwrap_err().code(), 2);
     }
 }

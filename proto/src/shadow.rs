@@ -1,9 +1,9 @@
 //! Documents of the device shadow: what is asked on `shadow/…` topics and what answers there.
 //!
-//! Semantics and field names of the AWS IoT Device Shadow: [`UpdateRequest`] and [`PlainRequest`] are what a
-//! device or app sends, [`Accepted`], [`Rejected`], [`Delta`] and [`Documents`] what the platform answers.
-//! Times in these documents are whole seconds since the Unix epoch. How an update changes a shadow is not
-//! decided here; the device actor does that.
+//! Semantics and field names of the AWS IoT Device Shadow: [`UpdateRequest`] and [`PlainRequest`]
+//! are what a device or app sends, [`Accepted`], [`Rejected`], [`Delta`] and [`Documents`] what the
+//! platform answers. Times in these documents are whole seconds since the Unix epoch. How an update
+//! changes a shadow is not decided here; the device actor does that.
 
 mod request;
 
@@ -65,7 +65,8 @@ pub struct Sections {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Accepted {
-    /// The whole shadow after a get, the sections asked for after an update, nothing after a delete.
+    /// The whole shadow after a get, the sections asked for after an update, nothing after a
+    /// delete.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<Sections>,
     /// When each key of `state` was last set.

@@ -44,7 +44,8 @@ fn profile_folder() -> PathBuf {
 
 /// Whether no file that cargo lists beside the executable is newer.
 fn is_fresh(path: &Path) -> bool {
-    let (Some(built), Ok(list)) = (modified(path), std::fs::read_to_string(path.with_extension("d")))
+    let (Some(built), Ok(list)) =
+        (modified(path), std::fs::read_to_string(path.with_extension("d")))
     else {
         return false;
     };

@@ -66,7 +66,6 @@ impl Scene {
         for version in [Version::V5, Version::V3] {
             let mut client = self.client(version).await;
             client.send(&say(version)).await;
-            eprintln!("{what}: {version:?}");
             match (version, client.ending().await) {
                 (Version::V5, Ending::Disconnected(code)) => {
                     assert!(codes.contains(&code), "{what}: {code:#x} is none of {codes:x?}");
@@ -93,7 +92,7 @@ impl Scene {
     /// Runs on a node that has not grown by more than is bearable.
     fn assert_bounded(&self, before_bytes: u64) {
         let grown = self.node.resident_bytes().saturating_sub(before_bytes);
-        assert!(grown < GROWTH_BYTES_MAX, "it has grown by {grown} bytes");
+        assert!(grown < GROWTH_BYTES_MAX, "it has grown by {} KiB", grown / 1024);
     }
 }
 
@@ -278,7 +277,7 @@ async fn a_megabyte_of_garbage() {
         let garbage = random.bytes(1_000_000);
         let mut stranger = scene.open(version).await;
         stranger.send(&garbage).await;
-        stranger.ending().await;
+        assert_ne!(stranger.ending().await, Ending::Open);
         // The first byte of a PUBLISH, lest the first byte alone ends it.
         let mut client = scene.client(version).await;
         client.send(&[0x30]).await;
@@ -314,9 +313,29 @@ async fn a_socket_that_never_sends() {
 }
 
 #[tokio::test]
+async fn wrong_passwords() {
+    let mut scene = Scene::start().await;
+    let before_bytes = scene.node.resident_bytes();
+    for secret in ["", "wrong", SECRET].repeat(20) {
+        let mut stranger = scene.open(Version::V5).await;
+        let hello = Hello::new(Version::V5, "guesser").user("admin", secret);
+        if secret == SECRET {
+            stranger.greet(&hello).await;
+            continue;
+        }
+        stranger.send(&hello.encode()).await;
+        assert_eq!(stranger.ending().await, Ending::Refused(0x86), "{secret:?}");
+    }
+    scene.others_go_on().await;
+    scene.assert_bounded(before_bytes);
+    scene.node.logs("bad_user_name_or_password").await;
+}
+
+#[tokio::test]
 async fn a_client_that_falls_silent() {
     let mut scene = Scene::start().await;
-    let hello = Hello::new(Version::V5, "asleep").user("admin", SECRET).will("witness/will", "gone");
+    let hello =
+        Hello::new(Version::V5, "asleep").user("admin", SECRET).will("witness/will", "gone");
     let mut client = scene.node.client(&Hello { keep_alive_secs: 1, ..hello }).await;
     assert_eq!(client.ending().await, Ending::Disconnected(0x8D));
     let will = scene.listener.next_message().await;

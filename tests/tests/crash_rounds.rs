@@ -167,6 +167,8 @@ impl Story {
         let number: u64 = app.next_message().await.text().parse().expect("a number was kept");
         let promised = self.retained.acknowledged..=self.retained.sent;
         assert!(promised.contains(&number), "round {round}: {number} is kept, not {promised:?}");
+        // What has survived a restart is durable, promised or not.
+        self.retained.acknowledged = number;
         app.leave().await;
     }
 
@@ -185,6 +187,7 @@ impl Story {
         // Every update is one version, and this device is the only one who makes any.
         let version = self.shadow.version + number - self.shadow.acknowledged;
         assert_eq!(shadow["version"], version, "round {round}: {shadow}");
+        self.shadow = Written { acknowledged: number, version, ..self.shadow };
         reader.leave().await;
     }
 }

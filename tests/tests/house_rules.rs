@@ -46,6 +46,11 @@ fn rumqttd_stays_behind_the_feature_of_sim() {
 }
 
 #[test]
+fn the_build_needs_the_rust_toolchain_only() {
+    holds(&graph::impurities(&read("Cargo.lock").expect("the lock file is there")));
+}
+
+#[test]
 fn every_crate_takes_lints_and_versions_from_the_workspace() {
     let manifests = CRATES.map(|name| format!("{name}/Cargo.toml"));
     let check = |path: &String| manifests::inherited(path, &read(path).expect("a crate has one"));

@@ -20,7 +20,14 @@ async fn connect(admin: &mut Admin, plant: &Plant) {
     let config = json!({ "protocol": "modbus_tcp", "address": plant.address().to_string() });
     admin.must("drivers", "create", json!({ "driver": "plant", "config": config })).await;
     for (tag, address, scale, access, unit, path) in [
-        ("setpoint", "holding:0", 0.1, "read_write", "%", "acme/berlin/valve1/_raw/position_setpoint"),
+        (
+            "setpoint",
+            "holding:0",
+            0.1,
+            "read_write",
+            "%",
+            "acme/berlin/valve1/_raw/position_setpoint",
+        ),
         ("level", "input:0", 0.01, "read", "%", "acme/berlin/tank1/_raw/level"),
     ] {
         let tag = json!({
@@ -84,7 +91,11 @@ async fn values_are_read_written_lost_and_found_again() {
     let began = Instant::now();
     plant.kill().await;
     let stale = app.wait_for(SETPOINT, has_quality("stale")).await;
-    println!("stale after {:?}, two poll intervals are {} ms", began.elapsed(), 2 * POLL_INTERVAL_MS);
+    println!(
+        "stale after {:?}, two poll intervals are {} ms",
+        began.elapsed(),
+        2 * POLL_INTERVAL_MS
+    );
     assert!(has_value(25.0)(&stale) && stale["t"].is_u64(), "{stale}");
     let mut late = Peer::connect(node.mqtt(), "late", ("admin", SECRET)).await;
     late.subscribe(SETPOINT).await;

@@ -41,7 +41,7 @@ async fn a_shadow_document_that_cannot_be_is_rejected() {
     for (what, document, code) in [
         ("no JSON", "{\"state\":".to_owned(), 400),
         ("no object", "[1]".to_owned(), 400),
-        ("no UTF-8", String::new(), 400),
+        ("no UTF-8", String::new(), 415),
         ("no state", "{\"estate\":{}}".to_owned(), 400),
         ("a section of no shadow", "{\"state\":{\"dreamt\":{}}}".to_owned(), 400),
         ("too deep", nested(40), 413),
@@ -72,7 +72,7 @@ async fn telemetry_that_cannot_be_is_told_and_not_half_applied() {
     for filter in ["events/rejected/#", "uns/#"] {
         assert_eq!(app.subscribe(filter, 1).await, 1);
     }
-    for payload in ["{\"temperature\":", "7", "[{\"t\":1,\"values\":{\"a\":1}},{\"t\":\"x\"}]"] {
+    for payload in ["{\"temperature\":", "7", "[{\"t\":1,\"values\":{\"a\":1}},7]"] {
         app.publish_acked("things/pump7/telemetry", payload.as_bytes()).await;
         let event = app.next_message().await;
         assert_eq!(event.topic, "events/rejected/pump7", "{payload}");
@@ -89,12 +89,12 @@ async fn an_admin_request_that_cannot_be_is_refused_with_its_field() {
     for (resource, verb, body, code, told) in [
         ("things", "get", json!({ "thing": "nobody" }), "not_found", "nobody"),
         ("things", "create", json!({ "thing": "pump7" }), "already_exists", "pump7"),
-        ("things", "create", json!({ "thing": "a", "colour": 1 }), "invalid", "colour"),
-        ("things", "create", json!({ "thing": "a/b" }), "invalid", "thing"),
-        ("things", "create", json!([]), "invalid", ""),
+        ("things", "create", json!({ "thing": "a", "colour": 1 }), "bad_request", "colour"),
+        ("things", "create", json!({ "thing": "a/b" }), "bad_request", "thing"),
+        ("things", "create", json!([]), "bad_request", ""),
         ("things", "fly", json!({}), "unknown_operation", "create"),
         ("dragons", "list", json!({}), "unknown_operation", "things"),
-        ("users", "create", json!({ "user": "a", "role": "emperor" }), "invalid", "role"),
+        ("users", "create", json!({ "user": "a", "role": "emperor" }), "bad_request", "role"),
     ] {
         let error = admin.ask(resource, verb, body.clone()).await.expect_err("it is refused");
         assert_eq!(error["code"], code, "{resource} {verb} {body}: {error}");

@@ -17,7 +17,9 @@ async fn an_empty_store_is_ready_soon_and_rests_small() {
     println!("ready after {:?}, {} KiB resident", node.start_up(), resident_bytes / 1024);
     assert!(node.start_up() < START_UP_MAX);
     assert!(resident_bytes < RESIDENT_BYTES_MAX);
-    for (path, status) in [("/healthz", "200"), ("/readyz", "200"), ("/metrics", "200"), ("/x", "404")] {
+    for (path, status) in
+        [("/healthz", "200"), ("/readyz", "200"), ("/metrics", "200"), ("/x", "404")]
+    {
         let answer = node.get(path).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {answer}");
     }

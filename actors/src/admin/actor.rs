@@ -1,21 +1,22 @@
-//! The actor of the admin API: one request after the other, each answered when it is committed or refused.
+//! The actor of the admin API: one request after the other, each answered when it is committed or
+//! refused.
 
 use super::answers::{AnswerRow, Answers};
 use super::plan::{After, Owner, Plan, Request, SecretToHash};
 use super::request::{Body, Caller};
 use super::table::{self, Operation};
 use crate::ask::ask;
-use crate::cluster::ClusterMsg;
+use crate::cluster::{ClusterMsg, ProjectRow};
 use crate::context::{Context, Shared};
 use crate::device::DeviceMsg;
 use crate::edge_node::EdgeNodeMsg;
 use crate::refused;
 use crate::tenant::TenantMsg;
-use broker::credential::Credential;
+use broker::credential::{Credential, system_namespace};
 use broker::{Client, Delivery, Outgoing};
 use proto::admin::Reply;
 use proto::id::RequestId;
-use proto::{PlatformTopic, Qos, Refusal, RefusalCode};
+use proto::{Namespace, PlatformTopic, Qos, Refusal, RefusalCode};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use serde_json::Value as Json;
 use store::{Changes, ReadError};
@@ -51,6 +52,9 @@ pub(crate) struct AdminCore {
 }
 
 type Outcome = Result<Json, Refusal>;
+
+/// The answer, and what follows it.
+type Performed = Result<(Json, Vec<After>), Refusal>;
 
 impl Actor for AdminActor {
     type Msg = AdminMsg;
@@ -89,15 +93,25 @@ impl AdminCore {
             return delivery.ack();
         };
         let outcome = self.perform(resource.as_str(), verb.as_str(), &delivery).await;
-        match &outcome {
-            Ok(_) => self.context.counters.admin_done.increase(),
-            Err(_) => self.context.counters.admin_refused.increase(),
-        }
+        let (outcome, after) = match outcome {
+            Ok((data, after)) => {
+                self.context.counters.admin_done.increase();
+                (Ok(data), after)
+            }
+            Err(refusal) => {
+                self.context.counters.admin_refused.increase();
+                (Err(refusal), Vec::new())
+            }
+        };
         self.reply(&delivery, request_id.as_ref(), outcome);
         delivery.ack();
+        // After the answer: the session that ends may be the caller's own.
+        for step in after {
+            self.follow(step);
+        }
     }
 
-    async fn perform(&mut self, resource: &str, verb: &str, delivery: &Delivery) -> Outcome {
+    async fn perform(&mut self, resource: &str, verb: &str, delivery: &Delivery) -> Performed {
         let sender = &delivery.sender;
         let caller = Caller::of(&sender.identity, &sender.client_id)?;
         let operation = table::find(resource, verb)?;
@@ -107,7 +121,7 @@ impl AdminCore {
         }
         let body = Body::parse(&delivery.payload)?;
         if !operation.is_mutation {
-            return self.plan(operation, &caller, body).map(|plan| plan.data);
+            return self.plan(operation, &caller, body).map(|plan| (plan.data, Vec::new()));
         }
         let outcome = self.mutate(operation, &caller, body).await;
         audit(&caller, operation, outcome.as_ref().err());
@@ -126,7 +140,7 @@ impl AdminCore {
         })
     }
 
-    async fn mutate(&mut self, operation: &Operation, caller: &Caller, body: Body) -> Outcome {
+    async fn mutate(&mut self, operation: &Operation, caller: &Caller, body: Body) -> Performed {
         let request_id = body.request_id.clone();
         let name = format!("{} {}", operation.resource, operation.verb);
         if self.is_unsure {
@@ -137,7 +151,7 @@ impl AdminCore {
             && let Some(data) = self.answers.find(&caller.name, request_id, &name)?
         {
             self.context.counters.admin_repeated.increase();
-            return Ok(data.clone());
+            return Ok((data.clone(), Vec::new()));
         }
         let Plan { data, mut changes, messages, owner, hash, after } =
             self.plan(operation, caller, body)?;
@@ -156,10 +170,7 @@ impl AdminCore {
         if let Some(answer) = answer {
             self.answers.kept(answer, max);
         }
-        for step in after {
-            self.follow(step);
-        }
-        Ok(data)
+        Ok((data, after))
     }
 
     /// Argon2 takes its time and memory on purpose: not on a thread that others wait for.
@@ -232,11 +243,28 @@ impl AdminCore {
         let broker = &self.context.outside.broker;
         match step {
             After::EndSessions(namespace, identity) => {
-                let ended = broker.disconnect_identity(&namespace, &identity);
+                let entered = match namespace == system_namespace() {
+                    true => self.all_namespaces(),
+                    false => vec![namespace],
+                };
+                let end = |namespace| broker.disconnect_identity(namespace, &identity);
+                let ended: usize = entered.iter().map(end).sum();
                 tracing::info!(%identity, ended, "sessions ended");
             }
             After::Disconnect(client_id) => {
                 broker.disconnect(self.client.namespace(), &client_id);
+            }
+        }
+    }
+
+    /// Where an operator of the whole system may have entered.
+    fn all_namespaces(&self) -> Vec<Namespace> {
+        let found = self.context.outside.store.read();
+        match found.and_then(|snapshot| snapshot.scan::<ProjectRow>(&[])) {
+            Ok(found) => found.into_iter().flatten().map(|(namespace, _)| namespace).collect(),
+            Err(error) => {
+                tracing::error!(%error, "cannot read the projects, sessions may live on");
+                Vec::new()
             }
         }
     }

@@ -1,4 +1,5 @@
-//! `admin/connections/…`: the clients that are connected. What the platform itself attaches is not among them.
+//! `admin/connections/…`: the clients that are connected. What the platform itself attaches is not
+//! among them.
 
 use super::list::list_at_hand;
 use super::plan::{After, Plan, Request};

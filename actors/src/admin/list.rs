@@ -6,13 +6,15 @@ use proto::admin::{ListRequest, Page};
 use serde_json::Value as Json;
 use store::Row;
 
-/// Rows looked at for one page, so that a filter that matches little cannot hold the store's reader for long.
+/// Rows looked at for one page, so that a filter that matches little cannot hold the store's reader
+/// for long.
 const LOOKED_AT_MAX: usize = 20_000;
 
 /// One row of a list: its name, which is what the filter and the cursor mean, and how it is shown.
 pub(super) type Item = (String, Json);
 
-/// One page of the rows below `prefix`. `key_of` makes the key of a cursor; `show` leaves a row out with `None`.
+/// One page of the rows below `prefix`. `key_of` makes the key of a cursor; `show` leaves a row out
+/// with `None`.
 pub(super) fn list<R: Row>(
     request: &Request<'_>,
     asked: &ListRequest,

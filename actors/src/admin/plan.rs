@@ -1,4 +1,5 @@
-//! What an operation has at hand, and what it returns: an answer, and what has to be kept for it to be true.
+//! What an operation has at hand, and what it returns: an answer, and what has to be kept for it to
+//! be true.
 
 use super::request::{Body, Caller};
 use crate::context::Context;
@@ -113,7 +114,8 @@ impl Request<'_> {
         found.into_iter().map(|row| row.map_err(|error| unreadable(&error))).collect()
     }
 
-    /// The credential of a device or user: at once for a secret with entropy enough, else by way of the plan.
+    /// The credential of a device or user: at once for a secret with entropy enough, else by way of
+    /// the plan.
     pub(super) fn set_secret(
         &self,
         plan: &mut Plan,
@@ -121,7 +123,8 @@ impl Request<'_> {
         identity: CredentialIdentity,
         secret: String,
     ) {
-        // 20 bytes of any made secret; what a person would choose is shorter, and wants the slow hash.
+        // 20 bytes of any made secret; what a person would choose is shorter, and wants the slow
+        // hash.
         const STRONG_BYTES_MIN: usize = 20;
         if secret.len() >= STRONG_BYTES_MIN {
             let entropy = &*self.context.outside.entropy;

@@ -1,5 +1,6 @@
 //! `admin/projects/…`: the namespaces that are served. Those of others are the system admin's only.
 
+use super::answers::AnswerRow;
 use super::list::list as list_rows;
 use super::plan::{Owner, Plan, Request, unreadable};
 use crate::cluster::ProjectRow;
@@ -43,7 +44,8 @@ pub(super) fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
     Ok(Plan::answer(show(&namespace, &row)))
 }
 
-/// Lists the projects that the caller may see. The name that a filter and a cursor mean is `<tenant>/<project>`.
+/// Lists the projects that the caller may see. The name that a filter and a cursor mean is
+/// `<tenant>/<project>`.
 pub(super) fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
     let asked: ListRequest = request.read()?;
     let key_of = |name: &str| {
@@ -78,6 +80,7 @@ pub(super) fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
     let mut plan =
         Plan::answer(json!({ "tenant": namespace.tenant, "project": namespace.project }));
     plan.changes.delete::<ProjectRow>(&namespace);
+    plan.changes.delete_prefix::<AnswerRow>(&store::prefix(&namespace));
     plan.owner = Owner::EndedProject(namespace);
     Ok(plan)
 }

@@ -1,5 +1,5 @@
-//! Every operation of the admin API, as data: resource, verb, the least role, whether it changes something, and
-//! the function that does it.
+//! Every operation of the admin API, as data: resource, verb, the least role, whether it changes
+//! something, and the function that does it.
 
 use super::plan::{Plan, Request};
 use super::{connections, drivers, metrics, projects, tags, things, users};

@@ -78,7 +78,8 @@ pub(super) fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
     Ok(Plan::answer(show(request, &driver, &config)))
 }
 
-/// Lists tags, of one driver or of all. The name that a filter and a cursor mean is `<driver>/<tag>`.
+/// Lists tags, of one driver or of all. The name that a filter and a cursor mean is
+/// `<driver>/<tag>`.
 pub(super) fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
     let ListTags { driver, filter, limit, cursor } = request.read()?;
     let asked = ListRequest { filter, limit, cursor };

@@ -1,4 +1,5 @@
-//! `admin/users/…`: people and applications. Those of another namespace are the system admin's only.
+//! `admin/users/…`: people and applications. Those of another namespace are the system admin's
+//! only.
 
 use super::list::list as list_rows;
 use super::plan::{After, Plan, Request};
@@ -9,6 +10,7 @@ use broker::credential::{Credential, CredentialIdentity, CredentialKey, system_n
 use proto::admin::ListRequest;
 use proto::{Identity, Namespace, Refusal, RefusalCode, Role, UserId};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 
 #[derive(Deserialize)]
@@ -40,7 +42,7 @@ struct OneUser {
 /// Creates a user. Answers with its secret if that was made here.
 pub(super) fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
     let (namespace, CreateUser { user, role, secret }) = read(request)?;
-    check_grant(request, &namespace, role)?;
+    check_role(request.caller.role, &namespace, role)?;
     let key: CredentialKey = (namespace, user.clone());
     if request.get::<Credential>(&key)?.is_some() {
         return Err(Refusal::already_exists("user, thing or edge node", &user).at("user"));
@@ -86,9 +88,9 @@ pub(super) fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
     let (namespace, UpdateUser { user, role, secret }) = read(request)?;
     let key: CredentialKey = (namespace.clone(), user.clone());
     let (before, mut credential) = find(request, &key)?;
-    check_grant(request, &namespace, before)?;
+    check_role(request.caller.role, &namespace, before)?;
     let role = role.unwrap_or(before);
-    check_grant(request, &namespace, role)?;
+    check_role(request.caller.role, &namespace, role)?;
     if role != Role::SystemAdmin {
         keep_an_operator(request, &key, before)?;
     }
@@ -110,7 +112,7 @@ pub(super) fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
     let (namespace, OneUser { user }) = read(request)?;
     let key: CredentialKey = (namespace.clone(), user.clone());
     let (role, _) = find(request, &key)?;
-    check_grant(request, &namespace, role)?;
+    check_role(request.caller.role, &namespace, role)?;
     keep_an_operator(request, &key, role)?;
     let mut plan = Plan::answer(json!({ "user": user }));
     plan.changes.delete::<Credential>(&key);
@@ -119,7 +121,7 @@ pub(super) fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
 }
 
 /// The rest of the body, and the namespace it is about.
-fn read<T: serde::de::DeserializeOwned>(request: &Request<'_>) -> Result<(Namespace, T), Refusal> {
+fn read<T: DeserializeOwned>(request: &Request<'_>) -> Result<(Namespace, T), Refusal> {
     let mut body = request.body.clone();
     let namespace = match body.take::<String>("namespace")? {
         None => request.namespace.clone(),
@@ -127,32 +129,36 @@ fn read<T: serde::de::DeserializeOwned>(request: &Request<'_>) -> Result<(Namesp
             Refusal::new(RefusalCode::Invalid, error.to_string()).at("namespace")
         })?,
     };
+    may_manage(request.caller.role, request.namespace, &namespace)?;
     if namespace != *request.namespace {
-        if request.caller.role != Role::SystemAdmin {
-            let message = "users of another namespace are the system admin's";
-            return Err(Refusal::new(RefusalCode::Forbidden, message).at("namespace"));
-        }
         let project = request.get::<ProjectRow>(&namespace)?;
         project.ok_or_else(|| Refusal::not_found("project", &namespace).at("namespace"))?;
     }
     Ok((namespace, body.read()?))
 }
 
+/// Users of another namespace, and those of the system namespace, who enter every other, are the system
+/// admin's.
+fn may_manage(caller: Role, own: &Namespace, namespace: &Namespace) -> Result<(), Refusal> {
+    let is_own = namespace == own && *namespace != system_namespace();
+    if is_own || caller == Role::SystemAdmin {
+        return Ok(());
+    }
+    let message = format!("users of {namespace} are the system admin's");
+    Err(Refusal::new(RefusalCode::Forbidden, message).at("namespace"))
+}
+
 /// Nobody grants, changes or takes away more than it has itself; operators live in the system namespace.
-fn check_grant(request: &Request<'_>, namespace: &Namespace, role: Role) -> Result<(), Refusal> {
+fn check_role(caller: Role, namespace: &Namespace, role: Role) -> Result<(), Refusal> {
     let refuse = |code, message: &str| Err(Refusal::new(code, message).at("role"));
     if matches!(role, Role::Device | Role::Edge) {
         return refuse(RefusalCode::Invalid, "a user is no device and no edge node");
     }
-    if rank(role) > rank(request.caller.role) {
+    if rank(role) > rank(caller) {
         return refuse(RefusalCode::Forbidden, "the role is above the caller's own");
     }
     if role == Role::SystemAdmin && *namespace != system_namespace() {
         return refuse(RefusalCode::Invalid, "a system admin is a user of system/system");
-    }
-    // Its users enter every namespace.
-    if *namespace == system_namespace() && request.caller.role != Role::SystemAdmin {
-        return refuse(RefusalCode::Forbidden, "users of system/system are the system admin's");
     }
     Ok(())
 }
@@ -193,4 +199,46 @@ fn checked(secret: String) -> Result<String, Refusal> {
 
 fn show(user: &UserId, role: Role) -> Json {
     json!({ "user": user, "role": role })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether a caller of `role` in `from` may give `granted` to a user of `to`.
+    fn may_grant(role: Role, from: &str, to: &str, granted: Role) -> bool {
+        let namespace = |text: &str| match text {
+            "system" => system_namespace(),
+            text => Namespace::parse(&format!("acme/{text}")).unwrap(),
+        };
+        may_manage(role, &namespace(from), &namespace(to)).is_ok()
+            && check_role(role, &namespace(to), granted).is_ok()
+    }
+
+    #[test]
+    fn nobody_grants_more_than_it_has_and_operators_live_in_the_system_namespace() {
+        use Role::{App, Device, ProjectAdmin, SystemAdmin, TenantAdmin, User};
+        let cases = [
+            (ProjectAdmin, "a", "a", User, true),
+            (ProjectAdmin, "a", "a", App, true),
+            (ProjectAdmin, "a", "a", ProjectAdmin, true),
+            (ProjectAdmin, "a", "a", TenantAdmin, false),
+            (ProjectAdmin, "a", "a", SystemAdmin, false),
+            (ProjectAdmin, "a", "a", Device, false),
+            (ProjectAdmin, "a", "b", User, false),
+            (TenantAdmin, "a", "a", TenantAdmin, true),
+            (TenantAdmin, "a", "b", User, false),
+            (TenantAdmin, "a", "system", User, false),
+            (ProjectAdmin, "system", "system", User, false),
+            (SystemAdmin, "a", "a", TenantAdmin, true),
+            (SystemAdmin, "a", "b", User, true),
+            (SystemAdmin, "a", "b", SystemAdmin, false),
+            (SystemAdmin, "a", "system", SystemAdmin, true),
+            (SystemAdmin, "system", "system", User, true),
+        ];
+        for (role, from, to, granted, expected) in cases {
+            let found = may_grant(role, from, to, granted);
+            assert_eq!(found, expected, "{role} of {from} makes a {granted} of {to}");
+        }
+    }
 }

@@ -8,7 +8,7 @@ use crate::refused;
 use crate::restart::Verdict;
 use crate::tenant::{TenantActor, TenantArgs, TenantMsg};
 use futures_util::future::join_all;
-use proto::{Namespace, Refusal};
+use proto::{Namespace, Refusal, RefusalCode};
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -38,6 +38,8 @@ pub(crate) enum ClusterMsg {
     TenantRested(Namespace),
     /// The node stops: end every tenant.
     Stop(RpcReplyPort<()>),
+    /// The tenants have ended, which may have needed this actor.
+    Finish(RpcReplyPort<()>),
 }
 
 /// What a cluster is started with.
@@ -52,6 +54,7 @@ pub(crate) struct ClusterActor;
 pub(crate) struct ClusterCore {
     context: Shared,
     members: BTreeMap<Namespace, Member>,
+    is_stopping: bool,
 }
 
 impl Actor for ClusterActor {
@@ -66,7 +69,7 @@ impl Actor for ClusterActor {
     ) -> Result<ClusterCore, ActorProcessingErr> {
         let ClusterArgs { context } = args;
         let found = context.outside.store.read()?.scan::<ProjectRow>(&[])?;
-        let mut core = ClusterCore { context, members: BTreeMap::new() };
+        let mut core = ClusterCore { context, members: BTreeMap::new(), is_stopping: false };
         for project in found {
             match project {
                 Ok((namespace, _)) => core.serve(&myself, namespace).await?,
@@ -90,8 +93,10 @@ impl Actor for ClusterActor {
                 let _ = reply.send(core.end_project(namespace, changes).await);
             }
             ClusterMsg::TenantRested(namespace) => core.start_tenant(&myself, &namespace).await,
-            ClusterMsg::Stop(reply) => {
-                core.stop().await;
+            ClusterMsg::Stop(reply) => core.stop(&myself, reply),
+            ClusterMsg::Finish(reply) => {
+                core.context.counters.tenants.subtract(core.members.len() as u64);
+                core.members.clear();
                 let _ = reply.send(());
                 myself.stop(None);
             }
@@ -126,6 +131,9 @@ impl ClusterCore {
         namespace: Namespace,
         changes: Changes,
     ) -> Result<(), Refusal> {
+        if self.is_stopping {
+            return Err(Refusal::new(RefusalCode::Unavailable, "the node is stopping"));
+        }
         if self.members.contains_key(&namespace) {
             return Err(Refusal::already_exists("project", &namespace));
         }
@@ -170,6 +178,9 @@ impl ClusterCore {
         let found = self.members.iter_mut().find(|(_, member)| is_it(member));
         let Some((namespace, member)) = found else { return };
         member.actor = None;
+        if self.is_stopping {
+            return;
+        }
         let namespace = namespace.clone();
         self.rest(myself, namespace, reason);
     }
@@ -204,15 +215,17 @@ impl ClusterCore {
         Ok(())
     }
 
-    async fn stop(&mut self) {
+    /// Ends every tenant, while this actor goes on serving them. Their doors stay open until all are done, so
+    /// that nobody waits in vain for what is under way.
+    fn stop(&mut self, myself: &ActorRef<ClusterMsg>, reply: RpcReplyPort<()>) {
+        self.is_stopping = true;
         let timeout = self.context.call_timeout();
-        let members = std::mem::take(&mut self.members);
-        self.context.counters.tenants.subtract(members.len() as u64);
-        // The doors stay open until the tenants are done, so that nobody waits for what is under way in vain.
-        let ended = members.into_values().map(|mut member| async move {
-            end(member.actor.take(), timeout).await;
+        let tenants: Vec<_> = self.members.values().map(|member| member.actor.clone()).collect();
+        let myself = myself.clone();
+        tokio::spawn(async move {
+            join_all(tenants.into_iter().map(|tenant| end(tenant, timeout))).await;
+            let _ = myself.cast(ClusterMsg::Finish(reply));
         });
-        join_all(ended).await;
     }
 }
 

@@ -1,4 +1,5 @@
-//! The actor around [`DeviceState`] and the shadows: keeps each change before it is in force, answers after.
+//! The actor around [`DeviceState`] and the shadows: keeps each change before it is in force,
+//! answers after.
 
 use super::presence::{Event, Status};
 use super::row::{DeviceRow, ThingKey, ThingRow};

@@ -1,4 +1,5 @@
-//! What a device reports on `events/<event>`: checked for its shape, passed on by the broker as it is.
+//! What a device reports on `events/<event>`: checked for its shape, passed on by the broker as it
+//! is.
 
 use proto::{Refusal, RefusalCode};
 use serde::Deserialize;

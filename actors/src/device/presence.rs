@@ -1,8 +1,9 @@
 //! Presence of a device, without I/O: which of its connections live, and what `status` says.
 //!
-//! A device is online while at least one connection of its identity lives. Connections carry numbers that rise
-//! on a node, so a takeover, which tells of the new connection before or after the end of the old one, never
-//! shows the device as offline. Numbers of an earlier run of the node mean nothing; [`Presence::resume`] drops them.
+//! A device is online while at least one connection of its identity lives. Connections carry
+//! numbers that rise on a node, so a takeover, which tells of the new connection before or after
+//! the end of the old one, never shows the device as offline. Numbers of an earlier run of the node
+//! mean nothing; [`Presence::resume`] drops them.
 
 use proto::TimestampMs;
 use serde::{Deserialize, Serialize};
@@ -71,7 +72,8 @@ impl Presence {
         self.say(now, reason)
     }
 
-    /// Starts a run of the node, or of the part that hears the events, with the connections that live now.
+    /// Starts a run of the node, or of the part that hears the events, with the connections that
+    /// live now.
     pub(crate) fn resume(
         &mut self,
         run: u64,

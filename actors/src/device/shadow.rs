@@ -1,7 +1,7 @@
 //! The shadows of one thing, classic and named: what apps want, what the device says, what differs.
 //!
-//! [`state`] decides what a request leads to, [`merge`] how documents are merged and compared, [`answer`] where
-//! each answer goes. All answers of an update and its row are one commit.
+//! [`state`] decides what a request leads to, [`merge`] how documents are merged and compared,
+//! [`answer`] where each answer goes. All answers of an update and its row are one commit.
 
 pub(crate) mod answer;
 mod merge;

@@ -1,7 +1,7 @@
 //! Rules of one device, without I/O: what presence and telemetry change and say.
 //!
-//! Shadows have rules of their own in [`super::shadow`]. A [`Change`] is kept and published in one commit by the
-//! actor, which only then puts it in force with [`DeviceState::apply`].
+//! Shadows have rules of their own in [`super::shadow`]. A [`Change`] is kept and published in one
+//! commit by the actor, which only then puts it in force with [`DeviceState::apply`].
 
 use super::presence::{Event, Presence, Status};
 use super::row::DeviceRow;
@@ -76,8 +76,8 @@ impl DeviceState {
         is_changed.then_some(PresenceChange { row, status })
     }
 
-    /// What readings, in the order of their times, lead to. `retained_at` looks up the time of the value that
-    /// the bus has at a path.
+    /// What readings, in the order of their times, lead to. `retained_at` looks up the time of the
+    /// value that the bus has at a path.
     pub(crate) fn decide_telemetry(
         &self,
         readings: Vec<Reading>,

@@ -1,9 +1,10 @@
 //! What a device reports on `telemetry`, parsed whole or refused whole.
 //!
-//! Three forms: `{"temperature":21.5}`, stamped on arrival; `{"t":…,"values":{…}}` with its source time; an array
-//! of either, oldest or newest first (backfill). An object within becomes levels of the path, so
-//! `{"motor":{"current":3}}` is the value `<location>/_raw/motor/current`. A value is a JSON scalar; null and
-//! arrays are not values. An object with a member `values` is of the second form.
+//! Three forms: `{"temperature":21.5}`, stamped on arrival; `{"t":…,"values":{…}}` with its source
+//! time; an array of either, oldest or newest first (backfill). An object within becomes levels of
+//! the path, so `{"motor":{"current":3}}` is the value `<location>/_raw/motor/current`. A value is
+//! a JSON scalar; null and arrays are not values. An object with a member `values` is of the second
+//! form.
 
 use proto::uns::RAW_CONTRACT;
 use proto::{Refusal, RefusalCode, Scalar, TimestampMs, UnsPath};
@@ -16,8 +17,8 @@ pub(crate) struct Limits {
     pub(crate) values_max: usize,
     /// The most objects within one another.
     pub(crate) depth_max: usize,
-    /// How far a source time may lie ahead of ours, in milliseconds; beyond it the device's clock is wrong, and
-    /// its value would keep every later one from being the newest.
+    /// How far a source time may lie ahead of ours, in milliseconds; beyond it the device's clock
+    /// is wrong, and its value would keep every later one from being the newest.
     pub(crate) ahead_ms_max: u64,
 }
 
@@ -32,7 +33,8 @@ pub(crate) struct Reading {
     pub(crate) t: TimestampMs,
 }
 
-/// Reads a payload that arrived at `now` from a device at `location`; the readings are in the order of their times.
+/// Reads a payload that arrived at `now` from a device at `location`; the readings are in the order
+/// of their times.
 pub(crate) fn parse(
     payload: &[u8],
     location: &str,

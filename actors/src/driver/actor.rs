@@ -1,5 +1,5 @@
-//! The actor around [`DriverState`](super::state::DriverState): passes commands to the task, outcomes to the
-//! state, values and answers to the bus.
+//! The actor around [`DriverState`](super::state::DriverState): passes commands to the task,
+//! outcomes to the state, values and answers to the bus.
 
 use super::io::Outcome;
 use super::start::{Running, Writable, subscribe_writes};
@@ -93,7 +93,10 @@ impl Actor for DriverActor {
         args: DriverArgs,
     ) -> Result<DriverCore, ActorProcessingErr> {
         let span = tracing::info_span!(
-            "driver", tenant = %args.client.namespace(), edge_node = %args.edge, driver = %args.driver
+            "driver",
+            tenant = %args.client.namespace(),
+            edge_node = %args.edge,
+            driver = %args.driver,
         );
         let mut core = DriverCore::new(args, &myself, span.clone())?;
         core.advance(&myself).instrument(span).await;
@@ -228,7 +231,8 @@ impl DriverCore {
         Ok(())
     }
 
-    /// Does what follows from the state: values to the bus, a command to the machine, the timer, the status.
+    /// Does what follows from the state: values to the bus, a command to the machine, the timer,
+    /// the status.
     async fn advance(&mut self, myself: &ActorRef<DriverMsg>) {
         let now = self.now();
         let Some(running) = &mut self.running else { return };

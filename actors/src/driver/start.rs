@@ -1,4 +1,5 @@
-//! How a driver actor comes to life: the driver opened, the retained values taken over, the writes subscribed to.
+//! How a driver actor comes to life: the driver opened, the retained values taken over, the writes
+//! subscribed to.
 
 use super::actor::{DriverArgs, DriverMsg};
 use super::io;

@@ -1,13 +1,15 @@
 //! Rules of one driver, without I/O: when to connect, poll and write, what is good, bad and stale.
 //!
-//! The shell tells what happened ([`DriverState::connected`], [`DriverState::read`], …) and then asks what follows:
-//! [`DriverState::next_command`] for the machine, one at a time and writes first; [`DriverState::unpublished`] for
-//! the bus; [`DriverState::wake_at_ms`] for the timer. A value counts as published only once
-//! [`DriverState::published`] says so, so one whose commit failed is offered again.
+//! The shell tells what happened ([`DriverState::connected`], [`DriverState::read`], …) and then
+//! asks what follows: [`DriverState::next_command`] for the machine, one at a time and writes
+//! first; [`DriverState::unpublished`] for the bus; [`DriverState::wake_at_ms`] for the timer. A
+//! value counts as published only once [`DriverState::published`] says so, so one whose commit
+//! failed is offered again.
 //!
-//! A value turns stale when there is no connection and its point was not heard of for two of its poll intervals;
-//! it keeps the datum and the time of the last good read. Values of an earlier run are taken over from the
-//! retained messages and age in the same way, so a machine that is unreachable at start shows as stale too.
+//! A value turns stale when there is no connection and its point was not heard of for two of its
+//! poll intervals; it keeps the datum and the time of the last good read. Values of an earlier run
+//! are taken over from the retained messages and age in the same way, so a machine that is
+//! unreachable at start shows as stale too.
 
 use super::tag::Tag;
 use super::write::{Write, refusal_of};
@@ -293,3 +295,6 @@ impl DriverState {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

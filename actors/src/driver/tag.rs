@@ -1,4 +1,5 @@
-//! One tag of a running driver: what was last read, what was last published, and when it turns stale.
+//! One tag of a running driver: what was last read, what was last published, and when it turns
+//! stale.
 
 use super::state::Now;
 use drivers::TagConfig;

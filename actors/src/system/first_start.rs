@@ -51,7 +51,12 @@ pub(super) async fn prepare(context: &Arc<Context>) -> Result<Option<FirstAdmin>
         let is_generated = given.is_none();
         let secret = given.unwrap_or_else(|| secret::generate(&*context.outside.entropy));
         secret::check(&secret).map_err(FirstStartError::Secret)?;
-        let credential = hash(context, secret.clone()).await?;
+        let identity = CredentialIdentity::User { role: Role::SystemAdmin };
+        // A secret of our own making has all the entropy it needs; only one that a person chose needs slow hashing.
+        let credential = match is_generated {
+            true => Credential::device(identity, &secret, &*context.outside.entropy),
+            false => hash(context, identity, secret.clone()).await?,
+        };
         let name = UserId::parse(ADMIN).map_err(|_| FirstStartError::Secret("no such name"))?;
         changes.put::<Credential>(&(system, name), &credential);
         admin = Some(FirstAdmin { user: ADMIN.to_owned(), secret, is_generated });
@@ -62,8 +67,11 @@ pub(super) async fn prepare(context: &Arc<Context>) -> Result<Option<FirstAdmin>
     Ok(admin)
 }
 
-async fn hash(context: &Arc<Context>, secret: String) -> Result<Credential, FirstStartError> {
-    let identity = CredentialIdentity::User { role: Role::SystemAdmin };
+async fn hash(
+    context: &Arc<Context>,
+    identity: CredentialIdentity,
+    secret: String,
+) -> Result<Credential, FirstStartError> {
     let context = Arc::clone(context);
     let hashed = tokio::task::spawn_blocking(move || {
         Credential::person(identity, &secret, &*context.outside.entropy)

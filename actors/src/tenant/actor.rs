@@ -53,6 +53,8 @@ pub(crate) enum TenantMsg {
     AdminRested,
     /// The node stops: let everybody finish what is in their mailbox.
     Stop(RpcReplyPort<()>),
+    /// The admin API has finished, which may have needed this actor: now the rest.
+    Finish(RpcReplyPort<()>),
 }
 
 /// What a tenant is started with.
@@ -163,8 +165,9 @@ impl TenantCore {
             }
             TenantMsg::EdgeNodeRested => self.start_edge_node(myself).await?,
             TenantMsg::AdminRested => self.start_admin(myself).await?,
-            TenantMsg::Stop(reply) => {
-                self.stop().await;
+            TenantMsg::Stop(reply) => self.stop_admin(myself, reply),
+            TenantMsg::Finish(reply) => {
+                self.stop_rest().await;
                 let _ = reply.send(());
                 myself.stop(None);
             }

@@ -1,6 +1,7 @@
 //! Which devices of a tenant are awake, resting after a failure, or in quarantine; without I/O.
 //!
-//! Generic over the handle of an actor and its mail only so that its rules can be tested as plain values.
+//! Generic over the handle of an actor and its mail only so that its rules can be tested as plain
+//! values.
 
 use crate::restart::{Failures, RestartPolicy, Verdict};
 use proto::ThingId;
@@ -98,7 +99,8 @@ impl<H: Clone, M> Directory<H, M> {
         self.slots.insert(thing, Slot::Awake { handle, incarnation, sent: 0 });
     }
 
-    /// A device wants to sleep and has handled so many messages. Its handle, if it may: nothing is under way.
+    /// A device wants to sleep and has handled so many messages. Its handle, if it may: nothing is
+    /// under way.
     pub(crate) fn sleep(&mut self, thing: &ThingId, incarnation: u64, handled: u64) -> Option<H> {
         match self.slots.get(thing) {
             Some(Slot::Awake { incarnation: known, sent, .. })
@@ -111,8 +113,8 @@ impl<H: Clone, M> Directory<H, M> {
         }
     }
 
-    /// A device has failed, or could not be started; `mail` is what it should have got. `None` if it is an
-    /// actor of the past.
+    /// A device has failed, or could not be started; `mail` is what it should have got. `None` if
+    /// it is an actor of the past.
     pub(crate) fn failed(
         &mut self,
         thing: &ThingId,

@@ -1,4 +1,5 @@
-//! How a tenant brings messages to devices: finding, waking, refusing, and what follows when one fails.
+//! How a tenant brings messages to devices: finding, waking, refusing, and what follows when one
+//! fails.
 
 use super::actor::{TenantCore, TenantMsg};
 use super::directory::{AfterFailure, Route};
@@ -49,7 +50,8 @@ impl TenantCore {
         message: DeviceMsg,
     ) {
         match self.directory.route(&thing, message, self.context.uptime_ms()) {
-            // If it fails before it gets the message, that goes back to its publisher unacknowledged.
+            // If it fails before it gets the message, that goes back to its publisher
+            // unacknowledged.
             Route::Deliver(device, message) => drop(device.cast(message)),
             Route::Wake(message) => self.wake(myself, thing, vec![message]).await,
             Route::Kept => {}

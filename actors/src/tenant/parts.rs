@@ -1,4 +1,5 @@
-//! The parts of a tenant that always run: the local edge node and the admin API; and the end of any child.
+//! The parts of a tenant that always run: the local edge node and the admin API; and the end of any
+//! child.
 
 use super::actor::{TenantCore, TenantMsg};
 use crate::admin::{AdminActor, AdminArgs, AdminMsg};
@@ -9,7 +10,7 @@ use crate::door::Door;
 use crate::edge_node::{EdgeNodeActor, EdgeNodeArgs, EdgeNodeMsg};
 use crate::restart::{Failures, Verdict};
 use futures_util::future::join_all;
-use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef};
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,7 +37,8 @@ impl Parts {
         }
     }
 
-    /// Passes a message on; while the edge node is down its sender is told by the loss of the reply port.
+    /// Passes a message on; while the edge node is down its sender is told by the loss of the reply
+    /// port.
     pub(super) fn to_edge_node(&self, message: EdgeNodeMsg) {
         if let Some(edge_node) = &self.edge_node {
             let _ = edge_node.cast(message);
@@ -113,8 +115,23 @@ impl TenantCore {
         }
     }
 
-    /// Lets every child finish what is in its mailbox, and ends it; those that take too long are killed.
-    pub(super) async fn stop(&mut self) {
+    /// Lets the admin API finish what is in its mailbox, while this actor goes on serving it.
+    pub(super) fn stop_admin(&mut self, myself: &ActorRef<TenantMsg>, reply: RpcReplyPort<()>) {
+        let timeout = self.context.call_timeout();
+        let admin = self.parts.admin.take();
+        let myself = myself.clone();
+        tokio::spawn(async move {
+            if let Some(admin) = admin
+                && admin.drain_and_wait(Some(timeout)).await.is_err()
+            {
+                admin.kill();
+            }
+            let _ = myself.cast(TenantMsg::Finish(reply));
+        });
+    }
+
+    /// Lets the other children finish, and ends them; those that take too long are killed.
+    pub(super) async fn stop_rest(&mut self) {
         let timeout = self.context.call_timeout();
         if let Some(edge_node) = self.parts.edge_node.take()
             && ask(&edge_node, EdgeNodeMsg::Stop, timeout).await.is_none()
@@ -130,10 +147,5 @@ impl TenantCore {
             }
         });
         join_all(drained).await;
-        if let Some(admin) = self.parts.admin.take()
-            && admin.drain_and_wait(Some(timeout)).await.is_err()
-        {
-            admin.kill();
-        }
     }
 }

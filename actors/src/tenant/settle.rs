@@ -1,7 +1,7 @@
 //! Presence at the start of a tenant: who was online when the last run ended, and is not now.
 //!
-//! Done from the rows, many in one commit, before any device can be awake: a node with many devices must not wake
-//! them all to say that they are gone.
+//! Done from the rows, many in one commit, before any device can be awake: a node with many devices
+//! must not wake them all to say that they are gone.
 
 use crate::context::Context;
 use crate::device::presence::Presence;

@@ -11,13 +11,10 @@ async fn things_are_created_shown_changed_and_deleted() {
     let node = world.start().await;
     let mut app = node.peer("app");
     app.subscribe("events/things/p1");
-    let made = app
-        .done("things/create", json!({"thing":"p1","attributes":{"maker":"acme"}}))
-        .await;
+    let made = app.done("things/create", json!({"thing":"p1","attributes":{"maker":"acme"}})).await;
     let secret = made["secret"].as_str().unwrap();
     let key = (Namespace::default(), UserId::parse("p1").unwrap());
-    let credential =
-        |world: &World| world.store.read().unwrap().get::<Credential>(&key).unwrap();
+    let credential = |world: &World| world.store.read().unwrap().get::<Credential>(&key).unwrap();
     assert!(credential(&world).unwrap().verify(secret.as_bytes()));
 
     let shown = app.done("things/get", json!({"thing":"p1"})).await;
@@ -75,7 +72,9 @@ async fn refusals_name_code_and_field() {
         tag[field] = value;
         tag
     };
-    app.done("tags/create", tag("tag", json!("taken"))).await;
+    let mut taken = tag("tag", json!("taken"));
+    taken["path"] = json!("acme/_raw/taken");
+    app.done("tags/create", taken).await;
     let cases = [
         ("pumps/list", json!({}), "unknown_operation", "resource"),
         ("things/explode", json!({}), "unknown_operation", "verb"),
@@ -85,25 +84,43 @@ async fn refusals_name_code_and_field() {
         ("things/create", json!({"thing":"a","location":"x//y"}), "invalid", "location"),
         ("things/create", json!({"thing":"a","secret":"short"}), "invalid", "secret"),
         ("drivers/create", json!({"driver":"x"}), "bad_request", "config"),
-        ("drivers/create", json!({"driver":"x","config":{"protocol":"opc"}}), "bad_request", "config"),
-        ("drivers/create", json!({"driver":"x","config":{"protocol":"modbus_tcp","address":"plc"}}),
-            "invalid", "config.address"),
+        (
+            "drivers/create",
+            json!({"driver":"x","config":{"protocol":"opc"}}),
+            "bad_request",
+            "config.protocol",
+        ),
+        (
+            "drivers/create",
+            json!({"driver":"x","config":{"protocol":"modbus_tcp","address":"plc"}}),
+            "invalid",
+            "config.address",
+        ),
         ("drivers/create", json!({"driver":"x","edge":"far","config":config}), "not_found", "edge"),
         ("tags/create", tag("driver", json!("none")), "not_found", "driver"),
         ("tags/create", tag("address", json!("holding:99999")), "invalid", "address"),
         ("tags/create", tag("type", json!("uint7")), "bad_request", "type"),
         ("tags/create", tag("path", json!("acme/t")), "invalid", "path"),
-        ("tags/create", tag("path", json!("acme/_raw/t")), "already_exists", "path"),
+        ("tags/create", tag("path", json!("acme/_raw/taken")), "already_exists", "path"),
         ("tags/create", tag("poll_interval_ms", json!(1)), "invalid", "poll_interval_ms"),
         ("tags/create", tag("tag", json!("taken")), "already_exists", "tag"),
         ("users/create", json!({"user":"u","role":"device"}), "invalid", "role"),
         ("users/create", json!({"user":"u","role":"system_admin"}), "invalid", "role"),
-        ("users/create", json!({"user":"u","role":"user","namespace":"a/b"}), "not_found", "namespace"),
+        (
+            "users/create",
+            json!({"user":"u","role":"user","namespace":"a/b"}),
+            "not_found",
+            "namespace",
+        ),
         ("projects/create", json!({"tenant":"a"}), "bad_request", "project"),
     ];
     for (operation, body, code, field) in cases {
         let refused = app.refused(operation, body.clone()).await;
-        assert_eq!((&refused["code"], &refused["field"]), (&json!(code), &json!(field)), "{operation} {body}: {refused}");
+        assert_eq!(
+            (&refused["code"], &refused["field"]),
+            (&json!(code), &json!(field)),
+            "{operation} {body}: {refused}"
+        );
     }
     assert_eq!(app.done("things/list", json!({})).await["items"], json!([]));
     assert_eq!(app.done("drivers/list", json!({})).await["items"].as_array().unwrap().len(), 1);

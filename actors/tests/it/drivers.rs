@@ -97,7 +97,10 @@ async fn values_of_an_earlier_run_turn_stale_if_the_machine_is_not_there() {
     assert_eq!(app.retained(LEVEL).unwrap()["q"], json!("good"));
     pass(2100).await;
     let after = app.retained(LEVEL).unwrap();
-    assert_eq!((&after["q"], &after["v"], &after["t"]), (&json!("stale"), &before["v"], &before["t"]));
+    assert_eq!(
+        (&after["q"], &after["v"], &after["t"]),
+        (&json!("stale"), &before["v"], &before["t"])
+    );
     node.stop().await;
 }
 

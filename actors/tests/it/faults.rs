@@ -1,7 +1,7 @@
 //! Actors that panic or cannot be loaded, and that nobody else notices.
 
 use crate::world::{World, pass, until};
-use proto::{Namespace, ThingId};
+use proto::{Namespace, Scalar, ThingId};
 use serde_json::json;
 use store::{Changes, Row, RowError};
 
@@ -114,5 +114,42 @@ async fn a_panicking_admin_api_is_restarted() {
     app.publish("admin/things/create", r#"{"thing":"p1"}"#);
     until("it failed", || node.figures().restarts == 1).await;
     app.thing("p1").await;
+    node.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_tenant_is_restarted_with_everything_below_it() {
+    let world = World::new();
+    let node = world.start().await;
+    let mut app = node.peer("app");
+    app.thing("p1").await;
+    world.machines.set("plc1:502", "holding:0", Scalar::Int(1));
+    let config = json!({"protocol":"modbus_tcp","address":"plc1:502"});
+    app.done("drivers/create", json!({"driver":"plc","config":config})).await;
+    let tag = json!({"driver":"plc","tag":"t","address":"holding:0","type":"uint16",
+        "path":"acme/_raw/t"});
+    app.done("tags/create", tag).await;
+    app.subscribe("things/p1/shadow/update/accepted");
+    app.publish("things/p1/shadow/update", r#"{"state":{"desired":{"a":1}}}"#);
+    app.expect("things/p1/shadow/update/accepted").await;
+
+    // The time of a refusal is the tenant's own to ask for.
+    world.clock.panic_once();
+    app.publish("things/ghost/telemetry", "{}");
+    // Heard while it is down, and kept for the next one.
+    app.publish("things/p1/shadow/update", r#"{"state":{"desired":{"a":2}}}"#);
+    until("it failed", || node.figures().restarts == 1).await;
+    app.publish("things/p1/shadow/update", r#"{"state":{"desired":{"a":3}}}"#);
+    let mut versions = Vec::new();
+    while versions.last() != Some(&json!({"a":3})) {
+        let accepted = app.expect("things/p1/shadow/update/accepted").await;
+        versions.push(accepted["state"]["desired"].clone());
+    }
+    assert_eq!(node.figures().drivers, 1);
+    world.machines.set("plc1:502", "holding:0", Scalar::Int(2));
+    until("its driver polls", || app.retained("uns/acme/_raw/t").unwrap()["v"] == json!(2)).await;
+    app.done("things/get", json!({"thing":"p1"})).await;
+    assert!(node.platform.is_ready());
+    assert_eq!(node.figures().devices_awake, 1);
     node.stop().await;
 }

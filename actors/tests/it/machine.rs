@@ -1,6 +1,5 @@
 //! A machine behind the driver port: points with values, and every way to misbehave.
 
-use actors::OpenDriver;
 use drivers::{
     ConfigError, ConnectError, Connectivity, Counters, DeviceError, Driver, DriverConfig, Health,
     Lost, PointId, ReadError, ReadOutcome, Sample, SubscribeError, Subscription, TagConfig,
@@ -8,33 +7,34 @@ use drivers::{
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use manifold_actors::OpenDriver;
 use proto::{Quality, Scalar};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 /// All machines, by the address of their configuration.
 #[derive(Clone, Default)]
-pub struct Machines(Arc<Mutex<BTreeMap<String, Machine>>>);
+pub(crate) struct Machines(Arc<Mutex<BTreeMap<String, Machine>>>);
 
 /// One machine.
 #[derive(Default)]
-pub struct Machine {
+pub(crate) struct Machine {
     /// What its points hold, by the address of the tag.
-    pub values: BTreeMap<String, Scalar>,
+    pub(crate) values: BTreeMap<String, Scalar>,
     /// Points it refuses.
-    pub refused: BTreeSet<String>,
+    pub(crate) refused: BTreeSet<String>,
     /// Whether it cannot be reached.
-    pub is_lost: bool,
+    pub(crate) is_lost: bool,
     /// Whether it takes requests and never answers.
-    pub is_hung: bool,
+    pub(crate) is_hung: bool,
     /// Whether the driver panics at the next read.
-    pub panics: bool,
+    pub(crate) panics: bool,
     /// How long a read takes, in milliseconds.
-    pub read_ms: u64,
+    pub(crate) read_ms: u64,
     /// Connections made.
-    pub connects: u64,
+    pub(crate) connects: u64,
     /// What was asked, in order: `read a b` or `write a`.
-    pub log: Vec<String>,
+    pub(crate) log: Vec<String>,
 }
 
 struct FakeDriver {
@@ -47,17 +47,17 @@ struct FakeDriver {
 
 impl Machines {
     /// Looks at, or changes, the machine at an address.
-    pub fn at<T>(&self, address: &str, look: impl FnOnce(&mut Machine) -> T) -> T {
+    pub(crate) fn at<T>(&self, address: &str, look: impl FnOnce(&mut Machine) -> T) -> T {
         look(self.0.lock().unwrap().entry(address.to_owned()).or_default())
     }
 
     /// Sets a point.
-    pub fn set(&self, address: &str, point: &str, value: Scalar) {
+    pub(crate) fn set(&self, address: &str, point: &str, value: Scalar) {
         self.at(address, |machine| machine.values.insert(point.to_owned(), value));
     }
 
     /// Opens drivers to these machines; refuses what the real ones refuse.
-    pub fn opener(&self) -> OpenDriver {
+    pub(crate) fn opener(&self) -> OpenDriver {
         let machines = self.clone();
         Arc::new(move |config: &DriverConfig, tags: &[TagConfig]| {
             drivers::open(config, tags)?;
@@ -97,7 +97,8 @@ impl FakeDriver {
     }
 
     async fn read_all(&mut self, points: &[PointId]) -> ReadOutcome {
-        let names: Vec<&str> = points.iter().map(|it| self.tags[it.index()].address.as_str()).collect();
+        let names: Vec<&str> =
+            points.iter().map(|it| self.tags[it.index()].address.as_str()).collect();
         if let Err(lost) = self.reach(format!("read {}", names.join(" "))).await {
             let points = points.iter().map(|point| (*point, Err(ReadError::ConnectionLost)));
             return ReadOutcome { points: points.collect(), lost: Some(lost) };

@@ -1,7 +1,9 @@
-//! The whole tree on a real broker and a store in memory, under a paused clock: one file for each subject.
+//! The whole tree on a real broker and a store in memory, under a paused clock: one file for each
+//! subject.
 //!
-//! [`world`] holds the outside: clock, dice, and the clients that play devices, apps and operators; [`machine`] is a
-//! machine behind the driver port that can be lost, be slow, hang, refuse points and panic.
+//! [`world`] holds the outside: clock, dice, and the clients that play devices, apps and operators;
+//! [`machine`] is a machine behind the driver port that can be lost, be slow, hang, refuse points
+//! and panic.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

@@ -35,10 +35,7 @@ async fn status_follows_the_connections_and_a_takeover_does_not_flap() {
     let (node, mut app) = world_with_thing(&world).await;
     let broker = node.peer("events");
     say(&broker, "connected", 1, None);
-    assert_eq!(
-        app.expect(STATUS).await,
-        json!({"online":true,"t":START_MS,"reason":"connected"})
-    );
+    assert_eq!(app.expect(STATUS).await, json!({"online":true,"t":START_MS,"reason":"connected"}));
     say(&broker, "connected", 2, None);
     say(&broker, "disconnected", 1, Some("taken_over"));
     assert_eq!(app.within(1000).await, []);

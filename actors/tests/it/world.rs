@@ -1,12 +1,10 @@
 //! A node without sockets: store, broker, tree, and clients in process.
 
 use crate::machine::Machines;
-use actors::{Figures, Outside, Platform, Settings};
 use broker::{AttachOptions, Broker, BrokerConfig, Client, Delivery, Inbox, Outgoing};
 use bytes::Bytes;
-use proto::{
-    ClientId, Clock, Entropy, Namespace, Qos, TimestampMs, TopicFilter, TopicName,
-};
+use manifold_actors::{Figures, Outside, Platform, Settings};
+use proto::{ClientId, Clock, Entropy, Namespace, Qos, TimestampMs, TopicFilter, TopicName};
 use serde_json::{Value as Json, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,37 +13,37 @@ use store::Store;
 use tokio::time::{Instant, timeout};
 
 /// The wall clock at the start of every test, in milliseconds.
-pub const START_MS: u64 = 1_763_668_800_000;
+pub(crate) const START_MS: u64 = 1_763_668_800_000;
 
 /// Follows the paused clock; can be told to panic once.
-pub struct TestClock {
+pub(crate) struct TestClock {
     started: Instant,
     panics: AtomicBool,
 }
 
 /// Different bytes at each call.
 #[derive(Default)]
-pub struct TestEntropy(AtomicU64);
+pub(crate) struct TestEntropy(AtomicU64);
 
 /// A store that outlives nodes, and the machines around them.
 #[derive(Clone)]
-pub struct World {
-    pub store: Store,
-    pub clock: Arc<TestClock>,
-    pub machines: Machines,
+pub(crate) struct World {
+    pub(crate) store: Store,
+    pub(crate) clock: Arc<TestClock>,
+    pub(crate) machines: Machines,
     entropy: Arc<TestEntropy>,
-    pub settings: Settings,
+    pub(crate) settings: Settings,
 }
 
 /// A running node.
-pub struct Node {
-    pub broker: Broker,
-    pub platform: Platform,
+pub(crate) struct Node {
+    pub(crate) broker: Broker,
+    pub(crate) platform: Platform,
 }
 
 /// A client in process.
-pub struct Peer {
-    pub client: Client,
+pub(crate) struct Peer {
+    pub(crate) client: Client,
     inbox: Inbox,
     name: String,
     requests: u64,
@@ -60,7 +58,7 @@ impl Clock for TestClock {
 
 impl TestClock {
     /// The next one who asks for the time panics.
-    pub fn panic_once(&self) {
+    pub(crate) fn panic_once(&self) {
         self.panics.store(true, Ordering::SeqCst);
     }
 }
@@ -79,13 +77,10 @@ impl Entropy for TestEntropy {
 
 impl World {
     /// An empty store.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             store: Store::in_memory_inline().unwrap(),
-            clock: Arc::new(TestClock {
-                started: Instant::now(),
-                panics: AtomicBool::new(false),
-            }),
+            clock: Arc::new(TestClock { started: Instant::now(), panics: AtomicBool::new(false) }),
             machines: Machines::default(),
             entropy: Arc::default(),
             settings: Settings {
@@ -97,7 +92,7 @@ impl World {
     }
 
     /// Starts a node on the store, as after a crash or stop of the one before.
-    pub async fn start(&self) -> Node {
+    pub(crate) async fn start(&self) -> Node {
         let clock: Arc<dyn Clock> = self.clock.clone();
         let entropy: Arc<dyn Entropy> = self.entropy.clone();
         let config = BrokerConfig::default();
@@ -108,19 +103,19 @@ impl World {
         let broker = broker.unwrap();
         let mut outside = Outside::new(self.store.clone(), broker.clone(), clock, entropy);
         outside.open_driver = self.machines.opener();
-        let platform = actors::start(outside, self.settings.clone()).await.unwrap();
+        let platform = manifold_actors::start(outside, self.settings.clone()).await.unwrap();
         Node { broker, platform }
     }
 }
 
 impl Node {
     /// A client in the default namespace.
-    pub fn peer(&self, name: &str) -> Peer {
+    pub(crate) fn peer(&self, name: &str) -> Peer {
         self.peer_in(&Namespace::default(), name)
     }
 
     /// A client in a namespace.
-    pub fn peer_in(&self, namespace: &Namespace, name: &str) -> Peer {
+    pub(crate) fn peer_in(&self, namespace: &Namespace, name: &str) -> Peer {
         let id = ClientId::parse(name).unwrap();
         let (client, inbox) =
             self.broker.attach(namespace, id, AttachOptions { window: 10_000 }).unwrap();
@@ -128,29 +123,35 @@ impl Node {
     }
 
     /// What the tree has counted.
-    pub fn figures(&self) -> Figures {
+    pub(crate) fn figures(&self) -> Figures {
         self.platform.figures()
     }
 
     /// Ends the node in good order.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         assert!(self.platform.stop(Duration::from_secs(30)).await, "the tree stops in time");
     }
 }
 
 impl Peer {
     /// Subscribes, so that [`Peer::expect`] has something to wait for.
-    pub fn subscribe(&self, filter: &str) {
+    pub(crate) fn subscribe(&self, filter: &str) {
         self.client.subscribe(TopicFilter::parse(filter.to_owned()).unwrap(), Qos::AtLeastOnce);
     }
 
     /// Publishes at QoS 1.
-    pub fn publish(&self, topic: &str, payload: &str) {
+    pub(crate) fn publish(&self, topic: &str, payload: &str) {
         self.client.publish(message(topic, payload));
     }
 
     /// Publishes at QoS 1 with a response topic and correlation data.
-    pub fn ask(&self, topic: &str, payload: &str, response: &str, correlation: &'static str) {
+    pub(crate) fn ask(
+        &self,
+        topic: &str,
+        payload: &str,
+        response: &str,
+        correlation: &'static str,
+    ) {
         let mut message = message(topic, payload);
         message.properties.response_topic = Some(name_of(response));
         message.properties.correlation_data = Some(Bytes::from_static(correlation.as_bytes()));
@@ -158,7 +159,7 @@ impl Peer {
     }
 
     /// The next message.
-    pub async fn next(&mut self) -> (String, Json) {
+    pub(crate) async fn next(&mut self) -> (String, Json) {
         let delivery = timeout(Duration::from_secs(600), self.inbox.receive()).await;
         let delivery = delivery.unwrap_or_else(|_| panic!("{} hears nothing", self.name)).unwrap();
         let seen = (delivery.topic.to_string(), json_of(&delivery));
@@ -167,14 +168,14 @@ impl Peer {
     }
 
     /// The next message, which has to be on this topic.
-    pub async fn expect(&mut self, topic: &str) -> Json {
+    pub(crate) async fn expect(&mut self, topic: &str) -> Json {
         let (heard, payload) = self.next().await;
         assert_eq!(heard, topic, "{payload}");
         payload
     }
 
     /// The next message on this topic; others are passed over.
-    pub async fn wait_for(&mut self, topic: &str) -> Json {
+    pub(crate) async fn wait_for(&mut self, topic: &str) -> Json {
         loop {
             let (heard, payload) = self.next().await;
             if heard == topic {
@@ -184,7 +185,7 @@ impl Peer {
     }
 
     /// What comes within so many milliseconds.
-    pub async fn within(&mut self, ms: u64) -> Vec<(String, Json)> {
+    pub(crate) async fn within(&mut self, ms: u64) -> Vec<(String, Json)> {
         let mut heard = Vec::new();
         let end = Instant::now() + Duration::from_millis(ms);
         while let Ok(delivery) = tokio::time::timeout_at(end, self.inbox.receive()).await {
@@ -196,7 +197,7 @@ impl Peer {
     }
 
     /// The correlation data of the next message, with its payload.
-    pub async fn next_correlated(&mut self) -> (Bytes, Json) {
+    pub(crate) async fn next_correlated(&mut self) -> (Bytes, Json) {
         let delivery = self.inbox.receive().await.unwrap();
         let seen = (delivery.correlation_data.clone().unwrap(), json_of(&delivery));
         delivery.ack();
@@ -204,14 +205,14 @@ impl Peer {
     }
 
     /// What is retained at a topic.
-    pub fn retained(&self, topic: &str) -> Option<Json> {
+    pub(crate) fn retained(&self, topic: &str) -> Option<Json> {
         let filter = TopicFilter::parse(topic.to_owned()).unwrap();
         let (_, payload) = self.client.retained(&filter).pop()?;
         Some(serde_json::from_slice(&payload).unwrap())
     }
 
     /// An admin request, over the reply topic; the whole answer.
-    pub async fn admin(&mut self, operation: &str, body: Json) -> Json {
+    pub(crate) async fn admin(&mut self, operation: &str, body: Json) -> Json {
         self.requests += 1;
         let (name, number) = (&self.name, self.requests);
         let reply = format!("clients/{name}/reply/{number}");
@@ -223,21 +224,21 @@ impl Peer {
     }
 
     /// An admin request that has to succeed; what it returns.
-    pub async fn done(&mut self, operation: &str, body: Json) -> Json {
+    pub(crate) async fn done(&mut self, operation: &str, body: Json) -> Json {
         let answer = self.admin(operation, body).await;
         assert_eq!(answer["ok"], json!(true), "{operation}: {answer}");
         answer["data"].clone()
     }
 
     /// An admin request that has to be refused; the error.
-    pub async fn refused(&mut self, operation: &str, body: Json) -> Json {
+    pub(crate) async fn refused(&mut self, operation: &str, body: Json) -> Json {
         let answer = self.admin(operation, body).await;
         assert_eq!(answer["ok"], json!(false), "{operation}: {answer}");
         answer["error"].clone()
     }
 
     /// Registers a thing.
-    pub async fn thing(&mut self, thing: &str) {
+    pub(crate) async fn thing(&mut self, thing: &str) {
         self.done("things/create", json!({ "thing": thing })).await;
     }
 }
@@ -258,12 +259,12 @@ fn json_of(delivery: &Delivery) -> Json {
 }
 
 /// Lets so many milliseconds of the paused clock go by.
-pub async fn pass(ms: u64) {
+pub(crate) async fn pass(ms: u64) {
     tokio::time::sleep(Duration::from_millis(ms)).await;
 }
 
 /// Waits until it is so.
-pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     for _ in 0..60_000 {
         if is_so() {
             return;

@@ -36,7 +36,9 @@ impl Default for LogConfig {
 
 impl LogConfig {
     pub(super) fn check(&self, problems: &mut Problems) {
-        if let Err(error) = self.filter() {
+        if self.level.trim().is_empty() {
+            problems.add("log.level", "a level is needed, such as info; off logs nothing");
+        } else if let Err(error) = self.filter() {
             problems.add("log.level", format_args!("`{}` is not understood: {error}", self.level));
         }
     }

@@ -2,6 +2,8 @@
 
 use crate::running::{Node, SECRET, manifold, run, serve, stderr};
 use std::path::Path;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpListener;
 
 fn directory() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
@@ -141,7 +143,7 @@ async fn a_second_node_on_the_same_data_is_refused_and_the_first_lives() {
 
 #[tokio::test]
 async fn a_port_in_use_is_told_and_refused() {
-    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = taken.local_addr().unwrap();
     for listener in ["mqtt", "ws", "http"] {
         let data = directory();
@@ -198,4 +200,21 @@ async fn the_log_is_json_if_asked_for() {
         assert!(line["message"].is_string() && line["level"].is_string(), "{line}");
     }
     node.end("TERM").await;
+}
+
+#[tokio::test]
+async fn spans_are_exported_if_a_collector_is_configured() {
+    let collector = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("telemetry.otlp_endpoint=http://{}", collector.local_addr().unwrap());
+    let received = tokio::spawn(async move {
+        let (mut stream, _) = collector.accept().await.unwrap();
+        let mut bytes = vec![0; 24];
+        stream.read_exact(&mut bytes).await.unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
+    });
+    let data = directory();
+    let node = Node::start_with(serve(data.path()).args(["--set", &endpoint])).await;
+    // The spans of the actors end with them. A collector that hangs up does not hold the end.
+    assert_eq!(node.end("TERM").await.0, Some(0));
+    assert_eq!(received.await.unwrap(), "POST /v1/traces HTTP/1.1");
 }

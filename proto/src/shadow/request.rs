@@ -1,4 +1,5 @@
-//! What devices and apps ask of a shadow, parsed strictly: an unknown field is a mistake worth a reply.
+//! What devices and apps ask of a shadow, parsed strictly: an unknown field is a mistake worth a
+//! reply.
 
 use super::{CLIENT_TOKEN_BYTES_MAX, Limits, Patch, Section};
 use crate::refusal::{Refusal, RefusalCode};

@@ -34,9 +34,8 @@ mod tests {
 
     #[test]
     fn records_are_numbered_without_gaps() {
-        let wrong = |list: &[&str]| {
-            names(&list.iter().map(ToString::to_string).collect::<Vec<_>>()).len()
-        };
+        let wrong =
+            |list: &[&str]| names(&list.iter().map(ToString::to_string).collect::<Vec<_>>()).len();
         assert_eq!(wrong(&["README.md", "0002-b.md", "0001-own-broker-core.md"]), 0);
         assert_eq!(wrong(&["0001-a.md", "0003-b.md"]), 1);
         assert_eq!(wrong(&["0001-a.md", "0001-b.md"]), 1);

@@ -13,7 +13,10 @@ const ALLOWED: [(&str, &[&str]); 8] = [
     ("manifold-store", &["manifold-proto"]),
     ("manifold-broker", &["manifold-proto", "manifold-store"]),
     ("manifold-drivers", &["manifold-proto"]),
-    ("manifold-actors", &["manifold-proto", "manifold-store", "manifold-broker", "manifold-drivers"]),
+    (
+        "manifold-actors",
+        &["manifold-proto", "manifold-store", "manifold-broker", "manifold-drivers"],
+    ),
     ("manifold-sim", &HOUSE),
     ("manifold-node", &WITH_SIM),
     ("manifold-tests", &WITH_SIM),
@@ -34,7 +37,8 @@ const WITH_SIM: [&str; 6] = [
 ];
 
 /// Crates that bring a C library or its build along.
-const NOT_PURE_RUST: [&str; 6] = ["cmake", "openssl-sys", "ring", "aws-lc-sys", "prost-build", "cc"];
+const NOT_PURE_RUST: [&str; 6] =
+    ["cmake", "openssl-sys", "ring", "aws-lc-sys", "prost-build", "cc"];
 
 /// The packages of the workspace, without their dependencies.
 pub fn metadata(workspace: &Path) -> Metadata {
@@ -58,8 +62,13 @@ fn edges_of(package: &Package) -> Vec<Violation> {
     inner
         .filter(|it| !allowed.contains(&it.name.as_str()))
         .map(|it| {
-            let kind = if it.kind == DependencyKind::Development { "its tests depend" } else { "depends" };
-            Violation::new(&manifest, 0, format!("{kind} on {}, an edge that is not allowed", it.name))
+            let kind =
+                if it.kind == DependencyKind::Development { "its tests depend" } else { "depends" };
+            Violation::new(
+                &manifest,
+                0,
+                format!("{kind} on {}, an edge that is not allowed", it.name),
+            )
         })
         .collect()
 }

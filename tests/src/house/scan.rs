@@ -59,8 +59,8 @@ impl Scanner<'_> {
             let close = format!("\"{}", "#".repeat(hashes));
             let inside = rest[open..].find(&close).unwrap_or(rest.len() - open);
             self.literal(open, inside, close.len());
-        } else if rest.starts_with('"') {
-            self.literal(1, escaped(&rest[1..], '"'), 1);
+        } else if let Some(inside) = rest.strip_prefix('"') {
+            self.literal(1, escaped(inside, '"'), 1);
         } else if let Some(inside) = character(rest) {
             self.take(1, Kind::Code);
             self.take(inside, Kind::Inside);

@@ -29,9 +29,8 @@ const WIDE_FILES: &[(&str, &str)] = &[];
 
 /// Files over the limit.
 pub fn files(sources: &[Source]) -> Vec<Violation> {
-    let mut violations = unneeded(LONG_FILES, sources, |source| {
-        source.text.lines().count() > FILE_LINES_MAX
-    });
+    let mut violations =
+        unneeded(LONG_FILES, sources, |source| source.text.lines().count() > FILE_LINES_MAX);
     for source in sources.iter().filter(|source| !is_named(LONG_FILES, &source.path)) {
         let lines = source.text.lines().count();
         if lines > FILE_LINES_MAX {
@@ -86,7 +85,10 @@ pub fn aim(sources: &[Source]) -> String {
     let is_above = |source: &&Source| source.text.lines().count() > FILE_LINES_AIM;
     let above: Vec<&str> = sources.iter().filter(is_above).map(|it| it.path.as_str()).collect();
     let files = sources.len();
-    format!("{} of {files} files are above the aim of {FILE_LINES_AIM} lines: {above:?}", above.len())
+    format!(
+        "{} of {files} files are above the aim of {FILE_LINES_AIM} lines: {above:?}",
+        above.len()
+    )
 }
 
 fn width(line: &str) -> usize {
@@ -145,7 +147,8 @@ mod tests {
     fn functions_are_measured_from_signature_to_brace() {
         let text = "fn a(\n    x: u8,\n) -> u8 {\n    { x }\n}\nfn b();\ntype C = fn(u8);\n";
         let expected = [("a", 1, 5), ("b", 6, 1)];
-        let expected = expected.map(|(name, line, lines)| Function { name: name.to_owned(), line, lines });
+        let expected =
+            expected.map(|(name, line, lines)| Function { name: name.to_owned(), line, lines });
         assert_eq!(functions_of(text), expected);
     }
 
@@ -157,7 +160,9 @@ mod tests {
         assert_eq!(functions(std::slice::from_ref(&above))[0].line, 3);
         let long = Source::new("proto/src/a.rs", &function(FILE_LINES_MAX));
         assert!(files(&[long]).iter().any(|it| it.what.starts_with("502 lines")));
-        assert!(!files(std::slice::from_ref(&above)).iter().any(|it| it.what.contains("lines, at")));
+        assert!(
+            !files(std::slice::from_ref(&above)).iter().any(|it| it.what.contains("lines, at"))
+        );
         let wide = Source::new("proto/src/a.rs", &format!("//! {}\n", "é".repeat(107)));
         assert!(lines(&[wide]).iter().any(|it| it.what.starts_with("111 characters")));
     }

@@ -43,7 +43,8 @@ pub fn unfinished(sources: &[Source]) -> Vec<Violation> {
 fn find(source: &Source, text: &str, words: &[&str], violations: &mut Vec<Violation>) {
     for word in words {
         for (at, _) in text.match_indices(word) {
-            let is_part = |char: Option<char>| char.is_some_and(|char| char.is_alphanumeric() || char == '_');
+            let is_part =
+                |char: Option<char>| char.is_some_and(|char| char.is_alphanumeric() || char == '_');
             let before = text[..at].chars().next_back();
             let after = text[at + word.len()..].chars().next();
             if !is_part(before) && !is_part(after) {

@@ -24,6 +24,8 @@ pub enum Ending {
     Disconnected(u8),
     /// Closed without a word.
     Closed,
+    /// Not ended in all the time there was.
+    Open,
 }
 
 /// See the module.
@@ -227,13 +229,16 @@ impl Wire {
     /// Reads until the broker closes, and says how it did.
     pub async fn ending(&mut self) -> Ending {
         let mut ending = Ending::Closed;
-        while let Some(packet) = self.next().await {
-            match packet {
-                Packet::ConnAck { code, .. } if code != 0 => ending = Ending::Refused(code),
-                Packet::Disconnect { code } => ending = Ending::Disconnected(code),
-                _ => {}
+        loop {
+            match self.next_within(PATIENCE).await {
+                Ok(Some(Packet::ConnAck { code, .. })) if code != 0 => {
+                    ending = Ending::Refused(code);
+                }
+                Ok(Some(Packet::Disconnect { code })) => ending = Ending::Disconnected(code),
+                Ok(Some(_)) => {}
+                Ok(None) => return ending,
+                Err(_) => return Ending::Open,
             }
         }
-        ending
     }
 }

@@ -1,7 +1,9 @@
-//! How sections of a shadow are merged and compared (AWS IoT Device Shadow, "device shadow service documents").
+//! How sections of a shadow are merged and compared (AWS IoT Device Shadow, "device shadow service
+//! documents").
 //!
-//! Beside each section stands its metadata: the same tree, with `{"timestamp":<seconds>}` where the section has
-//! a scalar or an array. Objects are merged key by key, anything else is replaced whole, `null` deletes.
+//! Beside each section stands its metadata: the same tree, with `{"timestamp":<seconds>}` where the
+//! section has a scalar or an array. Objects are merged key by key, anything else is replaced
+//! whole, `null` deletes.
 
 use proto::shadow::Section;
 use serde_json::{Map, Value as Json, json};

@@ -1,8 +1,9 @@
 //! Rules of one shadow, without I/O: [`ShadowState::decide`] says what a request leads to.
 //!
-//! The event of a shadow is its whole new state, which is what the store keeps; so a decision carries the next
-//! state instead of events to apply. A deleted shadow keeps its version, which goes on rising when the shadow is
-//! written again, so that an old expectation can never match a new shadow.
+//! The event of a shadow is its whole new state, which is what the store keeps; so a decision
+//! carries the next state instead of events to apply. A deleted shadow keeps its version, which
+//! goes on rising when the shadow is written again, so that an old expectation can never match a
+//! new shadow.
 
 use super::merge::Stamped;
 use proto::shadow::{

@@ -44,6 +44,7 @@ fn what_is_wrong_is_told_with_the_path_of_its_key() {
         ("[listen]\nmqtts = \"0.0.0.0:8883\"", "listen.mqtts: TLS is not available"),
         ("[listen]\nwss = \"0.0.0.0:8884\"", "listen.wss: TLS is not available"),
         ("[log]\nlevel = \"a=b=c\"", "log.level: `a=b=c` is not understood"),
+        ("[log]\nlevel = \"\"", "log.level: a level is needed"),
         ("[log]\nformat = \"xml\"", "log.format"),
         ("[telemetry]\notlp_endpoint = \"x\"", "telemetry.otlp_endpoint: `x` is not a URL"),
         ("[telemetry]\notlp_endpoint = \"https://h:1\"", "telemetry.otlp_endpoint: TLS is not"),

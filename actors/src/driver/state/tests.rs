@@ -1,0 +1,215 @@
+//! The rules of a driver, as sequences of outcomes and what follows from them.
+
+use super::*;
+use drivers::{DeviceError, Lost, Sample, TagConfig};
+use proto::UnsPath;
+use serde_json::json;
+
+fn at(ms: u64) -> Now {
+    Now { ms, t: TimestampMs(1_000_000 + ms) }
+}
+
+fn tag(index: usize, retained: Option<Value>) -> Tag {
+    let path = format!("acme/_raw/t{index}");
+    let config: TagConfig = serde_json::from_value(json!({
+        "tag": format!("t{index}"), "address": "holding:0", "type": "uint16",
+        "path": path, "poll_interval_ms": 1000, "access": "read_write",
+    }))
+    .unwrap();
+    Tag::new(config, UnsPath::parse(&path).unwrap(), retained, at(0))
+}
+
+fn state(tags: usize) -> DriverState {
+    DriverState::new((0..tags).map(|index| tag(index, None)).collect(), 2, at(0))
+}
+
+fn good(values: &[i64]) -> ReadOutcome {
+    let point = |(index, value): (u32, &i64)| {
+        let (point, value) = (PointId(index), Scalar::Int(*value));
+        (point, Ok(Sample { point, value, quality: Quality::Good }))
+    };
+    ReadOutcome { points: (0..).zip(values).map(point).collect(), lost: None }
+}
+
+fn lost() -> ReadOutcome {
+    let points = vec![(PointId(0), Err(ReadError::ConnectionLost))];
+    ReadOutcome { points, lost: Some(Lost::NotConnected) }
+}
+
+fn write(ticket: u64) -> Write {
+    Write { point: PointId(0), value: Scalar::Int(1), verify: false, ticket }
+}
+
+fn read(points: &[u32]) -> Option<Command> {
+    Some(Command::Read(points.iter().map(|point| PointId(*point)).collect()))
+}
+
+fn connected(tags: usize) -> DriverState {
+    let mut state = state(tags);
+    assert_eq!(state.next_command(at(0)), Some(Command::Connect));
+    state.connected(Ok(()), at(0), 0);
+    state
+}
+
+/// What is to be published, as `point:value quality@time after the start`; taken as published.
+fn publish(state: &mut DriverState, now: Now) -> String {
+    state.age(now);
+    let values = state.unpublished(now);
+    let show = |(point, value): &(PointId, Value)| {
+        let v = value.v.as_ref().map_or("-".to_owned(), ToString::to_string);
+        format!("{}:{v} {:?}@{}", point.0, value.q, value.t.0 - 1_000_000)
+    };
+    let shown: Vec<String> = values.iter().map(show).collect();
+    state.published(values);
+    shown.join(", ")
+}
+
+#[test]
+fn one_command_at_a_time_and_writes_before_polls() {
+    let mut state = connected(2);
+    assert_eq!(state.next_command(at(0)), read(&[0, 1]));
+    state.ask_write(write(1)).unwrap();
+    state.ask_write(write(2)).unwrap();
+    let refusal = state.ask_write(write(3)).unwrap_err();
+    assert_eq!(refusal.code, RefusalCode::TooManyRequests);
+    assert_eq!(state.next_command(at(1500)), None, "the read is under way");
+    state.read(good(&[1, 2]), at(1500), 0);
+    for ticket in [1, 2] {
+        assert_eq!(state.next_command(at(1500)), Some(Command::Write(write(ticket))));
+        let answers = state.written(&write(ticket), Ok(Scalar::Int(1)), at(1500), 0);
+        assert_eq!(answers, [(ticket, Ok(Scalar::Int(1)))]);
+    }
+    assert_eq!(state.next_command(at(1500)), read(&[0, 1]), "due, and read back");
+    state.read(good(&[1, 2]), at(1501), 0);
+    assert_eq!(state.wake_at_ms(), Some(2000));
+}
+
+#[test]
+fn a_written_point_is_read_back_at_once() {
+    let mut state = connected(2);
+    state.next_command(at(0));
+    state.read(good(&[1, 2]), at(1), 0);
+    state.ask_write(write(1)).unwrap();
+    state.next_command(at(2));
+    state.written(&write(1), Ok(Scalar::Int(1)), at(3), 0);
+    assert_eq!(state.next_command(at(3)), read(&[0]));
+}
+
+#[test]
+fn values_are_published_on_change_and_after_each_connect() {
+    let mut state = connected(2);
+    state.next_command(at(0));
+    state.read(good(&[1, 2]), at(5), 0);
+    assert_eq!(publish(&mut state, at(5)), "0:1 Good@5, 1:2 Good@5");
+    for (now, values, expected) in
+        [(1000, [1, 2], ""), (2000, [1, 3], "1:3 Good@2000"), (3000, [1, 3], "")]
+    {
+        assert_eq!(state.next_command(at(now)), read(&[0, 1]));
+        state.read(good(&values), at(now), 0);
+        assert_eq!(publish(&mut state, at(now)), expected);
+    }
+    state.next_command(at(4000));
+    state.read(lost(), at(4000), 0);
+    assert_eq!(state.next_command(at(4250)), Some(Command::Connect));
+    state.connected(Ok(()), at(4250), 0);
+    state.next_command(at(4250));
+    state.read(good(&[1, 3]), at(4250), 0);
+    assert_eq!(publish(&mut state, at(4250)), "0:1 Good@4250, 1:3 Good@4250");
+}
+
+#[test]
+fn what_was_not_published_is_offered_again() {
+    let mut state = connected(1);
+    state.next_command(at(0));
+    state.read(good(&[1]), at(0), 0);
+    assert_eq!(state.unpublished(at(0)).len(), 1);
+    state.next_command(at(1000));
+    state.read(good(&[1]), at(1000), 0);
+    assert_eq!(publish(&mut state, at(1000)), "0:1 Good@1000");
+    assert_eq!(publish(&mut state, at(1000)), "");
+}
+
+#[test]
+fn values_turn_stale_two_intervals_after_the_last_word_and_keep_its_time() {
+    let mut state = connected(1);
+    state.next_command(at(0));
+    state.read(good(&[7]), at(10), 0);
+    publish(&mut state, at(10));
+    state.next_command(at(1000));
+    state.read(good(&[7]), at(1010), 0);
+    state.next_command(at(2000));
+    state.read(lost(), at(2000), 0);
+    assert_eq!(publish(&mut state, at(3009)), "");
+    assert_eq!(state.wake_at_ms(), Some(2125), "the next attempt");
+    state.next_command(at(2200));
+    assert_eq!(state.wake_at_ms(), Some(3010), "also while it connects");
+    assert_eq!(publish(&mut state, at(3010)), "0:7 Stale@1010");
+    assert_eq!(publish(&mut state, at(9000)), "");
+}
+
+#[test]
+fn a_retained_value_ages_and_one_never_read_is_not_published() {
+    let before = Value::good(Scalar::Int(5), TimestampMs(1_000_000), None);
+    let tags = vec![tag(0, Some(before)), tag(1, None)];
+    let mut state = DriverState::new(tags, 2, at(0));
+    state.next_command(at(0));
+    assert_eq!(publish(&mut state, at(1999)), "");
+    assert_eq!(publish(&mut state, at(2000)), "0:5 Stale@0");
+}
+
+#[test]
+fn a_refused_point_is_bad_until_it_is_good() {
+    let refused = || {
+        let error = DeviceError::IllegalAddress;
+        let error = ReadError::Device { target: "holding:0".to_owned(), error };
+        ReadOutcome { points: vec![(PointId(0), Err(error))], lost: None }
+    };
+    let mut state = connected(1);
+    for (now, outcome, expected) in [
+        (0, refused(), "0:- Bad@0"),
+        (1000, refused(), ""),
+        (2000, good(&[1]), "0:1 Good@2000"),
+        (3000, refused(), "0:1 Bad@2000"),
+        (4000, good(&[1]), "0:1 Good@4000"),
+    ] {
+        assert_eq!(state.next_command(at(now)), read(&[0]));
+        state.read(outcome, at(now), 0);
+        assert_eq!(publish(&mut state, at(now)), expected, "at {now}");
+    }
+}
+
+#[test]
+fn no_write_waits_for_a_connection() {
+    let mut fresh = state(1);
+    assert_eq!(fresh.ask_write(write(1)).unwrap_err().code, RefusalCode::Unavailable);
+    let mut state = connected(1);
+    state.next_command(at(0));
+    state.ask_write(write(1)).unwrap();
+    let answers = state.read(lost(), at(0), 0);
+    assert_eq!(answers.len(), 1);
+    assert_eq!(answers[0].1.as_ref().unwrap_err().code, RefusalCode::Unavailable);
+
+    // One that is under way when the driver hangs is answered too.
+    let mut state = connected(1);
+    state.ask_write(write(2)).unwrap();
+    assert_eq!(state.next_command(at(0)), Some(Command::Write(write(2))));
+    let answers = state.lost("hung".to_owned(), at(0), 0);
+    assert_eq!(answers.iter().map(|(ticket, _)| *ticket).collect::<Vec<_>>(), [2]);
+}
+
+#[test]
+fn attempts_to_connect_are_spread_out_until_a_good_read() {
+    let mut state = state(1);
+    let mut pauses = Vec::new();
+    let mut now = 0;
+    for _ in 0..3 {
+        assert_eq!(state.next_command(at(now)), Some(Command::Connect));
+        let refused = ConnectError::Refused { address: "plc:502".to_owned() };
+        state.connected(Err(refused), at(now), 0);
+        let next = state.link;
+        let Link::Down { retry_at_ms } = next else { panic!("{next:?}") };
+        pauses.push(retry_at_ms - now);
+        now = retry_at_ms;
+    }
+    assert_eq!(pauses, [125, 250, 500]);
+}
