@@ -4,7 +4,12 @@
 //! `cargo bench -p manifold-store` runs every case for two seconds on a file in the temporary
 //! directory, or in the directory given as `-- --dir DIR`. Figures depend on the disk; compare them
 //! with each other, not across machines.
-#![allow(missing_docs, clippy::print_stdout, clippy::unwrap_used)]
+#![allow(
+    missing_docs,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a bench prints, and ends at the first failure"
+)]
 
 use bytes::Bytes;
 use manifold_store::{Changes, QueueRef, Row, RowError, SessionKey, Store};

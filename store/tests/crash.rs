@@ -1,6 +1,6 @@
 //! A process that commits is killed at any moment: everything it was told is durable is there,
 //! whole.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![cfg(unix)]
 
 use bytes::Bytes;

@@ -1,6 +1,6 @@
 //! Files and rows that are not as they should be: each says exactly what is wrong, and nothing else
 //! suffers.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use bytes::Bytes;
 use manifold_store::{

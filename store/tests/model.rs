@@ -1,6 +1,6 @@
 //! The store against a naive model: whatever the sequence of changes, and across reopening, both
 //! hold the same.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use bytes::Bytes;
 use manifold_store::{

@@ -98,7 +98,8 @@ mod tests {
     proptest! {
         #[test]
         fn packets_come_out_whole_however_they_are_cut(
-            sizes in proptest::collection::vec(0usize..300, 1..20), cuts in proptest::collection::vec(1usize..50, 1..50),
+            sizes in proptest::collection::vec(0usize..300, 1..20),
+            cuts in proptest::collection::vec(1usize..50, 1..50),
         ) {
             let mut stream = Vec::new();
             let mut expected = Vec::new();

@@ -125,6 +125,37 @@ impl Door {
             let why = "no enhanced authentication method is offered";
             return Err(Turned::new(Reason::BadAuthenticationMethod, why));
         }
+        let (space, identity) = self.authenticate(&connect).await?;
+        let (sender, assigned) = self.sender(&connect.client_id, identity)?;
+        let terms = self.terms(&connect, assigned);
+        let mut publisher = Publisher::new(Arc::clone(&sender), Arc::default());
+        let will = match connect.will {
+            None => None,
+            Some(will) => Some(self.will(&space, &mut publisher, *will)?),
+        };
+        let live = Arc::new(Live::new(
+            self.shared.new_connection(),
+            Some(address),
+            connect.version,
+            self.shared.clock.now(),
+            terms.keep_alive_secs,
+            connect.clean_start,
+        ));
+        let asked = Asked {
+            sender: Arc::clone(&sender),
+            clean_start: connect.clean_start,
+            expiry_secs: terms.agreed.expiry_secs,
+            is_in_process: false,
+        };
+        let opened = space
+            .open_session(asked, &live)
+            .await
+            .map_err(|reason| Turned::new(reason, "the session cannot be opened"))?;
+        Ok(Admitted { space, sender, live, opened, terms, will })
+    }
+
+    /// The space a client is mounted in, and who it is.
+    async fn authenticate(&self, connect: &Connect) -> Result<(Arc<Space>, Identity), Turned> {
         let user_name = connect.user_name.as_deref();
         let authenticated =
             self.authenticator.authenticate(user_name, connect.password.as_deref()).await;
@@ -138,66 +169,43 @@ impl Door {
                 return Err(Turned::new(Reason::ServerUnavailable, error));
             }
         };
-        let space = self
-            .spaces
-            .get(&namespace)
-            .ok_or_else(|| Turned::new(Reason::NotAuthorized, "there is no such namespace"))?;
-        let (sender, assigned) = self.sender(&connect.client_id, identity)?;
-        let mut publisher = Publisher::new(Arc::clone(&sender), Arc::default());
-        let will = match connect.will {
-            None => None,
-            Some(will) => Some(self.will(&space, &mut publisher, *will)?),
-        };
+        let space = self.spaces.get(&namespace);
+        let why = "there is no such namespace";
+        let space = space.ok_or_else(|| Turned::new(Reason::NotAuthorized, why))?;
+        Ok((space, identity))
+    }
+
+    /// What both sides keep to. A client before MQTT 5.0 cannot be told of a shorter keep alive, so its own counts.
+    fn terms(&self, connect: &Connect, assigned_client_id: Option<ByteString>) -> Terms {
         let limits = &self.shared.limits;
         let expiry_secs = connect.session_expiry_secs.min(limits.session_expiry_max_secs);
-        let keep_alive_secs = match connect.keep_alive_secs {
-            0 => limits.keep_alive_max_secs,
-            secs => secs.min(limits.keep_alive_max_secs),
+        let keep_alive_secs = match (connect.version, connect.keep_alive_secs) {
+            (Version::V3, secs) => secs,
+            (Version::V5, 0) => limits.keep_alive_max_secs,
+            (Version::V5, secs) => secs.min(limits.keep_alive_max_secs),
         };
-        let live = Arc::new(Live::new(
-            self.shared.new_connection(),
-            Some(address),
-            connect.version,
-            self.shared.clock.now(),
+        let is_other_keep_alive = keep_alive_secs != connect.keep_alive_secs;
+        let is_other_expiry = expiry_secs != connect.session_expiry_secs;
+        Terms {
             keep_alive_secs,
-            connect.clean_start,
-        ));
-        let clean_start = connect.clean_start;
-        let asked =
-            Asked { sender: Arc::clone(&sender), clean_start, expiry_secs, is_in_process: false };
-        let opened = space
-            .open_session(asked, &live)
-            .await
-            .map_err(|reason| Turned::new(reason, "the session cannot be opened"))?;
-        let agreed = Agreed {
-            version: connect.version,
-            receive_max: limits.receive_max,
-            inflight_max: connect.receive_max.min(limits.inflight_max),
-            packet_bytes_max: connect.packet_bytes_max.map_or(usize::MAX, |max| max as usize),
-            expiry_secs,
-            expiry_max_secs: limits.session_expiry_max_secs,
-        };
-        let told_keep_alive =
-            (keep_alive_secs != connect.keep_alive_secs).then_some(keep_alive_secs);
-        let told_expiry = (expiry_secs != connect.session_expiry_secs).then_some(expiry_secs);
-        Ok(Admitted {
-            space,
-            sender,
-            live,
-            opened,
-            agreed,
-            will,
-            keep_alive_secs,
+            agreed: Agreed {
+                version: connect.version,
+                receive_max: limits.receive_max,
+                inflight_max: connect.receive_max.min(limits.inflight_max),
+                packet_bytes_max: connect.packet_bytes_max.map_or(usize::MAX, |max| max as usize),
+                expiry_secs,
+                expiry_max_secs: limits.session_expiry_max_secs,
+            },
             conn_ack: ConnAck {
                 outcome: Ok(()),
                 session_present: false,
-                assigned_client_id: assigned,
-                session_expiry_secs: told_expiry,
-                server_keep_alive_secs: told_keep_alive,
+                assigned_client_id,
+                session_expiry_secs: is_other_expiry.then_some(expiry_secs),
+                server_keep_alive_secs: is_other_keep_alive.then_some(keep_alive_secs),
                 receive_max: limits.receive_max,
                 packet_bytes_max: u32::try_from(limits.packet_bytes_max).unwrap_or(u32::MAX),
             },
-        })
+        }
     }
 
     /// The client's name; one without a client id gets one (3.1.3-6).
@@ -243,8 +251,14 @@ struct Admitted {
     sender: Arc<Sender>,
     live: Arc<Live>,
     opened: Opened,
-    agreed: Agreed,
+    terms: Terms,
     will: Option<Message>,
+}
+
+/// What client and broker have agreed on.
+struct Terms {
+    agreed: Agreed,
+    /// 0 if the client may be silent for ever.
     keep_alive_secs: u16,
     conn_ack: ConnAck,
 }
@@ -254,12 +268,13 @@ impl Admitted {
     async fn greet<S: Socket>(self, mut socket: S, buffer: BytesMut) -> Result<Welcome<S>, Turned> {
         let shared = Arc::clone(self.space.shared());
         let Opened { session, is_present, carried, hold, changes } = self.opened;
-        let version = self.agreed.version;
+        let Terms { agreed, keep_alive_secs, conn_ack } = self.terms;
+        let version = agreed.version;
         let outcome = if changes.is_empty() { Ok(()) } else { shared.store.commit(changes).await };
         let mut out = BytesMut::new();
         let turned = match outcome {
             Ok(()) => {
-                let conn_ack = ConnAck { session_present: is_present, ..self.conn_ack };
+                let conn_ack = ConnAck { session_present: is_present, ..conn_ack };
                 codec::encode(version, &Reply::ConnAck(Box::new(conn_ack)), &mut out);
                 socket.write_all(&out).await.err().map(|_| Turned::Lost)
             }
@@ -270,14 +285,14 @@ impl Admitted {
             }
         };
         if let Some(turned) = turned {
-            let leaving = Leaving { carried, sent_seq: 0, expiry_secs: self.agreed.expiry_secs };
+            let leaving = Leaving { carried, sent_seq: 0, expiry_secs: agreed.expiry_secs };
             self.space.leave_session(&session, leaving);
             return Err(turned);
         }
         let connection = Connection {
             socket,
             space: Arc::clone(&self.space),
-            machine: Machine::new(self.agreed, carried.inflight),
+            machine: Machine::new(agreed, carried.inflight),
             publisher: Publisher::new(Arc::clone(session.sender()), Arc::clone(session.waker())),
             session,
             live: Arc::clone(&self.live),
@@ -290,7 +305,8 @@ impl Admitted {
             stall: None,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             // One and a half times the keep alive (3.1.2-22).
-            keep_alive: Some(Duration::from_millis(u64::from(self.keep_alive_secs) * 1500)),
+            keep_alive: (keep_alive_secs != 0)
+                .then(|| Duration::from_millis(u64::from(keep_alive_secs) * 1500)),
             last_heard: Instant::now(),
             now: shared.clock.now(),
             tally: super::Tally::default(),

@@ -37,8 +37,16 @@ const WITH_SIM: [&str; 6] = [
 ];
 
 /// Crates that bring a C library or its build along.
-const NOT_PURE_RUST: [&str; 6] =
-    ["cmake", "openssl-sys", "ring", "aws-lc-sys", "prost-build", "cc"];
+const NOT_PURE_RUST: [&str; 8] = [
+    "aws-lc-sys",
+    "bindgen",
+    "cmake",
+    "libz-sys",
+    "openssl-sys",
+    "prost-build",
+    "ring",
+    "zstd-sys",
+];
 
 /// The packages of the workspace, without their dependencies.
 pub fn metadata(workspace: &Path) -> Metadata {

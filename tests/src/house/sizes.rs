@@ -1,6 +1,6 @@
 //! How long files, functions and lines may be: one screen, one thought.
 //!
-//! Files aim at 150 to 300 lines and end at 500, functions end at 70, lines at 110 characters. Exceptions
+//! Files aim at 150 to 300 lines and end at 500, functions end at 70, lines at 120 characters. Exceptions
 //! are named here with their reason; one that is no longer needed breaks the rule, too.
 
 use super::Violation;
@@ -16,7 +16,7 @@ pub const FILE_LINES_AIM: usize = 300;
 pub const FUNCTION_LINES_MAX: usize = 70;
 
 /// The most characters of a line.
-pub const LINE_CHARS_MAX: usize = 110;
+pub const LINE_CHARS_MAX: usize = 120;
 
 /// Files that may be longer, and why.
 const LONG_FILES: &[(&str, &str)] = &[];
