@@ -6,12 +6,12 @@
 #[path = "modbus/machine.rs"]
 mod machine;
 
-use machine::{CLAMP_MAX, CLAMPED, HOLE, Machine, PROTECTED, TABLE_LEN};
-use manifold_drivers::contract::{self, Fixture};
-use manifold_drivers::modbus::ModbusTcpConfig;
-use manifold_drivers::{
+use drivers::contract::{self, Fixture};
+use drivers::modbus::ModbusTcpConfig;
+use drivers::{
     Access, Connectivity, Driver, DriverConfig, PointId, PointRead, ReadOutcome, TagConfig, open,
 };
+use machine::{CLAMP_MAX, CLAMPED, HOLE, Machine, PROTECTED, TABLE_LEN};
 use proto::Scalar;
 use serde_json::json;
 use std::net::SocketAddr;

@@ -12,11 +12,11 @@
 )]
 
 use bytes::Bytes;
-use manifold_store::{Changes, QueueRef, Row, RowError, SessionKey, Store};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
+use store::{Changes, QueueRef, Row, RowError, SessionKey, Store};
 use tokio::time::Instant;
 
 const BODY_BYTES: usize = 256;

@@ -4,12 +4,12 @@
 #![cfg(unix)]
 
 use bytes::Bytes;
-use manifold_store::{Changes, QueueRef, Row, RowError, SessionKey, Store};
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+use store::{Changes, QueueRef, Row, RowError, SessionKey, Store};
 
 const FILE: &str = "MANIFOLD_STORE_CRASH_FILE";
 const ROUNDS: u64 = 20;

@@ -3,13 +3,13 @@
 #![allow(missing_docs, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use bytes::Bytes;
-use manifold_store::{
-    Changes, OpenError, QueueRef, ReadError, Row, RowError, RowKey, SessionKey, Store, decode_json,
-    encode_json,
-};
 use redb::{Database, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
+use store::{
+    Changes, OpenError, QueueRef, ReadError, Row, RowError, RowKey, SessionKey, Store, decode_json,
+    encode_json,
+};
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Reading {

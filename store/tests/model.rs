@@ -3,14 +3,12 @@
 #![allow(missing_docs, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use bytes::Bytes;
-use manifold_store::{
-    Changes, QueueRef, QueueStat, Queued, Row, RowError, SessionKey, Store, prefix,
-};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use redb::{Database, ReadableDatabase, ReadableTableMetadata, TableDefinition};
 use std::collections::BTreeMap;
 use std::path::Path;
+use store::{Changes, QueueRef, QueueStat, Queued, Row, RowError, SessionKey, Store, prefix};
 
 #[derive(Debug, Clone, PartialEq)]
 struct Blob(Vec<u8>);

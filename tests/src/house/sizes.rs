@@ -163,7 +163,9 @@ mod tests {
         assert!(
             !files(std::slice::from_ref(&above)).iter().any(|it| it.what.contains("lines, at"))
         );
-        let wide = Source::new("proto/src/a.rs", &format!("//! {}\n", "é".repeat(107)));
-        assert!(lines(&[wide]).iter().any(|it| it.what.starts_with("111 characters")));
+        let wide =
+            Source::new("proto/src/a.rs", &format!("//! {}\n", "é".repeat(LINE_CHARS_MAX - 3)));
+        let expected = format!("{} characters", LINE_CHARS_MAX + 1);
+        assert!(lines(&[wide]).iter().any(|it| it.what.starts_with(&expected)));
     }
 }
