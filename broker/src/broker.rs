@@ -209,10 +209,15 @@ impl Broker {
         figures
     }
 
-    /// Stops accepting, tells every client 0x8B, and waits until their sockets are closed or `deadline` is over.
-    pub async fn drain(&self, deadline: Duration) {
+    /// Closes the listeners; who is connected stays.
+    pub fn stop_accepting(&self) {
         self.inner.shared.is_draining.store(true, Ordering::Release);
         self.inner.stop.send_replace(true);
+    }
+
+    /// Stops accepting, tells every client 0x8B, and waits until their sockets are closed or `deadline` is over.
+    pub async fn drain(&self, deadline: Duration) {
+        self.stop_accepting();
         let ends = tokio::time::Instant::now() + deadline;
         loop {
             for space in self.inner.spaces.all() {

@@ -39,8 +39,6 @@ pub enum Reason {
     TopicFilterInvalid,
     /// 0x90.
     TopicNameInvalid,
-    /// 0x93.
-    ReceiveMaximumExceeded,
     /// 0x94.
     TopicAliasInvalid,
     /// 0x95.
@@ -76,7 +74,6 @@ impl Reason {
             Self::SessionTakenOver => 0x8E,
             Self::TopicFilterInvalid => 0x8F,
             Self::TopicNameInvalid => 0x90,
-            Self::ReceiveMaximumExceeded => 0x93,
             Self::TopicAliasInvalid => 0x94,
             Self::PacketTooLarge => 0x95,
             Self::QuotaExceeded => 0x97,
@@ -106,7 +103,6 @@ impl Reason {
             Self::SessionTakenOver => "session_taken_over",
             Self::TopicFilterInvalid => "topic_filter_invalid",
             Self::TopicNameInvalid => "topic_name_invalid",
-            Self::ReceiveMaximumExceeded => "receive_maximum_exceeded",
             Self::TopicAliasInvalid => "topic_alias_invalid",
             Self::PacketTooLarge => "packet_too_large",
             Self::QuotaExceeded => "quota_exceeded",

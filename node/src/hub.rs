@@ -117,6 +117,7 @@ impl Hub {
     /// Ends everything in order, each step within its deadline.
     pub(crate) async fn stop(self) {
         self.vitals.enter(Phase::Draining);
+        self.broker.stop_accepting();
         let platform = lock(&self.platform).take();
         if let Some(platform) = platform
             && !platform.stop(ACTORS_DEADLINE).await

@@ -1,11 +1,14 @@
 //! Work that goes on until the node is gone, and remembers what it was promised.
 
-use crate::wire::{Packet, Wire, packet};
+use crate::wire::{Packet, Version, Wire, packet};
 use serde_json::json;
 use std::collections::VecDeque;
 
 /// Messages of one publisher that may be unacknowledged.
 const WINDOW: usize = 16;
+
+/// The version that all of it is done in.
+const VERSION: Version = Version::V5;
 
 /// What a publisher was promised.
 #[derive(Debug, Default)]
@@ -18,14 +21,13 @@ pub struct Published {
 
 /// Publishes rising numbers with QoS 1, some at a time, until the connection ends.
 pub async fn publish(mut wire: Wire, topic: String, first: u64) -> Published {
-    let version = crate::wire::Version::V5;
     let mut published = Published { acknowledged: Vec::new(), next: first };
     let mut pending: VecDeque<(u16, u64)> = VecDeque::new();
     loop {
         while pending.len() < WINDOW {
             let id = wire.new_id();
             let payload = published.next.to_string();
-            wire.send(&packet::publish(version, topic.as_bytes(), payload.as_bytes(), 2, id)).await;
+            wire.send(&at_least_once(&topic, &payload, id)).await;
             pending.push_back((id, published.next));
             published.next += 1;
         }
@@ -62,8 +64,7 @@ pub async fn retain(mut wire: Wire, topic: String, mut written: Written) -> Writ
         written.sent += 1;
         let id = wire.new_id();
         let payload = written.sent.to_string();
-        let version = crate::wire::Version::V5;
-        wire.send(&packet::publish(version, topic.as_bytes(), payload.as_bytes(), 3, id)).await;
+        wire.send(&packet::publish(VERSION, topic.as_bytes(), payload.as_bytes(), 3, id)).await;
         loop {
             match wire.next().await {
                 Some(Packet::PubAck { code: 0 | 0x10, .. }) => break,
@@ -86,9 +87,7 @@ pub async fn report(mut wire: Wire, thing: String, mut written: Written) -> Writ
         let token = written.sent.to_string();
         let body = json!({ "state": { "reported": { "n": written.sent } }, "clientToken": token });
         let id = wire.new_id();
-        let version = crate::wire::Version::V5;
-        let payload = body.to_string();
-        wire.send(&packet::publish(version, update.as_bytes(), payload.as_bytes(), 2, id)).await;
+        wire.send(&at_least_once(&update, &body.to_string(), id)).await;
         loop {
             match wire.next().await {
                 Some(Packet::Publish(message)) => {
@@ -105,4 +104,8 @@ pub async fn report(mut wire: Wire, thing: String, mut written: Written) -> Writ
         }
         written.acknowledged = written.sent;
     }
+}
+
+fn at_least_once(topic: &str, payload: &str, packet_id: u16) -> Vec<u8> {
+    packet::publish(VERSION, topic.as_bytes(), payload.as_bytes(), 2, packet_id)
 }

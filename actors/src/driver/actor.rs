@@ -321,9 +321,11 @@ impl DriverCore {
             }
             (true, false) => {
                 counters.drivers_connected.decrease();
-                counters.driver_losses.increase();
-                let reason = self.running.as_ref().and_then(|it| it.state.reason());
-                tracing::warn!(reason, "machine lost");
+                // Without a running part it is us who left.
+                if let Some(running) = &self.running {
+                    counters.driver_losses.increase();
+                    tracing::warn!(reason = running.state.reason(), "machine lost");
+                }
             }
             _ => {}
         }
