@@ -1,19 +1,20 @@
 //! The device actor: one registered thing, on demand. Supervised by the tenant; has no children.
 //!
-//! It owns the thing's presence (retained `status`), takes its telemetry into the Unified
-//! Namespace, checks its events, and keeps its shadows. A message is acknowledged after its commit,
-//! so a publisher that was acknowledged has lost nothing; an answer is sent with the commit that it
-//! tells of, or not at all. What a device or app gets wrong is refused with a reply and changes
-//! nothing. A store that cannot keep a change is no fault of the actor: the message goes back to
-//! its publisher unacknowledged.
+//! It owns the thing's presence (retained `status`), takes its telemetry into the Unified Namespace,
+//! checks its events, and keeps its shadows. Messages that wait together are one commit ([`batch`]); each
+//! is acknowledged after it, so a publisher that was acknowledged has lost nothing, and an answer is sent
+//! with the commit that it tells of, or not at all. What a device or app gets wrong is refused with a reply
+//! and changes nothing. A store that cannot keep a change is no fault of the actor.
 //!
-//! Presence is derived anew from the broker's connections whenever the tenant starts; nothing else
-//! has to reach the bus after a crash, since row and messages are one commit. It does not check
-//! telemetry against a model.
+//! Presence is derived anew from the broker's connections whenever the tenant starts; nothing else has to
+//! reach the bus after a crash, since rows and messages are one commit. It does not check telemetry
+//! against a model, and commands, jobs and files are not its own yet.
 
 mod actor;
+mod batch;
 mod event;
 pub(crate) mod presence;
+mod reports;
 pub(crate) mod row;
 pub(crate) mod shadow;
 mod shadows;

@@ -1,7 +1,7 @@
 //! What the platform says to whom it refused something: the refusal of a failed commit, and the
 //! event of a message that a device sent in vain.
 
-use broker::{Client, Outgoing};
+use broker::Outgoing;
 use proto::platform::EventTopic;
 use proto::{PlatformTopic, Qos, Refusal, RefusalCode, ThingId, TimestampMs, TopicName};
 use serde::Serialize;
@@ -27,16 +27,15 @@ pub(crate) fn by_store(error: &CommitError) -> Refusal {
     Refusal::new(code, error.to_string())
 }
 
-/// Publishes what a device sent in vain, and why.
-pub(crate) fn publish(
-    client: &Client,
+/// The event that tells what a device sent in vain, and why.
+pub(crate) fn message(
     thing: &ThingId,
     topic: &TopicName,
     refusal: &Refusal,
     t: TimestampMs,
-) {
+) -> Outgoing {
     let event = PlatformTopic::Event(EventTopic::Rejected(thing.clone())).topic();
     // Made of texts and numbers only: serialisation has no way to fail.
     let payload = serde_json::to_vec(&Rejection { t, topic, refusal }).unwrap_or_default();
-    client.publish(Outgoing::new(event, payload).qos(Qos::AtLeastOnce));
+    Outgoing::new(event, payload).qos(Qos::AtLeastOnce)
 }

@@ -25,6 +25,8 @@ pub struct Settings {
     pub keys_per_thing_max: u64,
     /// A device without messages for so long is put to sleep.
     pub device_idle_ms: u64,
+    /// Messages that wait for one failed device; few, so that it does not use up the window of all.
+    pub device_mail_max: usize,
     /// Messages from the broker that a tenant may hold unacknowledged; publishers wait behind it.
     pub tenant_window: usize,
     /// Requests that the admin API of a namespace may hold unacknowledged.
@@ -59,6 +61,7 @@ impl Default for Settings {
             telemetry_ahead_ms_max: 24 * 3600 * 1000,
             keys_per_thing_max: 4096,
             device_idle_ms: 60_000,
+            device_mail_max: 64,
             tenant_window: 1024,
             admin_window: 256,
             driver_window: 256,

@@ -64,11 +64,11 @@ async fn the_last_member_of_a_group_may_leave_with_a_message_in_flight() {
     let mut speaker = client(&node, Version::V5, "speaker").await;
     for version in [Version::V5, Version::V3] {
         let mut member = client(&node, version, "member").await;
-        assert_eq!(member.subscribe("$share/group/work/+", 1).await, 1);
-        assert_eq!(speaker.publish_acked("work/1", b"x").await, 0);
+        assert_eq!(member.subscribe("$share/group/task/+", 1).await, 1);
+        assert_eq!(speaker.publish_acked("task/1", b"x").await, 0);
         let Some(Packet::Publish(_)) = member.next().await else { panic!("it is given the work") };
         member.leave().await;
-        assert_eq!(speaker.publish_acked("work/2", b"x").await, 0x10, "nobody is left");
+        assert_eq!(speaker.publish_acked("task/2", b"x").await, 0x10, "nobody is left");
     }
     goes_on(node).await;
 }

@@ -1,17 +1,17 @@
 //! The actor around [`DeviceState`] and the shadows: keeps each change before it is in force,
 //! answers after.
 
+use super::batch::Batch;
 use super::presence::{Event, Status};
 use super::row::{DeviceRow, ThingKey, ThingRow};
 use super::shadows::{Shadows, delete_rows};
-use super::state::{DeviceState, PresenceChange};
-use super::{event, telemetry};
+use super::state::DeviceState;
 use crate::context::Shared;
 use crate::refused;
 use crate::tenant::TenantMsg;
 use broker::{AckToken, Client, Delivery, Outgoing};
 use proto::platform::{ThingRoot, ThingTopic};
-use proto::{PlatformTopic, Qos, Refusal, ThingId, TimestampMs, TopicFilter, UnsPath, Value};
+use proto::{PlatformTopic, Qos, Refusal, ThingId};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -60,6 +60,8 @@ pub(crate) enum DeviceMsg {
     },
     /// The actor's own timer.
     Tick,
+    /// What was in the mailbox is decided: keep it.
+    Flush,
 }
 
 /// What a device actor is started with.
@@ -86,7 +88,11 @@ pub(crate) struct DeviceCore {
     span: Span,
     /// `None` once the thing is deleted.
     registration: Option<ThingRow>,
-    state: DeviceState,
+    /// With what is decided and not yet kept.
+    pub(super) state: DeviceState,
+    pub(super) batch: Batch,
+    /// The row as it is stored.
+    pub(super) kept: DeviceRow,
     /// Messages of the tenant handled; as many as it has sent means that the mailbox is empty.
     handled: u64,
     last_used_ms: u64,
@@ -137,7 +143,9 @@ impl DeviceCore {
             incarnation,
             span,
             registration,
-            state: DeviceState::new(row),
+            state: DeviceState::new(row.clone()),
+            batch: Batch::default(),
+            kept: row,
             handled: 0,
             last_used_ms,
         })
@@ -148,18 +156,25 @@ impl DeviceCore {
         myself: &ActorRef<DeviceMsg>,
         message: DeviceMsg,
     ) -> Result<(), ReadError> {
-        if let DeviceMsg::Tick = message {
-            self.tick(myself);
-            return Ok(());
+        match message {
+            DeviceMsg::Tick => {
+                self.tick(myself);
+                return Ok(());
+            }
+            DeviceMsg::Flush => {
+                self.flush().await;
+                return Ok(());
+            }
+            _ => {}
         }
         self.handled += 1;
         self.last_used_ms = self.context.uptime_ms();
         match message {
             DeviceMsg::Request { root, topic, delivery } => {
-                self.request(root, topic, delivery).await?;
+                self.request(myself, root, topic, delivery).await?;
             }
-            DeviceMsg::Presence { event, token } => self.presence(event, token).await,
-            DeviceMsg::Resume(connections) => self.resume(connections).await,
+            DeviceMsg::Presence { event, token } => self.presence(myself, event, token).await,
+            DeviceMsg::Resume(connections) => self.resume(myself, connections).await,
             DeviceMsg::Change { row, changes, messages, reply } => {
                 let outcome = self.change(*row, changes, messages).await;
                 answer(reply, outcome);
@@ -168,13 +183,14 @@ impl DeviceCore {
                 let outcome = self.retire(changes, messages).await;
                 answer(reply, outcome);
             }
-            DeviceMsg::Tick => unreachable!("handled above"),
+            DeviceMsg::Tick | DeviceMsg::Flush => unreachable!("handled above"),
         }
         Ok(())
     }
 
     async fn request(
         &mut self,
+        myself: &ActorRef<DeviceMsg>,
         root: ThingRoot,
         topic: ThingTopic,
         delivery: Delivery,
@@ -185,104 +201,16 @@ impl DeviceCore {
             return Ok(());
         };
         match topic {
-            ThingTopic::Shadow(topic) => self.shadow_request(root, topic, delivery).await?,
+            ThingTopic::Shadow(topic) => self.shadow_request(myself, root, topic, delivery).await?,
             ThingTopic::Telemetry => {
                 let location = registration.location(self.client.namespace(), &self.thing);
-                self.telemetry(&location, delivery).await;
+                self.telemetry(myself, &location, delivery).await;
             }
-            ThingTopic::Event(_) => self.event(delivery),
+            ThingTopic::Event(_) => self.event(myself, delivery).await,
             // Not subscribed to: commands, jobs and files are not the device actor's yet.
             _ => delivery.ack(),
         }
         Ok(())
-    }
-
-    async fn telemetry(&mut self, location: &str, delivery: Delivery) {
-        let settings = &self.context.settings;
-        let limits = telemetry::Limits {
-            values_max: settings.telemetry_values_max,
-            depth_max: settings.telemetry_depth_max,
-            ahead_ms_max: settings.telemetry_ahead_ms_max,
-        };
-        let decision = telemetry::parse(&delivery.payload, location, self.context.now(), &limits)
-            .and_then(|readings| {
-                let retained_at = |path: &UnsPath| retained_at(&self.client, path);
-                self.state.decide_telemetry(readings, retained_at, settings.keys_per_thing_max)
-            });
-        let change = match decision {
-            Ok(change) => change,
-            Err(refusal) => {
-                self.context.counters.telemetry_rejected.increase();
-                self.refuse(&delivery, &refusal);
-                delivery.ack();
-                return;
-            }
-        };
-        let message = |(path, value, is_newest): &(UnsPath, Value, bool)| {
-            let topic = PlatformTopic::Uns(path.clone()).topic();
-            let message = Outgoing::new(topic, value.to_json()).qos(Qos::AtLeastOnce);
-            if *is_newest { message.retained() } else { message }
-        };
-        let messages = change.values.iter().map(message).collect();
-        let mut changes = Changes::new();
-        if let Some(row) = &change.row {
-            changes.put::<DeviceRow>(&self.key(), row);
-        }
-        if let Err(error) = self.client.publish_durably(changes, messages).await {
-            self.not_kept(&error);
-            self.refuse(&delivery, &refused::by_store(&error));
-            return;
-        }
-        let counters = &self.context.counters;
-        counters.telemetry_accepted.increase();
-        counters.telemetry_values.add(change.values.len() as u64);
-        let backfilled = change.values.iter().filter(|(_, _, is_newest)| !is_newest).count();
-        counters.telemetry_backfilled.add(backfilled as u64);
-        self.state.apply_telemetry(change);
-        delivery.ack();
-    }
-
-    fn event(&self, delivery: Delivery) {
-        match event::check(&delivery.payload) {
-            Ok(()) => self.context.counters.events_accepted.increase(),
-            Err(refusal) => {
-                self.context.counters.events_rejected.increase();
-                self.refuse(&delivery, &refusal);
-            }
-        }
-        delivery.ack();
-    }
-
-    async fn presence(&mut self, event: Event, token: AckToken) {
-        let decided = self.state.decide_presence(self.context.run, event, self.context.now());
-        if self.keep_presence(decided).await {
-            token.ack();
-        }
-    }
-
-    async fn resume(&mut self, connections: BTreeSet<u64>) {
-        let run = self.context.run;
-        let decided = self.state.decide_resume(run, connections, self.context.now());
-        self.keep_presence(decided).await;
-    }
-
-    async fn keep_presence(&mut self, change: Option<PresenceChange>) -> bool {
-        let Some(change) = change else { return true };
-        if self.registration.is_none() {
-            return true;
-        }
-        let mut changes = Changes::new();
-        changes.put::<DeviceRow>(&self.key(), &change.row);
-        let messages = change.status.iter().map(|it| status_message(&self.thing, it)).collect();
-        if let Err(error) = self.client.publish_durably(changes, messages).await {
-            self.not_kept(&error);
-            return false;
-        }
-        if change.status.is_some() {
-            self.context.counters.presence_changes.increase();
-        }
-        self.state.apply_presence(change);
-        true
     }
 
     async fn change(
@@ -312,36 +240,33 @@ impl DeviceCore {
         self.registration = None;
         self.shadows = Shadows::default();
         self.state = DeviceState::default();
+        self.kept = DeviceRow::default();
         // What is still in the mailbox is answered as for any thing that is not registered.
         self.ask_to_sleep();
         Ok(())
     }
 
-    async fn keep(&self, changes: Changes, messages: Vec<Outgoing>) -> Result<(), Refusal> {
+    async fn keep(&mut self, changes: Changes, messages: Vec<Outgoing>) -> Result<(), Refusal> {
+        self.flush().await;
         self.client.publish_durably(changes, messages).await.map_err(|error| {
-            self.not_kept(&error);
+            self.context.counters.commits_failed.increase();
+            tracing::warn!(%error, "change not kept");
             refused::by_store(&error)
         })
     }
 
-    fn not_kept(&self, error: &store::CommitError) {
-        self.context.counters.commits_failed.increase();
-        tracing::warn!(%error, "change not kept");
+    pub(super) fn is_registered(&self) -> bool {
+        self.registration.is_some()
     }
 
-    fn refuse(&self, delivery: &Delivery, refusal: &Refusal) {
-        let now = self.context.now();
-        refused::publish(&self.client, &self.thing, &delivery.topic, refusal, now);
-    }
-
-    fn key(&self) -> ThingKey {
+    pub(super) fn key(&self) -> ThingKey {
         (self.client.namespace().clone(), self.thing.clone())
     }
 
     fn tick(&self, myself: &ActorRef<DeviceMsg>) {
         let idle_ms = self.context.settings.device_idle_ms;
         let unused_ms = self.context.uptime_ms().saturating_sub(self.last_used_ms);
-        if unused_ms >= idle_ms {
+        if unused_ms >= idle_ms && self.is_settled() {
             self.ask_to_sleep();
         }
         // Armed also after asking: the tenant may have had a message under way.
@@ -365,14 +290,6 @@ pub(crate) fn status_message(thing: &ThingId, status: &Status) -> Outgoing {
     // Made of a text, a number and a truth value: serialisation has no way to fail.
     let payload = serde_json::to_vec(status).unwrap_or_default();
     Outgoing::new(topic, payload).qos(Qos::AtLeastOnce).retained()
-}
-
-/// The time of the value that the bus has at a path.
-fn retained_at(client: &Client, path: &UnsPath) -> Option<TimestampMs> {
-    let topic = PlatformTopic::Uns(path.clone()).topic();
-    let filter = TopicFilter::parse(topic.as_str().to_owned()).ok()?;
-    let (_, payload) = client.retained(&filter).into_iter().next()?;
-    Some(Value::parse(&payload, TimestampMs(0)).ok()?.t)
 }
 
 fn answer(reply: RpcReplyPort<Result<(), Refusal>>, outcome: Result<(), Refusal>) {

@@ -135,10 +135,11 @@ mod tests {
 
     #[test]
     fn a_takeover_does_not_flap() {
-        let cases: [(&[Event], &str); 6] = [
+        let cases: [(&[Event], &str); 7] = [
             (&[connected(1), disconnected(1)], "+-"),
             (&[connected(1), connected(2), disconnected(1), disconnected(2)], "+..-"),
             (&[connected(1), disconnected(1), connected(2)], "+-+"),
+            (&[connected(1), connected(2), disconnected(2), disconnected(1)], "+..-"),
             (&[disconnected(1)], "."),
             (&[connected(1), connected(1), disconnected(1)], "+.-"),
             (&[connected(1), disconnected(2)], "+."),

@@ -1,16 +1,17 @@
 //! The shadows that a device actor has at hand, and the way of one request through them.
 
-use super::actor::DeviceCore;
+use super::actor::{DeviceCore, DeviceMsg};
+use super::batch::Done;
 use super::row::ShadowKey;
 use super::shadow::answer::{Origin, read_command};
 use super::shadow::{Command, Decision, ShadowState};
 use crate::context::Context;
-use crate::refused;
 use broker::{Client, Delivery};
 use proto::platform::{ShadowTopic, ThingRoot};
 use proto::shadow::Malformed;
 use proto::{Namespace, Refusal, RefusalCode, ThingId};
-use std::collections::BTreeMap;
+use ractor::ActorRef;
+use std::collections::{BTreeMap, BTreeSet};
 use store::{Changes, ReadError};
 
 /// The shadows by name; the empty name is the classic one. Loaded when first asked for.
@@ -33,6 +34,7 @@ impl DeviceCore {
     /// Answers one request about a shadow. An error is a row that cannot be read.
     pub(super) async fn shadow_request(
         &mut self,
+        myself: &ActorRef<DeviceMsg>,
         root: ThingRoot,
         topic: ShadowTopic,
         delivery: Delivery,
@@ -47,13 +49,25 @@ impl DeviceCore {
             Err(Malformed { refusal, client_token }) => (client_token, Err(refusal)),
             Ok(command) => (command.client_token(), self.decide_shadow(&origin, command)?),
         };
-        match outcome {
-            Ok(decision) => self.keep_shadow(&origin, decision, client_token, delivery).await,
-            Err(refusal) => {
-                reject(&self.context, &self.client, &origin, &refusal, client_token);
-                delivery.ack();
+        let mut changes = Changes::new();
+        let (says, done) = match outcome {
+            Ok(decision) => {
+                let says = origin.messages(&decision);
+                if let Some(next) = decision.next {
+                    let key = self.shadow_key(&origin);
+                    changes.put::<ShadowState>(&key, &next);
+                    self.shadows.loaded.insert(key.2, next);
+                }
+                (says, Done::Shadow(delivery, Box::new(origin), client_token))
             }
-        }
+            Err(refusal) => {
+                self.context.counters.shadow_rejected.increase();
+                let now_secs = self.context.now().as_secs();
+                let says = origin.rejection(&refusal, now_secs, client_token);
+                (says, Done::Refused(delivery))
+            }
+        };
+        self.add(myself, changes, says, done).await;
         Ok(())
     }
 
@@ -78,44 +92,23 @@ impl DeviceCore {
         Ok(outcome)
     }
 
-    /// Row and answers are one commit; without it nothing is said but the refusal.
-    async fn keep_shadow(
-        &mut self,
-        origin: &Origin,
-        decision: Decision,
-        client_token: Option<String>,
-        delivery: Delivery,
-    ) {
-        let key = self.shadow_key(origin);
-        let mut changes = Changes::new();
-        if let Some(next) = &decision.next {
-            changes.put::<ShadowState>(&key, next);
-        }
-        match self.client.publish_durably(changes, origin.messages(&decision)).await {
-            Ok(()) => {
-                if let Some(next) = decision.next {
-                    self.shadows.loaded.insert(key.2, next);
-                }
-                self.context.counters.shadow_accepted.increase();
-                delivery.ack();
-            }
-            Err(error) => {
-                self.context.counters.commits_failed.increase();
-                let refusal = refused::by_store(&error);
-                reject(&self.context, &self.client, origin, &refusal, client_token);
-                drop(delivery);
-            }
-        }
-    }
-
     fn shadow_key(&self, origin: &Origin) -> ShadowKey {
         let name = origin.topic.shadow.as_ref().map_or("", |name| name.as_str());
         (self.client.namespace().clone(), self.thing.clone(), name.to_owned())
     }
 
+    /// How many shadows the thing has, with those that are decided and not yet kept.
     fn shadow_count(&self) -> Result<usize, ReadError> {
         let prefix = store::prefix(&(self.client.namespace().clone(), self.thing.clone()));
-        Ok(self.context.outside.store.read()?.scan::<ShadowState>(&prefix)?.len())
+        let stored = self.context.outside.store.read()?.scan::<ShadowState>(&prefix)?;
+        let decided = self.shadows.loaded.iter().filter(|(_, state)| state.version > 0);
+        let names: BTreeSet<&str> = decided.map(|(name, _)| name.as_str()).collect();
+        // One that cannot be read is there all the same.
+        let is_other = |found: &Result<(ShadowKey, ShadowState), ReadError>| match found {
+            Ok((key, _)) => !names.contains(key.2.as_str()),
+            Err(_) => true,
+        };
+        Ok(names.len() + stored.iter().filter(|found| is_other(found)).count())
     }
 }
 
@@ -134,7 +127,11 @@ pub(crate) fn reject_unregistered(
         Err(malformed) => malformed.client_token,
     };
     let origin = origin(root, thing, topic, delivery);
-    reject(context, client, &origin, refusal, client_token);
+    context.counters.shadow_rejected.increase();
+    // A rejection promises nothing, so it is not waited for.
+    for message in origin.rejection(refusal, context.now().as_secs(), client_token) {
+        client.publish(message);
+    }
 }
 
 /// The rows that go with a thing.
@@ -149,18 +146,4 @@ fn origin(root: ThingRoot, thing: &ThingId, topic: ShadowTopic, delivery: &Deliv
     let reply_to = delivery.response_topic.clone();
     let reply_to = reply_to.map(|topic| (topic, delivery.correlation_data.clone()));
     Origin { root, thing: thing.clone(), topic, reply_to }
-}
-
-/// A rejection promises nothing, so it is not waited for.
-fn reject(
-    context: &Context,
-    client: &Client,
-    origin: &Origin,
-    refusal: &Refusal,
-    client_token: Option<String>,
-) {
-    context.counters.shadow_rejected.increase();
-    for message in origin.rejection(refusal, context.now().as_secs(), client_token) {
-        client.publish(message);
-    }
 }

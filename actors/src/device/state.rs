@@ -1,7 +1,7 @@
 //! Rules of one device, without I/O: what presence and telemetry change and say.
 //!
-//! Shadows have rules of their own in [`super::shadow`]. A [`Change`] is kept and published in one
-//! commit by the actor, which only then puts it in force with [`DeviceState::apply`].
+//! Shadows have rules of their own in [`super::shadow`]. A [`PresenceChange`] or [`TelemetryChange`] is put
+//! in force by the actor, which keeps it with the batch it is in, and goes back if that cannot be kept.
 
 use super::presence::{Event, Presence, Status};
 use super::row::DeviceRow;

@@ -97,7 +97,7 @@ impl Actor for TenantActor {
         settle::settle(&context, &client).instrument(span.clone()).await?;
         let settings = &context.settings;
         let directory =
-            Directory::new(settings.restart, settings.quarantine_ms, settings.tenant_window);
+            Directory::new(settings.restart, settings.quarantine_ms, settings.device_mail_max);
         let parts = Parts::new(cluster, admin_door);
         let mut core = TenantCore {
             context,

@@ -207,14 +207,14 @@ impl TenantCore {
             }
             DeviceMsg::Request { delivery, .. } => {
                 let now = self.context.now();
-                refused::publish(&self.client, thing, &delivery.topic, refusal, now);
+                self.client.publish(refused::message(thing, &delivery.topic, refusal, now));
                 delivery.ack();
             }
             DeviceMsg::Presence { token, .. } => token.ack(),
             DeviceMsg::Change { reply, .. } | DeviceMsg::Retire { reply, .. } => {
                 let _ = reply.send(Err(refusal.clone()));
             }
-            DeviceMsg::Resume(_) | DeviceMsg::Tick => {}
+            DeviceMsg::Resume(_) | DeviceMsg::Tick | DeviceMsg::Flush => {}
         }
     }
 

@@ -117,3 +117,61 @@ async fn an_idle_device_sleeps_and_no_message_falls_between() {
     assert_eq!(node.figures().devices_woken, node.figures().devices_slept);
     node.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn messages_that_wait_together_are_one_commit_in_their_order() {
+    let world = World::new();
+    let node = world.start().await;
+    let mut app = node.peer("app");
+    app.thing("p1").await;
+    app.subscribe("uns/#");
+    app.subscribe("things/p1/shadow/update/+");
+    app.publish("things/p1/telemetry", r#"{"a":0}"#);
+    app.expect("uns/default/p1/_raw/a").await;
+    let commits = world.store.figures().commits;
+    for number in 1..=30 {
+        app.publish("things/p1/telemetry", &json!({"a":number}).to_string());
+        let update = json!({"state":{"reported":{"n":number}},"version":number - 1}).to_string();
+        app.publish("things/p1/shadow/update", &update);
+        app.publish("things/p1/shadow/update", &update);
+    }
+    for number in 1..=30 {
+        assert_eq!(app.expect("uns/default/p1/_raw/a").await["v"], json!(number));
+        let accepted = app.expect("things/p1/shadow/update/accepted").await;
+        assert_eq!(accepted["version"], json!(number));
+        app.expect("things/p1/shadow/update/documents").await;
+        let rejected = app.expect("things/p1/shadow/update/rejected").await;
+        assert_eq!(rejected["code"], json!(409), "a step further down the same batch");
+    }
+    let commits = world.store.figures().commits - commits;
+    assert!((1..=10).contains(&commits), "{commits} commits for 90 messages");
+    assert_eq!(app.retained("uns/default/p1/_raw/a").unwrap()["v"], json!(30));
+    node.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_kept_has_not_happened() {
+    let mut world = World::new();
+    world.settings.keys_per_thing_max = 2;
+    let node = world.start().await;
+    let mut app = node.peer("app");
+    app.thing("p1").await;
+    app.subscribe("things/p1/shadow/update/+");
+    app.subscribe("events/rejected/p1");
+    app.subscribe("uns/#");
+    app.publish("things/p1/shadow/update", r#"{"state":{"desired":{"a":1}}}"#);
+    app.wait_for("things/p1/shadow/update/documents").await;
+    world.store.close().await.unwrap();
+    app.publish("things/p1/shadow/update", r#"{"state":{"desired":{"a":2}},"clientToken":"t"}"#);
+    app.publish("things/p1/telemetry", r#"{"a":1,"b":1}"#);
+    let heard = app.within(1000).await;
+    let topics: Vec<&str> = heard.iter().map(|(topic, _)| topic.as_str()).collect();
+    assert_eq!(topics, ["things/p1/shadow/update/rejected", "events/rejected/p1"]);
+    assert_eq!((&heard[0].1["code"], &heard[0].1["clientToken"]), (&json!(503), &json!("t")));
+    assert_eq!(app.retained("uns/default/p1/_raw/a"), None);
+    // The values of before do not count: this one fails for the store only.
+    app.publish("things/p1/telemetry", r#"{"c":1}"#);
+    assert_eq!(app.expect("events/rejected/p1").await["code"], json!("unavailable"));
+    assert_eq!(node.figures().commits_failed, 3);
+    assert_eq!((node.figures().shadow_accepted, node.figures().telemetry_accepted), (1, 0));
+}

@@ -1,6 +1,8 @@
 //! Shadows over the bus: answers, roots, response topics, refusals, and a restart.
 
 use crate::world::{START_MS, World};
+use broker::Outgoing;
+use proto::TopicName;
 use serde_json::json;
 
 const SECS: u64 = START_MS / 1000;
@@ -153,5 +155,18 @@ async fn a_shadow_survives_a_crash_with_its_version() {
     assert_eq!((&got["version"], &got["state"]["delta"]), (&json!(3), &json!({"n":3})));
     app.publish("things/p1/shadow/update", r#"{"state":{"desired":{"n":4}},"version":3}"#);
     assert_eq!(app.expect("things/p1/shadow/update/accepted").await["version"], json!(4));
+    node.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_of_qos_0_is_answered_like_any_other() {
+    let world = World::new();
+    let node = world.start().await;
+    let mut app = node.peer("app");
+    app.thing("p1").await;
+    app.subscribe("things/p1/shadow/update/accepted");
+    let topic = TopicName::parse("things/p1/shadow/update").unwrap();
+    app.client.publish(Outgoing::new(topic, r#"{"state":{"desired":{"a":1}}}"#));
+    assert_eq!(app.expect("things/p1/shadow/update/accepted").await["version"], json!(1));
     node.stop().await;
 }

@@ -1,0 +1,155 @@
+//! What a device actor has decided and not yet kept: the messages that waited together are one commit.
+//!
+//! A busy device would otherwise wait for the disk once for each message, and its mail would fill the tenant's
+//! window for everybody. Nobody sees anything of a batch before it is kept. If it cannot be kept, none of it has
+//! happened: the actor goes back to its last durable state, requests are refused, messages go back to their
+//! publishers unacknowledged. What was refused anyway stays refused.
+
+use super::actor::{DeviceCore, DeviceMsg};
+use super::row::DeviceRow;
+use super::shadow::answer::Origin;
+use super::shadows::Shadows;
+use super::state::DeviceState;
+use crate::refused;
+use broker::{AckToken, Delivery, Outgoing};
+use ractor::ActorRef;
+use store::{Changes, CommitError};
+
+/// The most messages in one commit: more would only delay the first.
+const BATCH_MAX: usize = 256;
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Batch {
+    changes: Changes,
+    entries: Vec<Entry>,
+}
+
+/// One message of the device's mail, as it was decided.
+struct Entry {
+    says: Vec<Outgoing>,
+    done: Done,
+}
+
+/// What is left to do once a batch is kept, or was not.
+pub(super) enum Done {
+    /// Values were taken in: how many, and how many of them not the newest.
+    Telemetry(Delivery, u64, u64),
+    /// A shadow request was carried out; where it came from, and its client token.
+    Shadow(Delivery, Box<Origin>, Option<String>),
+    /// A connection came or went; whether the status changed.
+    Presence(Option<AckToken>, bool),
+    /// A message was refused, whatever becomes of the batch.
+    Refused(Delivery),
+}
+
+impl DeviceCore {
+    /// Adds a decision that is in force already. It is kept with whatever else waits in the mailbox now.
+    pub(super) async fn add(
+        &mut self,
+        myself: &ActorRef<DeviceMsg>,
+        changes: Changes,
+        says: Vec<Outgoing>,
+        done: Done,
+    ) {
+        let is_first = self.batch.entries.is_empty();
+        self.batch.changes.append(changes);
+        self.batch.entries.push(Entry { says, done });
+        // Behind what is in the mailbox; an actor that is asked to end takes no further mail.
+        let is_last = is_first && myself.cast(DeviceMsg::Flush).is_err();
+        if is_last || self.batch.entries.len() >= BATCH_MAX {
+            self.flush().await;
+        }
+    }
+
+    /// Whether nothing waits to be kept.
+    pub(super) fn is_settled(&self) -> bool {
+        self.batch.entries.is_empty()
+    }
+
+    /// Keeps the batch, and then answers.
+    pub(super) async fn flush(&mut self) {
+        let Batch { changes, entries } = std::mem::take(&mut self.batch);
+        if entries.is_empty() {
+            return;
+        }
+        let says = entries.iter().flat_map(|entry| entry.says.iter().cloned()).collect();
+        match self.client.publish_durably(changes, says).await {
+            Ok(()) => {
+                self.kept = self.state.row.clone();
+                for entry in entries {
+                    self.finish(entry.done);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, messages = entries.len(), "changes not kept");
+                self.state = DeviceState::new(self.kept.clone());
+                self.shadows = Shadows::default();
+                for entry in entries {
+                    self.take_back(entry, &error);
+                }
+            }
+        }
+    }
+
+    fn finish(&self, done: Done) {
+        let counters = &self.context.counters;
+        match done {
+            Done::Telemetry(delivery, values, backfilled) => {
+                counters.telemetry_accepted.increase();
+                counters.telemetry_values.add(values);
+                counters.telemetry_backfilled.add(backfilled);
+                delivery.ack();
+            }
+            Done::Shadow(delivery, _, _) => {
+                counters.shadow_accepted.increase();
+                delivery.ack();
+            }
+            Done::Presence(token, is_change) => {
+                counters.presence_changes.add(u64::from(is_change));
+                if let Some(token) = token {
+                    token.ack();
+                }
+            }
+            Done::Refused(delivery) => delivery.ack(),
+        }
+    }
+
+    fn take_back(&self, entry: Entry, error: &CommitError) {
+        let refusal = refused::by_store(error);
+        let counters = &self.context.counters;
+        if !matches!(entry.done, Done::Refused(_)) {
+            counters.commits_failed.increase();
+        }
+        match entry.done {
+            Done::Telemetry(delivery, ..) => self.tell_refusal(&delivery, &refusal),
+            Done::Shadow(_delivery, origin, client_token) => {
+                counters.shadow_rejected.increase();
+                let now_secs = self.context.now().as_secs();
+                for message in origin.rejection(&refusal, now_secs, client_token) {
+                    self.client.publish(message);
+                }
+            }
+            Done::Presence(..) => {}
+            Done::Refused(delivery) => {
+                for message in entry.says {
+                    self.client.publish(message);
+                }
+                delivery.ack();
+            }
+        }
+    }
+
+    fn tell_refusal(&self, delivery: &Delivery, refusal: &proto::Refusal) {
+        let now = self.context.now();
+        let told = refused::message(&self.thing, &delivery.topic, refusal, now);
+        self.client.publish(told);
+    }
+}
+
+/// The row as one change.
+pub(super) fn put_row(core: &DeviceCore, row: &DeviceRow) -> Changes {
+    let mut changes = Changes::new();
+    changes.put::<DeviceRow>(&core.key(), row);
+    changes
+}

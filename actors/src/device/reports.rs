@@ -1,0 +1,130 @@
+//! What a device actor hears of its device: telemetry, events, connections.
+
+use super::actor::{DeviceCore, DeviceMsg};
+use super::batch::{Done, put_row};
+use super::presence::Event;
+use super::state::PresenceChange;
+use super::{event, status_message, telemetry};
+use crate::refused;
+use broker::{AckToken, Client, Delivery, Outgoing};
+use proto::{PlatformTopic, Qos, Refusal, TimestampMs, TopicFilter, UnsPath, Value};
+use ractor::ActorRef;
+use std::collections::BTreeSet;
+use store::Changes;
+
+impl DeviceCore {
+    /// Takes telemetry into the Unified Namespace, whole or not at all.
+    pub(super) async fn telemetry(
+        &mut self,
+        myself: &ActorRef<DeviceMsg>,
+        location: &str,
+        delivery: Delivery,
+    ) {
+        let settings = &self.context.settings;
+        let limits = telemetry::Limits {
+            values_max: settings.telemetry_values_max,
+            depth_max: settings.telemetry_depth_max,
+            ahead_ms_max: settings.telemetry_ahead_ms_max,
+        };
+        let decision = telemetry::parse(&delivery.payload, location, self.context.now(), &limits)
+            .and_then(|readings| {
+                let retained_at = |path: &UnsPath| retained_at(&self.client, path);
+                self.state.decide_telemetry(readings, retained_at, settings.keys_per_thing_max)
+            });
+        let change = match decision {
+            Ok(change) => change,
+            Err(refusal) => {
+                self.context.counters.telemetry_rejected.increase();
+                return self.refuse(myself, delivery, &refusal).await;
+            }
+        };
+        let message = |(path, value, is_newest): &(UnsPath, Value, bool)| {
+            let topic = PlatformTopic::Uns(path.clone()).topic();
+            let message = Outgoing::new(topic, value.to_json()).qos(Qos::AtLeastOnce);
+            if *is_newest { message.retained() } else { message }
+        };
+        let says = change.values.iter().map(message).collect();
+        let changes = change.row.as_ref().map_or_else(Changes::new, |row| put_row(self, row));
+        let backfilled = change.values.iter().filter(|(_, _, is_newest)| !is_newest).count();
+        let done = Done::Telemetry(delivery, change.values.len() as u64, backfilled as u64);
+        self.state.apply_telemetry(change);
+        self.add(myself, changes, says, done).await;
+    }
+
+    /// Checks an event, which the broker has passed on already.
+    pub(super) async fn event(&mut self, myself: &ActorRef<DeviceMsg>, delivery: Delivery) {
+        match event::check(&delivery.payload) {
+            Ok(()) => {
+                self.context.counters.events_accepted.increase();
+                delivery.ack();
+            }
+            Err(refusal) => {
+                self.context.counters.events_rejected.increase();
+                self.refuse(myself, delivery, &refusal).await;
+            }
+        }
+    }
+
+    /// A connection of the device came or went.
+    pub(super) async fn presence(
+        &mut self,
+        myself: &ActorRef<DeviceMsg>,
+        event: Event,
+        token: AckToken,
+    ) {
+        let decided = self.state.decide_presence(self.context.run, event, self.context.now());
+        match decided {
+            Some(change) if self.is_registered() => {
+                self.change_presence(myself, change, Some(token)).await;
+            }
+            _ => token.ack(),
+        }
+    }
+
+    /// These connections live now.
+    pub(super) async fn resume(
+        &mut self,
+        myself: &ActorRef<DeviceMsg>,
+        connections: BTreeSet<u64>,
+    ) {
+        let run = self.context.run;
+        let decided = self.state.decide_resume(run, connections, self.context.now());
+        if let Some(change) = decided
+            && self.is_registered()
+        {
+            self.change_presence(myself, change, None).await;
+        }
+    }
+
+    async fn change_presence(
+        &mut self,
+        myself: &ActorRef<DeviceMsg>,
+        change: PresenceChange,
+        token: Option<AckToken>,
+    ) {
+        let changes = put_row(self, &change.row);
+        let says = change.status.iter().map(|it| status_message(&self.thing, it)).collect();
+        let is_change = change.status.is_some();
+        self.state.apply_presence(change);
+        self.add(myself, changes, says, Done::Presence(token, is_change)).await;
+    }
+
+    async fn refuse(
+        &mut self,
+        myself: &ActorRef<DeviceMsg>,
+        delivery: Delivery,
+        refusal: &Refusal,
+    ) {
+        let now = self.context.now();
+        let told = refused::message(&self.thing, &delivery.topic, refusal, now);
+        self.add(myself, Changes::new(), vec![told], Done::Refused(delivery)).await;
+    }
+}
+
+/// The time of the value that the bus has at a path.
+fn retained_at(client: &Client, path: &UnsPath) -> Option<TimestampMs> {
+    let topic = PlatformTopic::Uns(path.clone()).topic();
+    let filter = TopicFilter::parse(topic.as_str().to_owned()).ok()?;
+    let (_, payload) = client.retained(&filter).into_iter().next()?;
+    Some(Value::parse(&payload, TimestampMs(0)).ok()?.t)
+}
