@@ -1,5 +1,6 @@
 //! A machine behind the driver port: points with values, and every way to misbehave.
 
+use actors::OpenDriver;
 use drivers::{
     ConfigError, ConnectError, Connectivity, Counters, DeviceError, Driver, DriverConfig, Health,
     Lost, PointId, ReadError, ReadOutcome, Sample, SubscribeError, Subscription, TagConfig,
@@ -7,7 +8,6 @@ use drivers::{
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use manifold_actors::OpenDriver;
 use proto::{Quality, Scalar};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};

@@ -1,8 +1,8 @@
 //! The first start, later ones, and the stop.
 
 use crate::world::World;
+use actors::Settings;
 use broker::credential::{Credential, system_namespace};
-use manifold_actors::Settings;
 use proto::{Identity, Role, UserId};
 use serde_json::json;
 

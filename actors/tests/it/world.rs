@@ -1,9 +1,9 @@
 //! A node without sockets: store, broker, tree, and clients in process.
 
 use crate::machine::Machines;
+use actors::{Figures, Outside, Platform, Settings};
 use broker::{AttachOptions, Broker, BrokerConfig, Client, Delivery, Inbox, Outgoing};
 use bytes::Bytes;
-use manifold_actors::{Figures, Outside, Platform, Settings};
 use proto::{ClientId, Clock, Entropy, Namespace, Qos, TimestampMs, TopicFilter, TopicName};
 use serde_json::{Value as Json, json};
 use std::sync::Arc;
@@ -103,7 +103,7 @@ impl World {
         let broker = broker.unwrap();
         let mut outside = Outside::new(self.store.clone(), broker.clone(), clock, entropy);
         outside.open_driver = self.machines.opener();
-        let platform = manifold_actors::start(outside, self.settings.clone()).await.unwrap();
+        let platform = actors::start(outside, self.settings.clone()).await.unwrap();
         Node { broker, platform }
     }
 }
