@@ -42,7 +42,8 @@ fn profile_folder() -> PathBuf {
     folder.expect("a test stands in the folder deps of its profile").to_owned()
 }
 
-/// Whether no file that cargo lists beside the executable is newer.
+/// Whether the files that cargo lists beside the executable are of this workspace, which may share
+/// its target folder with another, and none is newer.
 fn is_fresh(path: &Path) -> bool {
     let (Some(built), Ok(list)) =
         (modified(path), std::fs::read_to_string(path.with_extension("d")))
@@ -50,12 +51,13 @@ fn is_fresh(path: &Path) -> bool {
         return false;
     };
     let Some((_, files)) = list.split_once(": ") else { return false };
+    let workspace = crate::house::workspace();
     // A blank in a path is written with a backslash before it.
     let files = files.trim().replace("\\ ", "\u{0}");
-    files
-        .split_whitespace()
-        .map(|file| file.replace('\u{0}', " "))
-        .all(|file| modified(Path::new(&file)).is_some_and(|time| time <= built))
+    files.split_whitespace().map(|file| file.replace('\u{0}', " ")).all(|file| {
+        let is_older = modified(Path::new(&file)).is_some_and(|time| time <= built);
+        is_older && Path::new(&file).starts_with(&workspace)
+    })
 }
 
 fn modified(path: &Path) -> Option<SystemTime> {
