@@ -1,5 +1,6 @@
 //! MQTT 3.1 and 3.1.1 packets, to and from the codec's types.
 
+use super::{Frame, frame};
 use crate::packet::{Connect, Options, Packet, Publish, Reply, Version};
 use crate::reason::Reason;
 use bytes::BytesMut;
@@ -10,11 +11,30 @@ use tokio_util::codec::{Decoder, Encoder};
 const NEVER_EXPIRES: u32 = u32::MAX;
 
 pub(super) fn decode(buffer: &mut BytesMut) -> Result<Packet, Reason> {
+    check_requested_qos(buffer)?;
     match v3::Codec::default().decode(buffer) {
         Ok(Some((packet, _))) => Ok(from_codec(packet)),
         Ok(None) => Err(Reason::MalformedPacket),
         Err(error) => Err(super::v5::reason(&error)),
     }
+}
+
+/// The upper bits beside each QoS of a SUBSCRIBE are reserved (MQTT 3.1.1 3.8.3-4); the codec passes them over.
+fn check_requested_qos(packet: &[u8]) -> Result<(), Reason> {
+    const SUBSCRIBE: u8 = 0x82;
+    let Ok(Frame::Whole { first_byte: SUBSCRIBE, body_start, .. }) = frame(packet, usize::MAX)
+    else {
+        return Ok(());
+    };
+    let mut rest = packet.get(body_start + 2..).unwrap_or_default();
+    while let Some((&length, behind)) = rest.split_first_chunk() {
+        let filter_bytes = usize::from(u16::from_be_bytes(length));
+        match behind.get(filter_bytes) {
+            Some(0..=2) => rest = &behind[filter_bytes + 1..],
+            _ => return Err(Reason::MalformedPacket),
+        }
+    }
+    Ok(())
 }
 
 fn from_codec(packet: v3::Packet) -> Packet {
@@ -108,5 +128,23 @@ fn return_code(reason: Reason) -> ConnectAckReason {
         Reason::BadUserNameOrPassword => ConnectAckReason::BadUserNameOrPassword,
         Reason::NotAuthorized => ConnectAckReason::NotAuthorized,
         _ => ConnectAckReason::ServiceUnavailable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reserved_bits_beside_the_requested_qos_are_refused() {
+        let subscribe = |qos: u8| BytesMut::from(&[0x82, 6, 0, 1, 0, 1, b'a', qos][..]);
+        for qos in [0, 1, 2] {
+            assert!(matches!(decode(&mut subscribe(qos)), Ok(Packet::Subscribe { .. })), "{qos}");
+        }
+        for qos in [3, 4, 0x80, 0xC0] {
+            assert!(decode(&mut subscribe(qos)).is_err(), "{qos}");
+        }
+        let cut_short = [0x82, 5, 0, 1, 0, 1, b'a'];
+        assert!(decode(&mut BytesMut::from(&cut_short[..])).is_err());
     }
 }
