@@ -142,7 +142,8 @@ impl<S: Socket> Connection<S> {
     ) {
         let wishes =
             filters.into_iter().map(|(filter, options)| self.wish(filter, options, id)).collect();
-        let (outcomes, replay, changes) = self.space.subscribe(&self.session, wishes);
+        let (outcomes, replay, changes) =
+            self.space.subscribe(&self.session, wishes, self.replay.len());
         self.replay.extend(replay);
         self.reply_after(changes, Reply::SubAck { packet_id, outcomes });
     }

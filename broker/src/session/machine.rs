@@ -132,9 +132,9 @@ impl Machine {
         }
     }
 
-    /// Whether so many acknowledgements are owed that no further PUBLISH should be read.
+    /// Whether so many acknowledgements and replies are owed that nothing more should be read.
     pub(crate) fn is_owing_enough(&self) -> bool {
-        self.owed.len() >= self.receive_max
+        self.owed.len() + self.deferred.len() >= self.receive_max
     }
 
     /// Owes an acknowledgement. One that is due at once, with none before it, is written straight away.

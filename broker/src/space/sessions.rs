@@ -234,10 +234,12 @@ impl Space {
     }
 
     /// Subscribes; the outcome of each wish, the retained messages to send, and what to commit before SUBACK.
+    /// A wish is refused while `unsent` retained messages and those of the wishes before reach the bound.
     pub(crate) fn subscribe(
         &self,
         session: &Arc<Session>,
         wishes: Vec<Result<Wish, Reason>>,
+        unsent: usize,
     ) -> (Vec<Result<Qos, Reason>>, Vec<Delivery>, Changes) {
         let mut sessions = self.sessions.lock();
         let mut outcomes = Vec::with_capacity(wishes.len());
@@ -247,6 +249,9 @@ impl Space {
             return (vec![Err(Reason::UnspecifiedError); wishes.len()], replay, changes);
         };
         for wish in wishes {
+            // Else a client that asks again and again without reading would have us hold copies without end.
+            let is_full = unsent + replay.len() >= self.shared.limits.retained_messages_max;
+            let wish = if is_full { wish.and(Err(Reason::QuotaExceeded)) } else { wish };
             outcomes.push(wish.and_then(|wish| self.subscribe_one(known, wish, &mut replay)));
         }
         if known.expiry_secs > 0 {

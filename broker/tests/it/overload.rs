@@ -149,3 +149,26 @@ async fn connections_are_bounded() {
     assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
     until(|| bench.broker.figures().connections_refused == 1).await;
 }
+
+#[tokio::test]
+async fn retained_messages_that_are_not_read_are_not_piled_up() {
+    let limits = Limits { retained_messages_max: 3, ..Limits::default() };
+    let bench = Bench::start_with(limits).await;
+    let mut publisher = bench.client("pub", "app").await;
+    for topic in ["r/a", "r/b", "r/c"] {
+        let mut publish = message(topic, "x");
+        publish.retain = true;
+        publisher.publish_acked(publish).await;
+    }
+    let connect = v5::Connect { receive_max: Some(id(1)), ..connect("slow", "app") };
+    let (mut slow, _) = Client::connect(bench.address, connect).await;
+    assert_eq!(slow.subscribe("r/#", QoS::AtLeastOnce).await, SubscribeAckReason::GrantedQos1);
+    let first = slow.expect_message().await;
+    assert_eq!(slow.subscribe("r/#", QoS::AtLeastOnce).await, SubscribeAckReason::GrantedQos1);
+    assert_eq!(slow.subscribe("r/#", QoS::AtLeastOnce).await, SubscribeAckReason::QuotaExceeded);
+    slow.ack(first.packet_id.unwrap()).await;
+    for _ in 0..5 {
+        slow.expect_payload().await;
+    }
+    assert_eq!(slow.subscribe("r/#", QoS::AtLeastOnce).await, SubscribeAckReason::GrantedQos1);
+}
