@@ -130,11 +130,8 @@ impl Broker {
     /// Ends a namespace: its clients are disconnected, its sessions and retained messages deleted.
     pub fn unmount(&self, namespace: &Namespace) {
         let Some(space) = self.inner.spaces.by_name.write().remove(namespace) else { return };
-        space.each_connected(|session, live, _, _| {
-            live.end_session(Reason::AdministrativeAction);
-            session.wake();
-        });
         let mut changes = store::Changes::new();
+        space.end_all_sessions(&mut changes);
         let prefix = store::prefix(namespace);
         changes.delete_prefix::<RetainedRow>(&prefix);
         changes.delete_prefix::<SessionRow>(&prefix);

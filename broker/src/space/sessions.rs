@@ -152,6 +152,8 @@ impl Space {
         let (mut opened, presence) = opened;
         let known = Known { presence, ..known };
         if known.expiry_secs > 0 {
+            // After a restart a key may be one that a session long gone has had: nothing of that may be left.
+            changes.dequeue_all(known.session.key());
             let (key, row) = self.row(&known, None);
             changes.put(&key, &row);
         }
@@ -346,6 +348,19 @@ impl Space {
         if !changes.is_empty() {
             drop(self.shared.store.submit(changes));
         }
+    }
+
+    /// Forgets every session that nobody holds, and has those that are held end.
+    pub(crate) fn end_all_sessions(&self, changes: &mut Changes) {
+        self.sessions.lock().by_client.retain(|_, known| {
+            if let Presence::Connected { live, .. } = &known.presence {
+                live.end_session(Reason::AdministrativeAction);
+                known.session.wake();
+                return true;
+            }
+            self.discard(known, changes);
+            false
+        });
     }
 
     /// Forgets a session and everything of it.

@@ -185,3 +185,24 @@ async fn draining_tells_everybody_and_lets_nobody_in() {
     assert_eq!(client.expect_end().await, DisconnectReasonCode::ServerShuttingDown);
     assert!(tokio::net::TcpStream::connect(bench.address).await.is_err());
 }
+
+#[tokio::test]
+async fn a_namespace_that_has_ended_leaves_no_message_to_anybody() {
+    let bench = Bench::start().await;
+    let (mut subscriber, _) = bench.durable("sub", "acme/berlin/app").await;
+    subscriber.subscribe("t", QoS::AtLeastOnce).await;
+    subscriber.leave().await;
+    let mut publisher = bench.client("pub", "acme/berlin/app").await;
+    publisher.publish_acked(message("t", "secret of Berlin")).await;
+    publisher.leave().await;
+    bench.broker.unmount(&crate::wire::other_namespace());
+    // After a restart the first durable session gets the key that the one of Berlin has had.
+    let bench = bench.restart().await;
+    let (subscriber, is_present) = bench.durable("sub", "app").await;
+    assert!(!is_present);
+    subscriber.leave().await;
+    let bench = bench.restart().await;
+    let (mut subscriber, is_present) = bench.durable("sub", "app").await;
+    assert!(is_present);
+    subscriber.expect_silence().await;
+}
