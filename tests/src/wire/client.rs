@@ -1,6 +1,7 @@
 //! A connection: sends any bytes, reads packets within a time limit, acknowledges what it is given.
 
-use super::packet::{self, Hello, Message, Packet, Version};
+use super::hello::Hello;
+use super::packet::{self, Message, Packet, Version};
 use super::web_socket;
 use crate::process::PATIENCE;
 use bytes::BytesMut;
@@ -81,7 +82,7 @@ impl Wire {
     pub async fn greet(&mut self, hello: &Hello) {
         self.send(&hello.encode()).await;
         match self.next().await {
-            Some(Packet::ConnAck { is_session_present, code: 0 }) => {
+            Some(Packet::ConnAck { is_session_present, code: 0, .. }) => {
                 self.is_session_present = is_session_present;
             }
             other => panic!("{hello:?} is not welcomed: {other:?}"),
@@ -125,10 +126,33 @@ impl Wire {
             if let Some(packet) = packet::decode(self.version, &mut self.received) {
                 return Some(packet);
             }
-            match self.stream.read_buf(&mut self.received).await {
-                Ok(0) | Err(_) => return None,
-                Ok(_) => {}
+            if !self.receive().await {
+                return None;
             }
+        }
+    }
+
+    /// The next packet as bytes; `None` once the broker has closed.
+    pub async fn next_bytes(&mut self) -> Option<Vec<u8>> {
+        assert!(self.passed.is_empty(), "a packet has been read before");
+        let bytes = async {
+            loop {
+                if let Some(packet) = packet::cut(&mut self.received) {
+                    return Some(packet.to_vec());
+                }
+                if !self.receive().await {
+                    return None;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, bytes).await.expect("the broker says something")
+    }
+
+    /// Reads more; `false` once the broker has closed.
+    async fn receive(&mut self) -> bool {
+        match self.stream.read_buf(&mut self.received).await {
+            Ok(0) | Err(_) => false,
+            Ok(_) => true,
         }
     }
 

@@ -1,8 +1,9 @@
 //! MQTT packets as bytes (MQTT 3.1.1 and 5.0, sections 2 and 3).
 //!
-//! Only what the tests say and hear. Properties of incoming packets are skipped. Whatever is not
-//! understood fails the test, since only the broker under test can have sent it.
+//! Only what the tests say and hear. Whatever is not understood fails the test, since only the broker
+//! under test can have sent it.
 
+use super::property::{self, Property};
 use bytes::{Buf as _, BytesMut};
 use serde_json::Value;
 
@@ -13,111 +14,6 @@ pub enum Version {
     V3,
     /// 5.0, level 5.
     V5,
-}
-
-/// What is published should the client vanish.
-#[derive(Debug, Clone)]
-pub struct Will {
-    /// Its topic.
-    pub topic: String,
-    /// Its payload.
-    pub payload: Vec<u8>,
-}
-
-/// A CONNECT packet.
-#[derive(Debug, Clone)]
-pub struct Hello {
-    /// Which version is spoken.
-    pub version: Version,
-    /// The protocol name and level, which follow from the version unless a test lies about them.
-    pub protocol: (Vec<u8>, u8),
-    /// The client id, which a test may make other than UTF-8.
-    pub client_id: Vec<u8>,
-    /// User name and password.
-    pub user: Option<(String, String)>,
-    /// Clean session, or clean start.
-    pub is_clean: bool,
-    /// Seconds; 0 for none.
-    pub keep_alive_secs: u16,
-    /// Seconds that the session outlives the connection; only in version 5.
-    pub expiry_secs: u32,
-    /// The will.
-    pub will: Option<Will>,
-}
-
-impl Hello {
-    /// A clean session without a user.
-    pub fn new(version: Version, client_id: &str) -> Self {
-        let level = if version == Version::V5 { 5 } else { 4 };
-        Self {
-            version,
-            protocol: (b"MQTT".to_vec(), level),
-            client_id: client_id.as_bytes().to_vec(),
-            user: None,
-            is_clean: true,
-            keep_alive_secs: 60,
-            expiry_secs: 0,
-            will: None,
-        }
-    }
-
-    /// With a user name and its password.
-    #[must_use]
-    pub fn user(mut self, name: &str, secret: &str) -> Self {
-        self.user = Some((name.to_owned(), secret.to_owned()));
-        self
-    }
-
-    /// With a session that outlives the connection by an hour.
-    #[must_use]
-    pub fn persistent(mut self) -> Self {
-        self.is_clean = false;
-        self.expiry_secs = 3600;
-        self
-    }
-
-    /// With a will.
-    #[must_use]
-    pub fn will(mut self, topic: &str, payload: &str) -> Self {
-        self.will = Some(Will { topic: topic.to_owned(), payload: payload.as_bytes().to_vec() });
-        self
-    }
-
-    /// The packet.
-    pub fn encode(&self) -> Vec<u8> {
-        let mut flags = u8::from(self.is_clean) << 1;
-        if self.will.is_some() {
-            flags |= 0b0000_1100;
-        }
-        if self.user.is_some() {
-            flags |= 0b1100_0000;
-        }
-        let mut body = Vec::new();
-        binary(&mut body, &self.protocol.0);
-        body.extend([self.protocol.1, flags]);
-        body.extend(self.keep_alive_secs.to_be_bytes());
-        if self.version == Version::V5 {
-            body.extend([5, 0x11]);
-            body.extend(self.expiry_secs.to_be_bytes());
-        }
-        binary(&mut body, &self.client_id);
-        if let Some(will) = &self.will {
-            self.no_properties(&mut body);
-            binary(&mut body, will.topic.as_bytes());
-            binary(&mut body, &will.payload);
-        }
-        if let Some((name, secret)) = &self.user {
-            binary(&mut body, name.as_bytes());
-            binary(&mut body, secret.as_bytes());
-        }
-        frame(0x10, &body)
-    }
-
-    fn no_properties(&self, body: &mut Vec<u8>) {
-        if self.version == Version::V5 {
-            body.push(0);
-        }
-    }
 }
 
 /// An application message that came in.
@@ -131,8 +27,12 @@ pub struct Message {
     pub qos: u8,
     /// Whether it was retained.
     pub is_retained: bool,
+    /// Whether it may have been sent before.
+    pub is_dup: bool,
     /// 0 if the QoS is 0.
     pub packet_id: u16,
+    /// None before version 5.
+    pub properties: Vec<Property>,
 }
 
 impl Message {
@@ -156,11 +56,34 @@ pub enum Packet {
         is_session_present: bool,
         /// Return code or reason code.
         code: u8,
+        /// None before version 5.
+        properties: Vec<Property>,
     },
     /// PUBLISH.
     Publish(Message),
     /// PUBACK.
     PubAck {
+        /// Of the PUBLISH.
+        packet_id: u16,
+        /// 0 where there is none.
+        code: u8,
+    },
+    /// PUBREC.
+    PubRec {
+        /// Of the PUBLISH.
+        packet_id: u16,
+        /// 0 where there is none.
+        code: u8,
+    },
+    /// PUBREL.
+    PubRel {
+        /// Of the PUBLISH.
+        packet_id: u16,
+        /// 0 where there is none.
+        code: u8,
+    },
+    /// PUBCOMP.
+    PubComp {
         /// Of the PUBLISH.
         packet_id: u16,
         /// 0 where there is none.
@@ -173,6 +96,13 @@ pub enum Packet {
         /// One for each filter.
         codes: Vec<u8>,
     },
+    /// UNSUBACK.
+    UnsubAck {
+        /// Of the UNSUBSCRIBE.
+        packet_id: u16,
+        /// One for each filter; none before version 5.
+        codes: Vec<u8>,
+    },
     /// PINGRESP.
     PingResp,
     /// DISCONNECT.
@@ -180,22 +110,33 @@ pub enum Packet {
         /// Why.
         code: u8,
     },
+    /// AUTH.
+    Auth {
+        /// How to go on.
+        code: u8,
+        /// What it is about.
+        properties: Vec<Property>,
+    },
 }
 
 /// A packet with its first byte, its length and its body.
 pub fn frame(first_byte: u8, body: &[u8]) -> Vec<u8> {
     let mut packet = vec![first_byte];
-    let mut rest = body.len();
+    put_length(&mut packet, body.len());
+    packet.extend_from_slice(body);
+    packet
+}
+
+/// A variable byte integer (MQTT 5.0 1.5.5).
+pub fn put_length(out: &mut Vec<u8>, mut rest: usize) {
     loop {
         let digit = (rest % 128) as u8;
         rest /= 128;
-        packet.push(if rest > 0 { digit | 0x80 } else { digit });
+        out.push(if rest > 0 { digit | 0x80 } else { digit });
         if rest == 0 {
-            break;
+            return;
         }
     }
-    packet.extend_from_slice(body);
-    packet
 }
 
 /// Binary data with its length, or a string that may be none.
@@ -213,27 +154,97 @@ pub fn publish(
     flags: u8,
     packet_id: u16,
 ) -> Vec<u8> {
+    let properties: &[Property] = &[];
+    match version {
+        Version::V3 => frame(0x30 | flags, &publish_body(topic, flags, packet_id, &[], payload)),
+        Version::V5 => publish_with(topic, payload, flags, packet_id, properties),
+    }
+}
+
+/// PUBLISH of version 5 with properties.
+pub fn publish_with(
+    topic: &[u8],
+    payload: &[u8],
+    flags: u8,
+    packet_id: u16,
+    properties: &[Property],
+) -> Vec<u8> {
+    let properties = property::encode(properties);
+    frame(0x30 | flags, &publish_body(topic, flags, packet_id, &properties, payload))
+}
+
+fn publish_body(
+    topic: &[u8],
+    flags: u8,
+    packet_id: u16,
+    properties: &[u8],
+    payload: &[u8],
+) -> Vec<u8> {
     let mut body = Vec::new();
     binary(&mut body, topic);
     if flags & 0b0110 != 0 {
         body.extend(packet_id.to_be_bytes());
     }
-    if version == Version::V5 {
-        body.push(0);
-    }
+    body.extend_from_slice(properties);
     body.extend_from_slice(payload);
-    frame(0x30 | flags, &body)
+    body
 }
 
 /// SUBSCRIBE to one filter.
-pub fn subscribe(version: Version, packet_id: u16, filter: &[u8], qos: u8) -> Vec<u8> {
+pub fn subscribe(version: Version, packet_id: u16, filter: &[u8], options: u8) -> Vec<u8> {
+    subscribe_with(version, packet_id, &[], &[(filter, options)])
+}
+
+/// SUBSCRIBE with properties, which only version 5 has, to filters with their options.
+pub fn subscribe_with(
+    version: Version,
+    packet_id: u16,
+    properties: &[Property],
+    filters: &[(&[u8], u8)],
+) -> Vec<u8> {
+    let mut body = head(version, packet_id, properties);
+    for (filter, options) in filters {
+        binary(&mut body, filter);
+        body.push(*options);
+    }
+    frame(0x82, &body)
+}
+
+/// UNSUBSCRIBE.
+pub fn unsubscribe(version: Version, packet_id: u16, filters: &[&[u8]]) -> Vec<u8> {
+    let mut body = head(version, packet_id, &[]);
+    for filter in filters {
+        binary(&mut body, filter);
+    }
+    frame(0xA2, &body)
+}
+
+fn head(version: Version, packet_id: u16, properties: &[Property]) -> Vec<u8> {
     let mut body = packet_id.to_be_bytes().to_vec();
     if version == Version::V5 {
-        body.push(0);
+        body.extend(property::encode(properties));
     }
-    binary(&mut body, filter);
-    body.push(qos);
-    frame(0x82, &body)
+    body
+}
+
+/// DISCONNECT of version 5.
+pub fn disconnect(code: u8, properties: &[Property]) -> Vec<u8> {
+    frame(0xE0, &[&[code], &property::encode(properties)[..]].concat())
+}
+
+/// PUBREC, success.
+pub fn pub_rec(packet_id: u16) -> Vec<u8> {
+    frame(0x50, &packet_id.to_be_bytes())
+}
+
+/// PUBREL, success.
+pub fn pub_rel(packet_id: u16) -> Vec<u8> {
+    frame(0x62, &packet_id.to_be_bytes())
+}
+
+/// PUBCOMP, success.
+pub fn pub_comp(packet_id: u16) -> Vec<u8> {
+    frame(0x70, &packet_id.to_be_bytes())
 }
 
 /// PUBACK, success.
@@ -241,44 +252,63 @@ pub fn pub_ack(packet_id: u16) -> Vec<u8> {
     frame(0x40, &packet_id.to_be_bytes())
 }
 
-/// The packet at the front of what has been received, if it is whole.
-pub fn decode(version: Version, received: &mut BytesMut) -> Option<Packet> {
-    let first_byte = *received.first()?;
+/// The bytes of the packet at the front of what has been received, if it is whole.
+pub fn cut(received: &mut BytesMut) -> Option<BytesMut> {
     let mut length = 0;
     for index in 0..4 {
         let byte = *received.get(1 + index)?;
         length |= usize::from(byte & 0x7F) << (7 * index);
         if byte & 0x80 == 0 {
-            let start = 2 + index;
-            if received.len() < start + length {
-                return None;
-            }
-            let mut body = received.split_to(start + length);
-            body.advance(start);
-            return Some(read(version, first_byte, body));
+            let bytes = 2 + index + length;
+            return (received.len() >= bytes).then(|| received.split_to(bytes));
         }
     }
     panic!("the broker sent a length of more than four bytes")
+}
+
+/// The packet at the front of what has been received, if it is whole.
+pub fn decode(version: Version, received: &mut BytesMut) -> Option<Packet> {
+    let mut body = cut(received)?;
+    let first_byte = body.get_u8();
+    while body.get_u8() & 0x80 != 0 {}
+    Some(read(version, first_byte, body))
 }
 
 fn read(version: Version, first_byte: u8, mut body: BytesMut) -> Packet {
     match first_byte >> 4 {
         2 => {
             let is_session_present = body.get_u8() == 1;
-            Packet::ConnAck { is_session_present, code: body.get_u8() }
+            let code = body.get_u8();
+            // A version that the broker does not know is refused in words of another.
+            let version = if body.is_empty() { Version::V3 } else { version };
+            Packet::ConnAck { is_session_present, code, properties: properties(version, &mut body) }
         }
         3 => Packet::Publish(read_publish(version, first_byte, body)),
-        4 => {
+        4..=7 => {
             let packet_id = body.get_u16();
-            Packet::PubAck { packet_id, code: body.first().copied().unwrap_or(0) }
+            let code = body.first().copied().unwrap_or(0);
+            match first_byte >> 4 {
+                4 => Packet::PubAck { packet_id, code },
+                5 => Packet::PubRec { packet_id, code },
+                6 => Packet::PubRel { packet_id, code },
+                _ => Packet::PubComp { packet_id, code },
+            }
         }
-        9 => {
+        9 | 11 => {
             let packet_id = body.get_u16();
-            skip_properties(version, &mut body);
-            Packet::SubAck { packet_id, codes: body.to_vec() }
+            properties(version, &mut body);
+            let codes = body.to_vec();
+            match first_byte >> 4 {
+                9 => Packet::SubAck { packet_id, codes },
+                _ => Packet::UnsubAck { packet_id, codes },
+            }
         }
         13 => Packet::PingResp,
         14 => Packet::Disconnect { code: body.first().copied().unwrap_or(0) },
+        15 => {
+            let code = body.get_u8();
+            Packet::Auth { code, properties: properties(version, &mut body) }
+        }
         other => panic!("the broker sent a packet of type {other}: {body:?}"),
     }
 }
@@ -288,28 +318,21 @@ fn read_publish(version: Version, first_byte: u8, mut body: BytesMut) -> Message
     let topic = String::from_utf8(body.split_to(length).to_vec()).expect("a topic is UTF-8");
     let qos = first_byte >> 1 & 0b11;
     let packet_id = if qos > 0 { body.get_u16() } else { 0 };
-    skip_properties(version, &mut body);
-    let is_retained = first_byte & 1 == 1;
-    Message { topic, payload: body.to_vec(), qos, is_retained, packet_id }
+    let properties = properties(version, &mut body);
+    let (is_retained, is_dup) = (first_byte & 1 == 1, first_byte & 0b1000 != 0);
+    Message { topic, payload: body.to_vec(), qos, is_retained, is_dup, packet_id, properties }
 }
 
-fn skip_properties(version: Version, body: &mut BytesMut) {
-    if version == Version::V3 {
-        return;
+fn properties(version: Version, body: &mut BytesMut) -> Vec<Property> {
+    match version {
+        Version::V3 => Vec::new(),
+        Version::V5 => property::decode(body),
     }
-    let mut length = 0;
-    for index in 0..4 {
-        let byte = body.get_u8();
-        length |= usize::from(byte & 0x7F) << (7 * index);
-        if byte & 0x80 == 0 {
-            break;
-        }
-    }
-    body.advance(length);
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Hello;
     use super::*;
 
     #[test]
