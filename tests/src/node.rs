@@ -4,6 +4,7 @@ use crate::binaries;
 use crate::process::{PATIENCE, Process};
 use crate::wire::{Hello, Wire};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -17,15 +18,37 @@ pub const SECRET: &str = "a secret of the tests";
 /// The data of a node, which outlives its processes, and the settings it is started with.
 #[derive(Debug)]
 pub struct Site {
-    data: TempDir,
+    data: Data,
     settings: Vec<String>,
+}
+
+/// Where the data is.
+#[derive(Debug)]
+enum Data {
+    /// In a folder that goes with the site.
+    Own(TempDir),
+    /// In one that the test looks after.
+    Given(PathBuf),
 }
 
 impl Site {
     /// An empty store, settings as they come.
     pub fn new() -> Self {
         let data = tempfile::tempdir().expect("a folder can be made");
-        Self { data, settings: Vec::new() }
+        Self { data: Data::Own(data), settings: Vec::new() }
+    }
+
+    /// A store in this folder, which may be there already.
+    pub fn at(folder: &Path) -> Self {
+        Self { data: Data::Given(folder.to_owned()), settings: Vec::new() }
+    }
+
+    /// The folder of the store.
+    pub fn data(&self) -> &Path {
+        match &self.data {
+            Data::Own(folder) => folder.path(),
+            Data::Given(folder) => folder,
+        }
     }
 
     /// With one more setting, as `section.key=value`.
@@ -39,7 +62,7 @@ impl Site {
     pub async fn start(&self) -> Node {
         let mut command = Command::new(binaries::manifold());
         command.env_clear().env("MANIFOLD_ADMIN_SECRET", SECRET);
-        command.arg("serve").arg("--data").arg(self.data.path());
+        command.arg("serve").arg("--data").arg(self.data());
         let listeners = ["mqtt", "ws", "http"].map(|name| format!("listen.{name}=127.0.0.1:0"));
         for setting in listeners.iter().chain(&self.settings) {
             command.arg("--set").arg(setting);

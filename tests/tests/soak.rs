@@ -1,0 +1,121 @@
+//! Churn: clients come, subscribe, publish and go, thousands of times, and the memory of the node ends where it began.
+//!
+//! One cycle is one client with a random id, version, session, filters and messages, that leaves politely or is
+//! torn off. What a cycle leaves behind (sessions, wills, queued messages, retained messages of a fixed set of
+//! topics) is bounded or expires within seconds, so memory that goes on rising is a leak. `MANIFOLD_SOAK_CYCLES`
+//! sets the number of cycles: the default shows a gross leak, 10,000 and more a small one.
+
+use manifold_tests::node::{Node, Site};
+use manifold_tests::random::{self, Random};
+use manifold_tests::wire::{Hello, Version, Wire, packet};
+use std::time::Duration;
+
+const CYCLES: u64 = 400;
+
+/// Clients that churn at the same time.
+const LANES: u64 = 8;
+
+/// Client ids that come back, and topics that are used.
+const CLIENT_IDS: u64 = 200;
+const TOPICS: u64 = 64;
+
+/// How long a session outlives its client, at most.
+const EXPIRY_SECS_MAX: u64 = 2;
+
+/// What the last sessions need to expire, and the node to notice.
+const SETTLE: Duration = Duration::from_secs(8);
+
+/// Growth that ends the test, in per cent, once there were enough cycles to tell a leak from noise.
+const GROWTH_MAX_PERCENT: u64 = 5;
+const CYCLES_THAT_TELL: u64 = 10_000;
+
+#[tokio::test]
+async fn churn_leaves_no_memory_behind() {
+    let cycles = std::env::var("MANIFOLD_SOAK_CYCLES").ok();
+    let cycles = cycles.map_or(CYCLES, |it| it.parse().expect("the cycles are a number"));
+    let seed = random::seed();
+    println!("{}={seed}, {cycles} cycles", random::SEED_VARIABLE);
+    let anonymous = r#"security.anonymous={ namespace = "default/default", role = "app" }"#;
+    let mut node = Site::new().with(anonymous).start().await;
+    // Caches, pools and the allocator take their fill first.
+    churn(&node, seed, cycles).await;
+    tokio::time::sleep(SETTLE).await;
+    let before = node.resident_bytes();
+    churn(&node, seed + 1, cycles).await;
+    tokio::time::sleep(SETTLE).await;
+    let after = node.resident_bytes();
+    node.assert_alive();
+    println!("resident: {} KiB before, {} KiB after", before / 1024, after / 1024);
+    let percent = if cycles < CYCLES_THAT_TELL { 50 } else { GROWTH_MAX_PERCENT };
+    assert!(after <= before + before * percent / 100, "grown from {before} to {after} bytes");
+    let figures = node.get("/metrics").await;
+    assert!(figures.contains("\nbroker_connections 0\n"), "clients are left: {figures}");
+    assert!(figures.contains("\nactors_restarts_total 0\n"), "an actor has failed: {figures}");
+}
+
+async fn churn(node: &Node, seed: u64, cycles: u64) {
+    let lanes = (0..LANES).map(|lane| {
+        let address = node.mqtt();
+        let mut random = Random::new(seed.wrapping_mul(31) + lane);
+        tokio::spawn(async move {
+            for _ in 0..cycles / LANES {
+                cycle(address, &mut random).await;
+            }
+        })
+    });
+    for lane in lanes.collect::<Vec<_>>() {
+        lane.await.expect("a lane of clients does not panic");
+    }
+}
+
+async fn cycle(address: std::net::SocketAddr, random: &mut Random) {
+    let version = if random.below(2) == 0 { Version::V3 } else { Version::V5 };
+    let client_id = match random.below(2) {
+        0 => format!("again-{}", random.below(CLIENT_IDS)),
+        _ => format!("once-{}", random.below(u64::MAX)),
+    };
+    let mut hello = Hello::new(version, &client_id);
+    if version == Version::V5 && random.below(2) == 0 {
+        hello.is_clean = random.below(4) == 0;
+        hello.expiry_secs = u32::try_from(1 + random.below(EXPIRY_SECS_MAX)).expect("it is small");
+    }
+    if random.below(4) == 0 {
+        hello = hello.will(&topic(random), "gone");
+    }
+    let mut wire = Wire::open(address, version).await;
+    wire.send(&hello.encode()).await;
+    // Two lanes may have drawn the same id: one of them is sent off, which is churn as well.
+    let Some(_) = wire.next().await else { return };
+    for _ in 0..random.below(4) {
+        let id = wire.new_id();
+        let qos = u8::try_from(random.below(2)).expect("it is small");
+        wire.send(&packet::subscribe(version, id, filter(random).as_bytes(), qos)).await;
+    }
+    for _ in 0..random.below(8) {
+        let id = wire.new_id();
+        // QoS 0 or 1, retained or not.
+        let flags = u8::try_from(random.below(4)).expect("it is small");
+        let count = usize::try_from(random.below(2000)).expect("it is small");
+        let payload = random.bytes(count);
+        wire.send(&packet::publish(version, topic(random).as_bytes(), &payload, flags, id)).await;
+    }
+    let _ = wire.next_within(Duration::from_millis(random.below(20))).await;
+    if random.below(2) == 0 {
+        wire.send(&packet::frame(0xE0, &[])).await;
+        while matches!(wire.next_within(Duration::from_secs(5)).await, Ok(Some(_))) {}
+    }
+}
+
+fn topic(random: &mut Random) -> String {
+    format!("soak/{}/{}", random.below(8), random.below(TOPICS / 8))
+}
+
+fn filter(random: &mut Random) -> String {
+    match random.below(5) {
+        0 => "soak/#".to_owned(),
+        1 => format!("soak/+/{}", random.below(TOPICS / 8)),
+        2 => format!("$share/g{}/soak/{}/#", random.below(3), random.below(8)),
+        3 => format!("elsewhere/{}", random.below(u64::MAX)),
+        _ => topic(random),
+    }
+}
