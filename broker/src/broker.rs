@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use store::{ReadError, Store};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
 /// How often sessions are looked through for those whose time has come.
@@ -113,6 +114,14 @@ impl Broker {
     /// Accepts clients on one more socket. Returns the address bound.
     pub async fn listen(&self, config: ListenerConfig) -> std::io::Result<SocketAddr> {
         listener::listen(Arc::clone(&self.inner), config).await
+    }
+
+    /// Serves one client on a stream that is there already, until it ends; `address` is who it is said to be.
+    pub async fn serve<S>(&self, stream: S, address: SocketAddr)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        listener::welcome(&self.inner, stream, address).await;
     }
 
     /// Lets clients into a namespace, whose sessions and retained messages are taken out of the store.

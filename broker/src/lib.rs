@@ -19,6 +19,8 @@ mod connections;
 pub mod credential;
 mod durable;
 mod figures;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod listener;
 mod live;
 mod message;

@@ -104,7 +104,8 @@ async fn serve(inner: &Arc<Inner>, kind: ListenerKind, stream: TcpStream, addres
     }
 }
 
-async fn welcome<S: Socket>(inner: &Arc<Inner>, socket: S, address: SocketAddr) {
+/// A client on a stream, from its first byte to its last.
+pub(crate) async fn welcome<S: Socket>(inner: &Arc<Inner>, socket: S, address: SocketAddr) {
     let timeout = inner.shared().limits.connect_timeout();
     let counters = &inner.shared().counters;
     match tokio::time::timeout(timeout, inner.door().welcome(socket, address)).await {
