@@ -1,17 +1,19 @@
-//! One batch: many sets of changes merged into what one transaction has to write.
+//! One batch: many sets of changes merged into what one record of the log has to say.
 //!
 //! Merging is pure: of several writes to one key the last stays, a deleted prefix takes the pending
-//! writes below it along. Applying opens each table once and writes in key order, which is the
-//! order the trees like.
+//! writes below it along. Resolving looks at what the store holds: a deletion of nothing vanishes,
+//! a deleted prefix becomes the deletions of its rows. What is left is a [`Plan`].
 
 use crate::changes::{Change, Changes};
-use crate::figures::Counters;
-use crate::queue::{QueueChanges, QueueWriter, Touched};
-use redb::{TableDefinition, WriteTransaction};
+use crate::plan::{Plan, RowStep, TablePlan};
+use crate::queue::QueueChanges;
+use crate::view::View;
+use bytes::Bytes;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-/// What one transaction has to write.
+/// What many sets of changes want.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     tables: BTreeMap<&'static str, TableChanges>,
@@ -44,7 +46,9 @@ impl Batch {
                 Change::SetQueueFlags { session, seq, flags } => {
                     self.queues.set_flags(session, seq, flags);
                 }
-                Change::DequeueAll { session } => self.queues.dequeue_all(session),
+                Change::DequeueThrough { session, seq } => {
+                    self.queues.dequeue_through(session, seq);
+                }
             }
         }
     }
@@ -53,17 +57,17 @@ impl Batch {
         self.tables.is_empty() && self.queues.is_empty()
     }
 
-    pub(crate) fn apply(
-        &self,
-        txn: &WriteTransaction,
-        queues: &mut QueueWriter,
-        counters: &Counters,
-    ) -> Result<Touched, redb::Error> {
-        let mut touched = queues.apply(&self.queues, txn, counters)?;
-        for (name, changes) in &self.tables {
-            changes.apply(name, txn, &mut touched)?;
+    /// What this comes to over what `view` holds.
+    pub(crate) fn resolve(self, view: &View) -> Result<Plan, redb::Error> {
+        let mut plan = Plan::default();
+        for (name, changes) in self.tables {
+            let rows = changes.resolve(name, view)?;
+            if !rows.is_empty() {
+                plan.tables.push(TablePlan { name: Cow::Borrowed(name), rows });
+            }
         }
-        Ok(touched)
+        self.queues.resolve(view, &mut plan)?;
+        Ok(plan)
     }
 }
 
@@ -79,37 +83,24 @@ impl TableChanges {
         self.cleared.push(prefix);
     }
 
-    fn apply(
-        &self,
-        name: &str,
-        txn: &WriteTransaction,
-        touched: &mut Touched,
-    ) -> Result<(), redb::Error> {
-        let mut table = txn.open_table(definition(name))?;
+    fn resolve(self, name: &str, view: &View) -> Result<Vec<RowStep>, redb::Error> {
+        let mut steps = Vec::with_capacity(self.rows.len());
         for prefix in &self.cleared {
-            let end = crate::key::prefix_end(prefix);
-            let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-            let range = (Bound::Included(prefix.as_slice()), end);
-            for gone in table.extract_from_if::<&[u8], _>(range, |_, _| true)? {
-                gone?;
-                touched.rows += 1;
+            for row in view.rows(name, prefix, None)? {
+                let (key, _) = row?;
+                steps.push((key, None));
             }
         }
-        for (key, row) in &self.rows {
-            match row {
-                Some(row) => {
-                    table.insert(key.as_slice(), row.as_slice())?;
-                    touched.rows += 1;
-                    touched.bytes += (key.len() + row.len()) as u64;
-                }
-                None => touched.rows += u64::from(table.remove(key.as_slice())?.is_some()),
+        let below = view.rows_below(name)?;
+        for (key, row) in self.rows {
+            if row.is_some() || view.has_row(&below, &key)? {
+                steps.push((key, row.map(Bytes::from)));
             }
         }
-        Ok(())
+        let step = |(key, row): (Vec<u8>, Option<Bytes>)| {
+            let covers = row.is_some() || below.contains(&key)?;
+            Ok(RowStep { key, row, covers })
+        };
+        steps.into_iter().map(step).collect()
     }
-}
-
-/// How every table of typed rows looks to redb.
-pub(crate) fn definition(name: &str) -> TableDefinition<'_, &'static [u8], &'static [u8]> {
-    TableDefinition::new(name)
 }

@@ -21,7 +21,26 @@ pub(crate) enum Change {
     Enqueue { body: Bytes, refs: Vec<QueueRef> },
     Dequeue { session: SessionKey, seq: u64 },
     SetQueueFlags { session: SessionKey, seq: u64, flags: u8 },
-    DequeueAll { session: SessionKey },
+    DequeueThrough { session: SessionKey, seq: u64 },
+}
+
+/// When a set of changes is answered, the weakest promise first.
+///
+/// All changes go through the same log in the order of their submission, whatever they ask for: one
+/// that is on disk has everything before it on disk, too. In every mode they are visible to readers
+/// when they are answered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Durability {
+    /// When the operating system has them. They are on disk with the next change that asks for it,
+    /// the next checkpoint (a minute at most) or an orderly end. Killing the process loses
+    /// nothing; a power cut, or a crash of the operating system, loses what is not on disk.
+    Memory,
+    /// As above, and they are on disk within the store's interval, which is what a power cut can
+    /// lose.
+    Interval,
+    /// When they are on disk.
+    #[default]
+    Sync,
 }
 
 /// One atomic set of changes.
@@ -30,12 +49,23 @@ pub struct Changes {
     list: Vec<Change>,
     bytes: usize,
     adds: bool,
+    durability: Durability,
 }
 
 impl Changes {
     /// An empty set.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty set with another promise than the default, to be on disk when it is answered.
+    pub fn with_durability(durability: Durability) -> Self {
+        Self { durability, ..Self::default() }
+    }
+
+    /// What is promised when the set is answered.
+    pub fn durability(&self) -> Durability {
+        self.durability
     }
 
     /// Whether nothing is to be changed.
@@ -53,8 +83,16 @@ impl Changes {
         self.bytes
     }
 
-    /// Adds all of `other` after these.
+    /// Adds all of `other` after these, under the stronger promise of the two; an empty set asks
+    /// for none.
     pub fn append(&mut self, mut other: Changes) {
+        if other.is_empty() {
+            return;
+        }
+        self.durability = match self.is_empty() {
+            true => other.durability,
+            false => self.durability.max(other.durability),
+        };
         self.list.append(&mut other.list);
         self.bytes += other.bytes;
         self.adds |= other.adds;
@@ -101,9 +139,14 @@ impl Changes {
         self.push(Change::SetQueueFlags { session, seq, flags });
     }
 
+    /// Takes everything up to `seq` off one queue.
+    pub fn dequeue_through(&mut self, session: SessionKey, seq: u64) {
+        self.push(Change::DequeueThrough { session, seq });
+    }
+
     /// Empties one queue.
     pub fn dequeue_all(&mut self, session: SessionKey) {
-        self.push(Change::DequeueAll { session });
+        self.dequeue_through(session, u64::MAX);
     }
 
     /// Whether anything is put or enqueued, which a full disk cannot take.

@@ -95,6 +95,10 @@ impl ReadError {
             other => Self::Io(other.to_string().into()),
         }
     }
+
+    pub(crate) fn from_io(error: std::io::Error) -> Self {
+        Self::Io(error.to_string().into())
+    }
 }
 
 impl CommitError {

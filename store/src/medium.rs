@@ -1,7 +1,10 @@
-//! Where the bytes of a store lie: a file, or memory for tests and simulation.
+//! Where the bytes of a store lie: files, or memory for tests and simulation.
 //!
-//! A medium can be opened again after a failure, which redb asks for once any operation on it has
-//! failed.
+//! A medium holds two things: the storage of the rows, which can be opened again after a failure
+//! (redb asks for that once any operation on it has failed), and the segments of the log, by
+//! number.
+
+mod segments;
 
 use crate::error::OpenError;
 use redb::backends::{FileBackend, InMemoryBackend};
@@ -12,6 +15,10 @@ use std::io;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+#[cfg(test)]
+pub(crate) use segments::MemorySegment;
+pub(crate) use segments::MemorySegments;
 
 /// Where the bytes of a store lie.
 pub(crate) trait Medium: Debug + Send + Sync + 'static {
@@ -27,8 +34,35 @@ pub(crate) trait Medium: Debug + Send + Sync + 'static {
     /// Bytes of the disk that it really takes, so that writing there again takes no more.
     fn stored_bytes(&self) -> u64;
 
-    /// Bytes that have to be looked through after a crash; 0 when there is nothing after a crash.
-    fn used_bytes(&self) -> u64;
+    /// The numbers of the segments that are there, rising.
+    fn segments(&self) -> io::Result<Vec<u64>>;
+
+    /// Makes an empty segment, over whatever has this number; its name is durable on return.
+    fn create_segment(&self, id: u64) -> io::Result<Arc<dyn SegmentFile>>;
+
+    /// Opens a segment that is there.
+    fn open_segment(&self, id: u64) -> io::Result<Arc<dyn SegmentFile>>;
+
+    /// Removes a segment; whoever has it open may go on reading it.
+    fn remove_segment(&self, id: u64) -> io::Result<()>;
+}
+
+/// The bytes of one segment of the log.
+pub(crate) trait SegmentFile: Debug + Send + Sync + 'static {
+    /// How many bytes it has.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Fills `out` from `offset` on, or fails.
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()>;
+
+    /// Writes all of `data` at `offset`, or fails with any part of it written.
+    fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()>;
+
+    /// Cuts it to `len` bytes.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Brings what was written to the disk.
+    fn sync(&self) -> io::Result<()>;
 }
 
 /// An open storage, whatever it is.
@@ -80,8 +114,20 @@ impl Medium for FileMedium {
         0
     }
 
-    fn used_bytes(&self) -> u64 {
-        self.0.metadata().map_or(0, |file| file.len())
+    fn segments(&self) -> io::Result<Vec<u64>> {
+        segments::list(&self.0)
+    }
+
+    fn create_segment(&self, id: u64) -> io::Result<Arc<dyn SegmentFile>> {
+        segments::create(&self.0, id)
+    }
+
+    fn open_segment(&self, id: u64) -> io::Result<Arc<dyn SegmentFile>> {
+        segments::open(&self.0, id)
+    }
+
+    fn remove_segment(&self, id: u64) -> io::Result<()> {
+        segments::remove(&self.0, id)
     }
 
     #[cfg(unix)]
@@ -98,11 +144,14 @@ impl Medium for FileMedium {
 
 /// Memory, kept as long as this value.
 #[derive(Debug, Default)]
-pub(crate) struct MemoryMedium(Arc<InMemoryBackend>);
+pub(crate) struct MemoryMedium {
+    rows: Arc<InMemoryBackend>,
+    segments: MemorySegments,
+}
 
 impl Medium for MemoryMedium {
     fn open(&self) -> Result<Storage, OpenError> {
-        Ok(Storage(Arc::clone(&self.0) as Arc<dyn StorageBackend>))
+        Ok(Storage(Arc::clone(&self.rows) as Arc<dyn StorageBackend>))
     }
 
     fn path(&self) -> &Path {
@@ -117,8 +166,20 @@ impl Medium for MemoryMedium {
         0
     }
 
-    fn used_bytes(&self) -> u64 {
-        0
+    fn segments(&self) -> io::Result<Vec<u64>> {
+        self.segments.list()
+    }
+
+    fn create_segment(&self, id: u64) -> io::Result<Arc<dyn SegmentFile>> {
+        self.segments.create(id).map(|segment| segment as Arc<dyn SegmentFile>)
+    }
+
+    fn open_segment(&self, id: u64) -> io::Result<Arc<dyn SegmentFile>> {
+        self.segments.open(id).map(|segment| segment as Arc<dyn SegmentFile>)
+    }
+
+    fn remove_segment(&self, id: u64) -> io::Result<()> {
+        self.segments.remove(id)
     }
 }
 

@@ -1,21 +1,17 @@
-//! Message queues of sessions: one row for each message that a session is owed, its body stored
+//! Message queues of sessions: one place for each message that a session is owed, its body stored
 //! once.
 //!
-//! A message for one session holds its body in its row. A message for several sessions has its body
-//! in a table of its own with a count of references, and goes with the last of them. Sequence
-//! numbers start at 1 and rise within a session; the rows of a session lie together in that order.
-//!
-//! Everything redb-specific of queues lies below this module, so that the queues can move to
-//! another form of storage behind the same calls.
+//! Bodies lie in the segments of the log, where the record that brought them was written; a place
+//! says where. Sequence numbers start at 1 and rise within a session; the places of a session lie
+//! together in that order.
 
 mod pending;
+mod place;
 mod read;
-mod row;
-mod write;
 
 pub(crate) use pending::QueueChanges;
+pub(crate) use place::{Location, Place, PlaceKey, QUEUE, QUEUE_NAME};
 pub(crate) use read::{read_queue, read_stat};
-pub(crate) use write::{QueueWriter, Touched};
 
 use bytes::Bytes;
 

@@ -1,28 +1,21 @@
 //! A consistent view of the store at one moment, to read from.
 //!
-//! Keep it short: as long as a snapshot lives, the pages it may need are not used again and the
-//! file grows. Nothing is read ahead; each call reads what it is asked for.
+//! Keep it short: as long as a snapshot lives, what it may need is kept, in memory and in the file.
+//! Nothing is read ahead; each call reads what it is asked for.
 
-use crate::batch::definition;
 use crate::error::ReadError;
 use crate::figures::add;
-use crate::key::{prefix as encoded, prefix_end};
+use crate::key::prefix as encoded;
 use crate::queue::{QueueStat, Queued, SessionKey, read_queue, read_stat};
 use crate::row::{Row, read_row};
-use crate::writer::Shared;
-use redb::{ReadOnlyTable, ReadTransaction, TableError};
-use std::ops::Bound;
-use std::sync::Arc;
-
-type RowTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
+use crate::view::View;
 
 /// One row as it was found: its key with it, or why it cannot be understood.
 type Found<R> = Result<(<R as Row>::Key, R), ReadError>;
 
 /// A consistent view of the store, to be dropped soon.
 pub struct Snapshot {
-    txn: ReadTransaction,
-    shared: Arc<Shared>,
+    view: View,
 }
 
 impl std::fmt::Debug for Snapshot {
@@ -32,26 +25,24 @@ impl std::fmt::Debug for Snapshot {
 }
 
 impl Snapshot {
-    pub(crate) fn new(txn: ReadTransaction, shared: Arc<Shared>) -> Self {
-        Self { txn, shared }
+    pub(crate) fn new(view: View) -> Self {
+        Self { view }
     }
 
     /// The row at `key`.
     pub fn get<R: Row>(&self, key: &R::Key) -> Result<Option<R>, ReadError> {
-        let Some(table) = self.table::<R>()? else { return Ok(None) };
         let key = encoded(key);
-        match table.get(key.as_slice()) {
+        match self.view.row(R::TABLE, &key) {
             Ok(None) => Ok(None),
-            Ok(Some(row)) => self.note(read_row::<R>(&key, row.value())).map(|(_, row)| Some(row)),
-            Err(error) => Err(self.failed(error.into())),
+            Ok(Some(row)) => self.note(read_row::<R>(&key, &row)).map(|(_, row)| Some(row)),
+            Err(error) => Err(self.failed(error)),
         }
     }
 
     /// Whether there is a row at `key`, readable or not.
     pub fn contains<R: Row>(&self, key: &R::Key) -> Result<bool, ReadError> {
-        let Some(table) = self.table::<R>()? else { return Ok(false) };
-        let found = table.get(encoded(key).as_slice());
-        found.map(|row| row.is_some()).map_err(|error| self.failed(error.into()))
+        let found = self.view.row(R::TABLE, &encoded(key));
+        found.map(|row| row.is_some()).map_err(|error| self.failed(error))
     }
 
     /// The first row whose encoded key starts with `prefix`.
@@ -73,21 +64,13 @@ impl Snapshot {
         after: Option<&R::Key>,
         limit: usize,
     ) -> Result<Vec<Found<R>>, ReadError> {
+        let after = after.map(encoded);
+        let rows = self.view.rows(R::TABLE, prefix, after.as_deref());
+        let rows = rows.map_err(|error| self.failed(error))?;
         let mut list = Vec::new();
-        let Some(table) = self.table::<R>()? else { return Ok(list) };
-        let after = after.map(encoded).filter(|after| after.as_slice() >= prefix);
-        let end = prefix_end(prefix);
-        if let (Some(after), Some(end)) = (&after, &end)
-            && after >= end
-        {
-            return Ok(list);
-        }
-        let from = after.as_deref().map_or(Bound::Included(prefix), Bound::Excluded);
-        let to = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let range = table.range::<&[u8]>((from, to)).map_err(|error| self.failed(error.into()))?;
-        for row in range.take(limit) {
-            let (key, row) = row.map_err(|error| self.failed(error.into()))?;
-            list.push(self.note(read_row::<R>(key.value(), row.value())));
+        for row in rows.take(limit) {
+            let (key, row) = row.map_err(|error| self.failed(error))?;
+            list.push(self.note(read_row::<R>(&key, &row)));
         }
         Ok(list)
     }
@@ -104,20 +87,12 @@ impl Snapshot {
         limit: usize,
         bytes_max: usize,
     ) -> Result<Vec<Queued>, ReadError> {
-        self.note(read_queue(&self.txn, session, after_seq, limit, bytes_max))
+        self.note(read_queue(&self.view, session, after_seq, limit, bytes_max))
     }
 
     /// What one queue holds; walks the queue.
     pub fn queue_stat(&self, session: SessionKey) -> Result<QueueStat, ReadError> {
-        self.note(read_stat(&self.txn, session))
-    }
-
-    fn table<R: Row>(&self) -> Result<Option<RowTable>, ReadError> {
-        match self.txn.open_table(definition(R::TABLE)) {
-            Ok(table) => Ok(Some(table)),
-            Err(TableError::TableDoesNotExist(_)) => Ok(None),
-            Err(error) => Err(self.failed(error.into())),
-        }
+        self.note(read_stat(&self.view, session))
     }
 
     fn failed(&self, error: redb::Error) -> ReadError {
@@ -131,10 +106,10 @@ impl Snapshot {
     fn note<T>(&self, read: Result<T, ReadError>) -> Result<T, ReadError> {
         match &read {
             Err(error @ ReadError::Unreadable { .. }) => {
-                add(&self.shared.counters.unreadable, 1);
+                add(&self.view.counters().unreadable, 1);
                 tracing::error!(%error, "unreadable row");
             }
-            Err(ReadError::Io(_)) => self.shared.suspect(),
+            Err(ReadError::Io(_)) => self.view.shared().suspect(),
             _ => {}
         }
         read

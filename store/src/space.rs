@@ -28,6 +28,11 @@ pub(crate) struct Space {
 }
 
 impl Space {
+    /// Whether the last batch found the disk full.
+    pub(crate) fn is_full(&self) -> bool {
+        self.is_full
+    }
+
     /// Whether changes that add something can be taken.
     pub(crate) fn takes_more(
         &mut self,

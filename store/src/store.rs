@@ -8,14 +8,16 @@ use crate::error::{CommitError, OpenError, ReadError};
 use crate::figures::{Figures, add};
 use crate::inbox::{Backlog, Commit, Job};
 use crate::medium::{FileMedium, Medium, MemoryMedium};
+use crate::shared::Shared;
 use crate::snapshot::Snapshot;
-use crate::writer::{Shared, Writer};
+use crate::view::View;
+use crate::writer::{Mode, Writer};
 use parking_lot::Mutex;
-use redb::ReadableDatabase;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// A handle of a store; clones share it.
@@ -36,18 +38,27 @@ enum Drive {
         ended: watch::Receiver<bool>,
     },
     /// Whoever submits, inside the call.
-    Caller(Mutex<Writer>),
+    Caller(Box<Mutex<Writer>>),
 }
 
 impl Store {
-    /// Opens the store in the file `path`, making it and its directories when they are not there.
+    /// Opens the store in the file `path` and the directory of its log, which has the same name
+    /// with the ending `log`; makes them and their directories when they are not there.
     pub fn open(path: &Path) -> Result<Store, OpenError> {
-        Self::threaded(Box::new(FileMedium(path.to_owned())))
+        Self::threaded(Arc::new(FileMedium(path.to_owned())), Mode::default())
+    }
+
+    /// The same with another interval than 100 ms for changes that are [`Durability::Interval`].
+    ///
+    /// [`Durability::Interval`]: crate::Durability::Interval
+    pub fn open_with(path: &Path, sync_interval: Duration) -> Result<Store, OpenError> {
+        let mode = Mode { sync_interval, ..Mode::default() };
+        Self::threaded(Arc::new(FileMedium(path.to_owned())), mode)
     }
 
     /// A new store in memory, with the same writer.
     pub fn in_memory() -> Result<Store, OpenError> {
-        Self::threaded(Box::new(MemoryMedium::default()))
+        Self::threaded(Arc::new(MemoryMedium::default()), Mode::default())
     }
 
     /// A new store in memory whose changes are committed inside [`submit`](Store::submit).
@@ -55,14 +66,18 @@ impl Store {
     /// For tests under a paused clock and for simulation: nothing waits for a thread that the clock
     /// knows nothing of.
     pub fn in_memory_inline() -> Result<Store, OpenError> {
-        let writer = Writer::open(Box::new(MemoryMedium::default()))?;
-        let shared = writer.shared();
-        Ok(Store(Arc::new(Handle { shared, drive: Drive::Caller(Mutex::new(writer)) })))
+        Self::inline(Arc::new(MemoryMedium::default()), Mode::default())
     }
 
-    pub(crate) fn threaded(medium: Box<dyn Medium>) -> Result<Store, OpenError> {
+    pub(crate) fn inline(medium: Arc<dyn Medium>, mode: Mode) -> Result<Store, OpenError> {
+        let writer = Writer::open(medium, Mode { has_threads: false, ..mode })?;
+        let shared = writer.shared();
+        Ok(Store(Arc::new(Handle { shared, drive: Drive::Caller(Box::new(Mutex::new(writer))) })))
+    }
+
+    pub(crate) fn threaded(medium: Arc<dyn Medium>, mode: Mode) -> Result<Store, OpenError> {
         let path = medium.path().to_owned();
-        let writer = Writer::open(medium)?;
+        let writer = Writer::open(medium, mode)?;
         let shared = writer.shared();
         let ending = writer.shared();
         let (end, ended) = watch::channel(false);
@@ -94,11 +109,11 @@ impl Store {
                 ReadError::Io("the storage failed and is not open again yet".into())
             });
         };
-        match database.begin_read() {
-            Ok(txn) => Ok(Snapshot::new(txn, Arc::clone(shared))),
+        match View::of_now(shared, database) {
+            Ok(view) => Ok(Snapshot::new(view)),
             Err(error) => {
                 shared.suspect();
-                Err(ReadError::from_redb(error.into()))
+                Err(ReadError::from_redb(error))
             }
         }
     }
@@ -170,4 +185,8 @@ impl Drop for Handle {
 }
 
 #[cfg(test)]
+mod crashes;
+#[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod faulty;

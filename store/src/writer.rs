@@ -1,91 +1,146 @@
-//! The one writer: commits everything that waits in one transaction with fsync, then answers.
+//! The one writer: commits everything that waits as one record of the log with one fsync, applies
+//! it, then answers.
 //!
 //! Batches form by themselves: while one is on its way to the disk the next one gathers; a lone set
-//! of changes goes at once. A batch that fails changes nothing, all its callers are told, and the
-//! storage is opened again, because redb refuses everything after a failure. A full disk is seen
-//! before redb meets it ([`Space`]): then only sets that delete are taken.
+//! of changes goes at once. A batch that fails changes nothing, and all its callers are told. A full
+//! disk is seen before the log meets it ([`Space`]): then only sets that delete are taken.
 //!
-//! After a crash redb walks the whole file, 2 s for each GiB, unless the last commit saved what the
-//! walk finds (quick repair), which doubles a lone commit and adds a third to 256 rows. Files from
-//! [`QUICK_REPAIR_BYTES`] on pay for it, smaller ones walk: half a second at worst either way.
+//! Between batches: checkpoints are begun and their outcomes taken in, what was committed without
+//! fsync is brought to the disk in time, segments that are hardly used are emptied.
 
+mod checkpointer;
+mod compact;
+mod housekeeping;
+
+use crate::base::{self, Base, Opened};
 use crate::batch::Batch;
-use crate::engine::{self, Opened};
+use crate::changes::Durability;
 use crate::error::{CommitError, OpenError};
-use crate::figures::{Counters, add};
-use crate::inbox::{Backlog, Inbox, Job, Taken};
+use crate::figures::add;
+use crate::inbox::{Backlog, Job, Taken};
+use crate::log::{Log, Position, recover};
 use crate::medium::Medium;
-use crate::queue::QueueWriter;
+use crate::plan::Plan;
+use crate::recent::Recent;
+use crate::shared::{Layers, Shared};
 use crate::space::Space;
-use parking_lot::RwLock;
-use redb::Database;
+use crate::view::View;
+use checkpointer::Checkpointer;
+use compact::Compaction;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
-use tracing::{error, info, warn};
-
-/// The size of a file from which every commit saves what a walk after a crash would find.
-pub(crate) const QUICK_REPAIR_BYTES: u64 = 256 << 20;
-
-/// How long after a failed attempt the storage is opened again at the earliest.
-const REOPEN_AFTER: Duration = Duration::from_millis(250);
-
-/// What the handle, its snapshots and the writer share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) inbox: Inbox,
-    pub(crate) counters: Counters,
-    /// Empty while a failed storage cannot be opened, and after closing.
-    pub(crate) database: RwLock<Option<Database>>,
-    /// Set by a reader that met a failed storage.
-    pub(crate) is_suspect: AtomicBool,
-}
-
-impl Shared {
-    pub(crate) fn new(database: Database) -> Self {
-        Self {
-            inbox: Inbox::default(),
-            counters: Counters::default(),
-            database: RwLock::new(Some(database)),
-            is_suspect: AtomicBool::new(false),
-        }
-    }
-
-    /// Lets the writer find out what is wrong with the storage.
-    pub(crate) fn suspect(&self) {
-        if !self.is_suspect.swap(true, Ordering::AcqRel) {
-            self.inbox.nudge();
-        }
-    }
-}
+use tracing::error;
 
 /// The writer's own state.
 #[derive(Debug)]
 pub(crate) struct Writer {
     shared: Arc<Shared>,
-    medium: Box<dyn Medium>,
-    queues: QueueWriter,
-    /// Why the storage is not open, and when it was last tried.
+    medium: Arc<dyn Medium>,
+    log: Log,
+    /// How far redb has come.
+    base: Base,
+    checkpointer: Checkpointer,
+    /// What the checkpoint under way, or the failed one, brings into redb, and up to where.
+    frozen: Option<(Arc<Recent>, Position)>,
+    is_checkpointing: bool,
+    /// Why the last checkpoint failed, and when.
+    failed: Option<(CommitError, Instant)>,
+    checkpointed: Instant,
+    /// Bytes appended when the last checkpoint was begun; those replayed at the start count too.
+    bytes_at_checkpoint: u64,
+    replayed_bytes: u64,
+    compaction: Compaction,
+    /// When what was committed without fsync has to be on the disk.
+    sync_due: Option<Instant>,
+    mode: Mode,
+    /// Why redb is not open, and when it was last tried.
     broken: Option<(CommitError, Instant)>,
     opened: Instant,
     space: Space,
 }
 
+/// How a writer works.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mode {
+    /// Whether checkpoints have a thread of their own.
+    pub(crate) has_threads: bool,
+    pub(crate) sync_interval: Duration,
+    pub(crate) bounds: Bounds,
+}
+
+/// What begins a checkpoint or a segment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// A segment that has reached this size takes no further record. One large record may exceed
+    /// it.
+    pub(crate) segment_bytes: u64,
+    /// A checkpoint is begun when what is recent takes so much memory.
+    pub(crate) recent_bytes: usize,
+    /// Or when so many bytes were appended since the last one: they are what a crash has to replay.
+    pub(crate) log_bytes: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { segment_bytes: 32 << 20, recent_bytes: 32 << 20, log_bytes: 64 << 20 }
+    }
+}
+
+impl Default for Mode {
+    fn default() -> Self {
+        let sync_interval = Duration::from_millis(100);
+        Self { has_threads: true, sync_interval, bounds: Bounds::default() }
+    }
+}
+
 impl Writer {
-    pub(crate) fn open(medium: Box<dyn Medium>) -> Result<Self, OpenError> {
-        let (opened, queues) = open_database(&*medium)?;
-        let shared = Arc::new(Shared::new(opened.database));
-        add(&shared.counters.walked, u64::from(opened.was_walked));
-        Ok(Self {
+    pub(crate) fn open(medium: Arc<dyn Medium>, mode: Mode) -> Result<Self, OpenError> {
+        let Opened { database, base, was_walked } = base::open(&medium)?;
+        let shared = Arc::new(Shared::default());
+        let active = Arc::new(Recent::default());
+        let living: Vec<u64> = base.living.keys().copied().collect();
+        let began = Instant::now();
+        let recovered = recover(&medium, base.store, base.checkpoint, &living, |plan, bodies| {
+            active.apply(plan, bodies);
+        })?;
+        let counters = &shared.counters;
+        add(&counters.walked, u64::from(was_walked));
+        add(&counters.replayed_records, recovered.records);
+        add(&counters.replayed_bytes, recovered.bytes);
+        add(&counters.replay_micros, began.elapsed().as_micros() as u64);
+        add(&counters.cut_bytes, recovered.cut_bytes);
+        add(&counters.missing_segments, recovered.missing.len() as u64);
+        let segments = Arc::clone(recovered.log.segments());
+        *shared.layers.write() = Layers { active, frozen: None, segments };
+        *shared.database.write() = Some(database);
+        let checkpointer = match mode.has_threads {
+            false => Checkpointer::caller(Arc::clone(&shared)),
+            true => Checkpointer::thread(Arc::clone(&shared))
+                .map_err(|source| OpenError::Io { path: medium.path().to_owned(), source })?,
+        };
+        let writer = Self {
             shared,
             medium,
-            queues,
+            log: recovered.log,
+            base,
+            checkpointer,
+            frozen: None,
+            is_checkpointing: false,
+            failed: None,
+            checkpointed: Instant::now(),
+            bytes_at_checkpoint: 0,
+            replayed_bytes: recovered.bytes,
+            compaction: Compaction::default(),
+            sync_due: None,
+            mode,
             broken: None,
             opened: Instant::now(),
             space: Space::default(),
-        })
+        };
+        writer.gauge();
+        Ok(writer)
     }
 
     pub(crate) fn shared(&self) -> Arc<Shared> {
@@ -95,12 +150,12 @@ impl Writer {
     /// Works until the store is closed, then closes the storage.
     pub(crate) fn run(mut self) {
         loop {
-            let wait_max = self.broken.as_ref().map(|_| REOPEN_AFTER);
-            match self.shared.inbox.take(wait_max) {
+            match self.shared.inbox.take(self.wait_max()) {
                 Taken::Jobs(jobs) => self.serve(jobs),
                 Taken::Idle => self.look_around(),
                 Taken::Closed => break,
             }
+            self.keep_house();
         }
         self.close();
     }
@@ -110,6 +165,7 @@ impl Writer {
         if let Taken::Jobs(jobs) = self.shared.inbox.take(Some(Duration::ZERO)) {
             self.serve(jobs);
         }
+        self.keep_house();
     }
 
     /// Commits one batch and answers its callers.
@@ -121,14 +177,16 @@ impl Writer {
         }
         let mut batch = Batch::default();
         let mut size = Backlog::default();
+        let mut durability = Durability::Memory;
         let mut waiting = Vec::with_capacity(jobs.len());
         for mut job in jobs {
             size.changes += job.size.changes;
             size.bytes += job.size.bytes;
+            durability = durability.max(job.changes.durability());
             batch.add(std::mem::take(&mut job.changes));
             waiting.push(job);
         }
-        let answer = self.commit(&batch);
+        let answer = self.commit(batch, durability);
         if answer.is_ok() {
             let counters = &self.shared.counters;
             add(&counters.commits, waiting.len() as u64);
@@ -141,51 +199,82 @@ impl Writer {
         }
     }
 
-    pub(crate) fn close(&mut self) {
-        *self.shared.database.write() = None;
-    }
-
-    fn commit(&mut self, batch: &Batch) -> Result<(), CommitError> {
+    fn commit(&mut self, batch: Batch, durability: Durability) -> Result<(), CommitError> {
         if let Some((error, _)) = &self.broken {
             return Err(error.clone());
         }
         if batch.is_empty() {
             return Ok(());
         }
-        // A panic inside redb leaves it in need of repair, which is what opening it again does.
-        let written = catch_unwind(AssertUnwindSafe(|| self.write(batch)));
-        let error = match written {
-            Ok(Ok(())) => return Ok(()),
+        self.hold_back()?;
+        let began = Instant::now();
+        let plan = self.with_view(|view| batch.resolve(view))?;
+        if plan.is_empty() {
+            return Ok(());
+        }
+        let (rows, bytes) = (plan.len(), plan.bytes());
+        let resolved = began.elapsed();
+        let written = self.write(plan, durability == Durability::Sync);
+        let (to_disk, applied) = written.inspect_err(|error| {
+            add(&self.shared.counters.errors, 1);
+            error!(%error, path = %self.medium.path().display(), "a batch was not written");
+        })?;
+        match durability {
+            Durability::Sync => self.sync_due = None,
+            Durability::Interval if self.sync_due.is_none() => {
+                self.sync_due = Some(Instant::now() + self.mode.sync_interval);
+            }
+            Durability::Interval | Durability::Memory => {}
+        }
+        let counters = &self.shared.counters;
+        add(&counters.batches, 1);
+        add(&counters.rows, rows);
+        add(&counters.bytes, bytes);
+        counters.note_times(resolved + applied, to_disk);
+        Ok(())
+    }
+
+    /// Appends a plan to the log and makes it visible; answers how long each took.
+    fn write(&mut self, plan: Plan, sync: bool) -> Result<(Duration, Duration), CommitError> {
+        let began = Instant::now();
+        let bytes = self.log.appended_bytes();
+        let appended = self
+            .log
+            .append(&plan, sync, self.mode.bounds.segment_bytes)
+            .map_err(|error| CommitError::from_io(&error));
+        self.publish_segments();
+        let bodies = appended?;
+        let to_disk = began.elapsed();
+        let counters = &self.shared.counters;
+        add(&counters.log_bytes, self.log.appended_bytes() - bytes);
+        add(&counters.syncs, u64::from(sync));
+        let active = Arc::clone(&self.shared.layers.read().active);
+        active.apply(plan, &bodies);
+        Ok((to_disk, began.elapsed() - to_disk))
+    }
+
+    /// Lets `read` look at the newest state. When redb fails in that, it is opened again.
+    fn with_view<T>(
+        &mut self,
+        read: impl FnOnce(&View) -> Result<T, redb::Error>,
+    ) -> Result<T, CommitError> {
+        let read = || -> Result<T, redb::Error> {
+            let view = match &*self.shared.database.read() {
+                Some(database) => View::of_writer(&self.shared, database)?,
+                None => return Err(redb::Error::DatabaseClosed),
+            };
+            read(&view)
+        };
+        let error = match catch_unwind(AssertUnwindSafe(read)) {
+            Ok(Ok(found)) => return Ok(found),
             Ok(Err(error)) => CommitError::from_redb(&error),
             Err(_panic) => CommitError::Io("the storage engine panicked".into()),
         };
         add(&self.shared.counters.errors, 1);
-        error!(%error, path = %self.medium.path().display(), "a batch was not written");
+        error!(%error, path = %self.medium.path().display(), "the rows cannot be read");
         self.broken = Some((error.clone(), Instant::now()));
         self.reopen();
         Err(error)
-    }
-
-    fn write(&mut self, batch: &Batch) -> Result<(), redb::Error> {
-        let began = Instant::now();
-        let mut txn = match &*self.shared.database.read() {
-            Some(database) => database.begin_write()?,
-            None => return Err(redb::Error::DatabaseClosed),
-        };
-        txn.set_quick_repair(self.medium.used_bytes() >= QUICK_REPAIR_BYTES);
-        let touched = batch.apply(&txn, &mut self.queues, &self.shared.counters)?;
-        if touched.rows == 0 {
-            txn.abort()?;
-            return Ok(());
-        }
-        let applied = began.elapsed();
-        txn.commit()?;
-        let counters = &self.shared.counters;
-        add(&counters.batches, 1);
-        add(&counters.rows, touched.rows);
-        add(&counters.bytes, touched.bytes);
-        counters.note_times(applied, began.elapsed() - applied);
-        Ok(())
     }
 
     /// Answers the jobs that a full disk cannot take, and gives back the others.
@@ -201,51 +290,4 @@ impl Writer {
         }
         jobs
     }
-
-    /// Opens a failed storage again, when it is time to.
-    fn look_around(&mut self) {
-        let is_suspect = self.shared.is_suspect.swap(false, Ordering::AcqRel);
-        // Reads that fail again right after an opening would fail after the next one too.
-        if is_suspect && self.broken.is_none() && self.opened.elapsed() >= REOPEN_AFTER {
-            let error = CommitError::Io("a reader met a failed storage".into());
-            self.broken = Some((error, Instant::now()));
-            self.reopen();
-        } else if let Some((_, tried)) = &self.broken
-            && tried.elapsed() >= REOPEN_AFTER
-        {
-            self.reopen();
-        }
-    }
-
-    fn reopen(&mut self) {
-        // Closed first: redb locks the file against a second opening.
-        *self.shared.database.write() = None;
-        let opened = catch_unwind(AssertUnwindSafe(|| open_database(&*self.medium)));
-        let error = match opened {
-            Ok(Ok((opened, queues))) => {
-                add(&self.shared.counters.walked, u64::from(opened.was_walked));
-                *self.shared.database.write() = Some(opened.database);
-                self.queues = queues;
-                self.broken = None;
-                self.opened = Instant::now();
-                add(&self.shared.counters.reopened, 1);
-                info!(path = %self.medium.path().display(), "storage opened again");
-                return;
-            }
-            Ok(Err(OpenError::Io { source, .. })) => CommitError::from_io(&source),
-            Ok(Err(error)) => CommitError::Io(error.to_string().into()),
-            Err(_panic) => CommitError::Io("the storage engine panicked".into()),
-        };
-        warn!(%error, path = %self.medium.path().display(), "storage cannot be opened yet");
-        self.broken = Some((error, Instant::now()));
-    }
-}
-
-fn open_database(medium: &dyn Medium) -> Result<(Opened, QueueWriter), OpenError> {
-    let opened = engine::open(medium)?;
-    let queues = QueueWriter::open(&opened.database).map_err(|error| OpenError::Damaged {
-        path: medium.path().to_owned(),
-        reason: error.to_string(),
-    })?;
-    Ok((opened, queues))
 }

@@ -31,7 +31,7 @@ impl Row for Reading {
 }
 
 const READINGS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("readings");
-const QUEUE: TableDefinition<'static, &[u8; 16], &[u8]> = TableDefinition::new("queue");
+const QUEUE: TableDefinition<'static, &[u8; 16], &[u8]> = TableDefinition::new("queue_places");
 const META: TableDefinition<'static, &str, &str> = TableDefinition::new("meta");
 
 /// Three readings, and two messages for one session.
@@ -121,7 +121,9 @@ async fn an_unreadable_message_can_be_skipped_and_the_rest_of_its_queue_is_read(
     let store = Store::open(&path).unwrap();
     let session = SessionKey(7);
     let error = store.read().unwrap().queue(session, 0, 10, 1000).unwrap_err();
-    let ReadError::Unreadable { table: "queue", key, .. } = &error else { panic!("{error:?}") };
+    let ReadError::Unreadable { table: "queue_places", key, .. } = &error else {
+        panic!("{error:?}")
+    };
     assert_eq!(<(u64, u64)>::decode(key), Some((7, 1)));
     assert_eq!(store.read().unwrap().queue_stat(session).unwrap().count, 2);
     let mut changes = Changes::new();
@@ -151,12 +153,12 @@ async fn a_newer_format_is_refused_by_name() {
     {
         let database = Database::open(&path).unwrap();
         let txn = database.begin_write().unwrap();
-        txn.open_table(META).unwrap().insert("format", "2").unwrap();
+        txn.open_table(META).unwrap().insert("format", "3").unwrap();
         txn.commit().unwrap();
     }
     let error = Store::open(&path).unwrap_err();
-    assert!(matches!(error, OpenError::NewerFormat { found: 2, known: 1, .. }));
-    assert!(error.to_string().contains("format 2, which is newer than format 1"), "{error}");
+    assert!(matches!(error, OpenError::NewerFormat { found: 3, known: 2, .. }));
+    assert!(error.to_string().contains("format 3, which is newer than format 2"), "{error}");
 }
 
 #[tokio::test]

@@ -40,6 +40,7 @@ enum Op {
     Enqueue(Vec<u8>, Vec<Place>),
     Dequeue(u64, u64),
     SetFlags(u64, u64, u8),
+    DequeueThrough(u64, u64),
     DequeueAll(u64),
 }
 
@@ -64,6 +65,7 @@ fn op() -> impl Strategy<Value = Op> {
         5 => (body(), places).prop_map(|(body, places)| Op::Enqueue(body, places)),
         4 => (session.clone(), seq.clone()).prop_map(|(session, seq)| Op::Dequeue(session, seq)),
         2 => (session.clone(), seq, any::<u8>()).prop_map(|(s, q, new)| Op::SetFlags(s, q, new)),
+        1 => (session.clone(), 0..6_u64).prop_map(|(s, q)| Op::DequeueThrough(s, q)),
         1 => session.prop_map(Op::DequeueAll),
     ]
 }
@@ -105,6 +107,9 @@ impl Model {
                     queued.0 = *flags;
                 }
             }
+            Op::DequeueThrough(gone, through) => {
+                self.queues.retain(|(session, seq), _| session != gone || seq > through);
+            }
             Op::DequeueAll(gone) => self.queues.retain(|(session, _), _| session != gone),
         }
     }
@@ -138,6 +143,7 @@ fn add(changes: &mut Changes, op: &Op) {
         Op::SetFlags(session, seq, flags) => {
             changes.set_queue_flags(SessionKey(*session), *seq, *flags);
         }
+        Op::DequeueThrough(session, seq) => changes.dequeue_through(SessionKey(*session), *seq),
         Op::DequeueAll(session) => changes.dequeue_all(SessionKey(*session)),
     }
 }
@@ -174,13 +180,14 @@ fn compare(store: &Store, model: &Model) {
     }
 }
 
-fn table_lengths(path: &Path) -> (u64, u64) {
+/// Places in redb and segments that they refer to.
+fn left_over(path: &Path) -> (u64, u64) {
     let database = Database::open(path).unwrap();
     let txn = database.begin_read().unwrap();
-    let bodies = txn.open_table(TableDefinition::<u64, &[u8]>::new("queue_bodies"));
-    let refs = txn.open_table(TableDefinition::<u64, u32>::new("queue_body_refs"));
+    let places = txn.open_table(TableDefinition::<&[u8; 16], &[u8]>::new("queue_places"));
+    let segments = txn.open_table(TableDefinition::<u64, (u64, u64)>::new("log_segments"));
     let length = |length: Result<u64, _>| length.unwrap();
-    (bodies.map_or(0, |table| length(table.len())), refs.map_or(0, |table| length(table.len())))
+    (places.map_or(0, |table| length(table.len())), segments.map_or(0, |table| length(table.len())))
 }
 
 async fn run(steps: Vec<Step>) {
@@ -219,7 +226,7 @@ async fn run(steps: Vec<Step>) {
         store.commit(changes).await.unwrap();
     }
     drop(store);
-    assert_eq!(table_lengths(&path), (0, 0), "bodies without a queue");
+    assert_eq!(left_over(&path), (0, 0), "segments or places without a queue");
 }
 
 proptest! {

@@ -66,7 +66,7 @@ pub(super) fn broker(is: &broker::Figures) -> Vec<Figure> {
 /// The store.
 pub(super) fn store(is: &store::Figures, waiting: store::Backlog) -> Vec<Figure> {
     vec![
-        counter("store_batches", "Transactions that reached the disk.", is.batches),
+        counter("store_batches", "Batches written to the log.", is.batches),
         counter("store_commits", "Sets of changes acknowledged by them.", is.commits),
         counter("store_changes", "Changes in those sets.", is.changes),
         counter("store_rows", "Rows written or removed.", is.rows),
@@ -103,6 +103,17 @@ pub(super) fn store(is: &store::Figures, waiting: store::Backlog) -> Vec<Figure>
             is.reopened,
         ),
         counter("store_unreadable_rows", "Rows met that could not be understood.", is.unreadable),
+        counter("store_log_bytes", "Bytes appended to the log of the store.", is.log_bytes),
+        counter("store_log_syncs", "Synchronisations of the log.", is.syncs),
+        counter("store_log_moved_bytes", "Bytes moved to empty segments.", is.moved_bytes),
+        gauge("store_log_segments", "Segments of the log.", is.segments),
+        gauge("store_log_living_bytes", "Bytes of queued bodies in the log.", is.living_bytes),
+        counter("store_checkpoints", "Checkpoints made.", is.checkpoints),
+        Figure::counter(
+            "store_checkpoint_seconds",
+            "Time that checkpoints took, beside the commits.",
+            seconds(is.checkpoint_micros_total),
+        ),
         gauge("store_backlog_changes", "Changes waiting for the disk.", waiting.changes as u64),
         gauge("store_backlog_bytes", "Bytes waiting for the disk.", waiting.bytes as u64),
     ]

@@ -1,130 +1,83 @@
-//! Reads queues from a snapshot.
+//! Reads queues from a view.
 //!
 //! Bodies are copied out, so that a snapshot never lives as long as a message is on its way. A
 //! message that cannot be read is reported with its key and never left out silently; whether to
 //! skip it is for the owner of the queue to decide.
 
-use super::row::{
-    BODIES, BODIES_NAME, QUEUE, QUEUE_NAME, QueueRow, RowBody, decode_body, queue_key, seq_of,
-};
-use super::{QueueStat, Queued, SessionKey};
+use super::{Location, PlaceKey, QUEUE_NAME, QueueStat, Queued, SessionKey};
 use crate::error::ReadError;
 use crate::row::RowError;
+use crate::view::View;
 use bytes::Bytes;
-use redb::{ReadOnlyTable, ReadTransaction, TableError};
-
-type QueueTable = ReadOnlyTable<&'static [u8; 16], &'static [u8]>;
-type BodyTable = ReadOnlyTable<u64, &'static [u8]>;
+use std::io;
 
 /// Reads messages after `after_seq` until `limit` or `bytes_max` is reached; at least one, if there
 /// is one. An unreadable message ends the list when something came before it, and is the error when
 /// it comes first.
 pub(crate) fn read_queue(
-    txn: &ReadTransaction,
+    view: &View,
     session: SessionKey,
     after_seq: u64,
     limit: usize,
     bytes_max: usize,
 ) -> Result<Vec<Queued>, ReadError> {
     let mut list = Vec::new();
-    let (Some(queue), Some(first_seq)) = (open_queue(txn)?, after_seq.checked_add(1)) else {
-        return Ok(list);
-    };
-    let mut bodies = None;
+    let Some(first_seq) = after_seq.checked_add(1) else { return Ok(list) };
     let mut bytes = 0;
-    let (first, last) = (queue_key(session, first_seq), queue_key(session, u64::MAX));
-    for row in queue.range::<&[u8; 16]>(&first..=&last).map_err(io)?.take(limit) {
-        let (key, value) = row.map_err(io)?;
-        let queued = match read_one(txn, &mut bodies, key.value(), value.value()) {
-            Err(ReadError::Unreadable { .. }) if !list.is_empty() => break,
-            other => other?,
+    let places = view.places(session, first_seq, u64::MAX).map_err(ReadError::from_redb)?;
+    for place in places.take(limit) {
+        let (at, place) = place.map_err(ReadError::from_redb)?;
+        let read = match place {
+            Ok(place) => {
+                bytes += place.body.bytes as usize;
+                if bytes > bytes_max && !list.is_empty() {
+                    break;
+                }
+                read_body(view, place.body).map_err(ReadError::from_io)?.map(|body| (place, body))
+            }
+            Err(reason) => Err(reason),
         };
-        bytes += queued.body.len();
-        if bytes > bytes_max && !list.is_empty() {
-            break;
-        }
-        list.push(queued);
+        let (place, body) = match read {
+            Ok(read) => read,
+            Err(_) if !list.is_empty() => break,
+            Err(reason) => {
+                let key = at.encode().to_vec();
+                return Err(ReadError::Unreadable { table: QUEUE_NAME, key, reason });
+            }
+        };
+        let (flags, expires_at_ms) = (place.flags, place.expires_at_ms);
+        list.push(Queued { seq: at.1, flags, expires_at_ms, body });
     }
     Ok(list)
 }
 
-/// Counts a queue by walking it.
-pub(crate) fn read_stat(
-    txn: &ReadTransaction,
-    session: SessionKey,
-) -> Result<QueueStat, ReadError> {
+/// Walks a queue; an unreadable place still counts, its size is unknown and its reader will be told.
+pub(crate) fn read_stat(view: &View, session: SessionKey) -> Result<QueueStat, ReadError> {
     let mut stat = QueueStat::default();
-    let Some(queue) = open_queue(txn)? else { return Ok(stat) };
-    let (first, last) = (queue_key(session, 0), queue_key(session, u64::MAX));
-    for row in queue.range::<&[u8; 16]>(&first..=&last).map_err(io)? {
-        let (key, value) = row.map_err(io)?;
-        let key = key.value();
+    for place in view.places(session, 0, u64::MAX).map_err(ReadError::from_redb)? {
+        let (PlaceKey(_, seq), place) = place.map_err(ReadError::from_redb)?;
         if stat.count == 0 {
-            stat.first_seq = seq_of(key);
+            stat.first_seq = seq;
         }
-        stat.last_seq = seq_of(key);
+        stat.last_seq = seq;
         stat.count += 1;
-        // An unreadable row still holds its place; its size is unknown and its reader will be told.
-        match QueueRow::decode(key, value.value()).map(|row| row.body) {
-            Ok(RowBody::Inline(body)) => stat.bytes += body.len() as u64,
-            Ok(RowBody::Shared { bytes, .. }) => stat.bytes += u64::from(bytes),
-            Err(_) => {}
-        }
+        stat.bytes += place.map_or(0, |place| u64::from(place.body.bytes));
     }
     Ok(stat)
 }
 
-fn read_one(
-    txn: &ReadTransaction,
-    bodies: &mut Option<BodyTable>,
-    key: &[u8; 16],
-    value: &[u8],
-) -> Result<Queued, ReadError> {
-    let unreadable =
-        |reason| ReadError::Unreadable { table: QUEUE_NAME, key: key.to_vec(), reason };
-    let row = QueueRow::decode(key, value).map_err(unreadable)?;
-    let body = match row.body {
-        RowBody::Inline(body) => Bytes::copy_from_slice(body),
-        RowBody::Shared { id, bytes } => {
-            let body = read_body(txn, bodies, id)?;
-            if body.as_ref().map(Bytes::len) != Ok(bytes as usize) {
-                let reason = body.err().unwrap_or(RowError::malformed("body of another length"));
-                return Err(unreadable(reason));
-            }
-            body.unwrap_or_default()
+/// Reads one body and checks it; the outer error is one of the storage, the inner one of the body.
+fn read_body(view: &View, at: Location) -> io::Result<Result<Bytes, RowError>> {
+    let missing = || RowError::malformed(format!("segment {} of the log is missing", at.segment));
+    let Some(segment) = view.segment(at.segment) else { return Ok(Err(missing())) };
+    // The length has passed the checksum of its place.
+    let mut body = vec![0; at.bytes as usize];
+    match segment.file.read_at(u64::from(at.offset), &mut body) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Ok(Err(RowError::Torn { bytes: at.bytes as usize }))
         }
-    };
-    Ok(Queued { seq: seq_of(key), flags: row.flags, expires_at_ms: row.expires_at_ms, body })
-}
-
-fn read_body(
-    txn: &ReadTransaction,
-    bodies: &mut Option<BodyTable>,
-    id: u64,
-) -> Result<Result<Bytes, RowError>, ReadError> {
-    let missing = || RowError::malformed(format!("no body {id} in table {BODIES_NAME}"));
-    let table = match bodies {
-        Some(table) => table,
-        None => match txn.open_table(BODIES) {
-            Ok(table) => bodies.insert(table),
-            Err(TableError::TableDoesNotExist(_)) => return Ok(Err(missing())),
-            Err(error) => return Err(ReadError::from_redb(error.into())),
-        },
-    };
-    match table.get(id).map_err(io)? {
-        None => Ok(Err(missing())),
-        Some(row) => Ok(decode_body(id, row.value()).map(Bytes::copy_from_slice)),
+        Err(error) => Err(error),
+        Ok(()) if crc32c::crc32c(&body) != at.checksum => Ok(Err(RowError::Checksum)),
+        Ok(()) => Ok(Ok(Bytes::from(body))),
     }
-}
-
-fn open_queue(txn: &ReadTransaction) -> Result<Option<QueueTable>, ReadError> {
-    match txn.open_table(QUEUE) {
-        Ok(table) => Ok(Some(table)),
-        Err(TableError::TableDoesNotExist(_)) => Ok(None),
-        Err(error) => Err(ReadError::from_redb(error.into())),
-    }
-}
-
-fn io(error: redb::StorageError) -> ReadError {
-    ReadError::from_redb(error.into())
 }
