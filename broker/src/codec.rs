@@ -1,9 +1,10 @@
 //! Bytes to packets and back: framing here, packets in one file per protocol version.
 //!
 //! `rmqtt-codec` knows the packets. Two things stay ours: the frame is cut before the codec sees it, so that no
-//! length field makes anybody allocate before the bytes have arrived; and PUBLISH, which is nearly all traffic, is
-//! read and written without the codec ([`publish`]).
+//! length field makes anybody allocate before the bytes have arrived; and PUBLISH with its acknowledgements, which is
+//! nearly all traffic, is read and written without the codec ([`publish`], [`ack`]).
 
+mod ack;
 pub(crate) mod publish;
 mod v3;
 mod v5;
@@ -62,6 +63,9 @@ pub(crate) fn connect_version(packet: &[u8], body_start: usize) -> Result<Versio
 /// Decodes one whole packet.
 pub(crate) fn decode(version: Version, packet: &[u8]) -> Result<Packet, Reason> {
     check_flags(packet[0])?;
+    if let Some(ack) = ack::read(version, packet) {
+        return ack.map(Packet::Ack);
+    }
     let mut buffer = BytesMut::from(packet);
     match version {
         Version::V3 => v3::decode(&mut buffer),
@@ -71,9 +75,12 @@ pub(crate) fn decode(version: Version, packet: &[u8]) -> Result<Packet, Reason> 
 
 /// Encodes a reply at the end of `out`. What the version cannot say is left out.
 pub(crate) fn encode(version: Version, reply: &Reply, out: &mut BytesMut) {
-    match version {
-        Version::V3 => v3::encode(reply, out),
-        Version::V5 => v5::encode(reply, out),
+    match (version, reply) {
+        (_, Reply::Ack { kind, packet_id, reason }) => {
+            ack::write(version, *kind, *packet_id, *reason, out);
+        }
+        (Version::V3, _) => v3::encode(reply, out),
+        (Version::V5, _) => v5::encode(reply, out),
     }
 }
 

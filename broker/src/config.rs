@@ -16,10 +16,12 @@ pub struct Limits {
     pub connect_timeout_ms: u64,
     /// Sockets open at once; further ones are closed at once.
     pub connections_max: usize,
-    /// QoS 1 messages of one client whose acknowledgement we owe (our Receive Maximum, MQTT 5.0 3.2.2.3.3).
+    /// QoS 1 and 2 messages of one client that are not yet acknowledged (our Receive Maximum, MQTT 5.0 3.2.2.3.3).
     pub receive_max: u16,
-    /// QoS 1 messages in flight to one client; less if the client's own Receive Maximum is less.
+    /// QoS 1 and 2 messages in flight to one client; less if the client's own Receive Maximum is less.
     pub inflight_max: u16,
+    /// Topic aliases on one connection, in each direction; to a client no more than it allows (MQTT 5.0 3.3.2.3.4).
+    pub topic_aliases_max: u16,
     /// Messages waiting in memory for one client.
     pub queue_messages_max: usize,
     /// Bytes waiting in memory for one client.
@@ -54,6 +56,7 @@ impl Default for Limits {
             connections_max: 100_000,
             receive_max: 1024,
             inflight_max: 1024,
+            topic_aliases_max: 64,
             queue_messages_max: 10_000,
             queue_bytes_max: 16 * 1024 * 1024,
             stored_messages_max: 100_000,

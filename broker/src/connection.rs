@@ -6,6 +6,7 @@
 //! come due in one call. A connection that rests holds no buffer.
 
 mod buffer;
+mod exchange;
 pub(crate) mod handshake;
 mod inbound;
 mod outbound;
@@ -94,8 +95,6 @@ struct Tally {
 impl<S: Socket> Connection<S> {
     /// Runs until the client is gone, then leaves the session in order.
     pub(crate) async fn run(mut self) -> End {
-        let again = self.machine.resend(self.now, &mut self.out);
-        self.tally.sent += again;
         let end = poll_fn(|cx| self.poll_turns(cx)).await;
         self.close(end).await;
         end
@@ -158,6 +157,7 @@ impl<S: Socket> Connection<S> {
     fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         loop {
             self.machine.write_due(&mut self.out).map_err(End::Closed)?;
+            self.forget_refused();
             let has_more = self.fill();
             while !self.out.is_empty() {
                 match Pin::new(&mut self.socket).poll_write(cx, &self.out) {
@@ -267,10 +267,8 @@ impl<S: Socket> Connection<S> {
             true => 0,
             false => self.machine.expiry_secs,
         };
-        let sent_seq = self.machine.sent_seq();
-        let carried =
-            Carried { inflight: Some(self.machine.into_inflight()), replay: self.replay.into() };
-        self.space.leave_session(&self.session, Leaving { carried, sent_seq, expiry_secs });
+        let carried = Carried { kept: self.machine.into_kept(), replay: self.replay.into() };
+        self.space.leave_session(&self.session, Leaving { carried, expiry_secs });
         if matches!(end, End::Closed(_)) {
             let mut socket = self.socket;
             let last_words = async {

@@ -1,4 +1,5 @@
-//! What the broker keeps in the store: sessions, retained messages, and the bodies of queued ones.
+//! What the broker keeps in the store: sessions, QoS 2 identifiers, retained messages, and queued ones.
 
 pub(crate) mod body;
+pub(crate) mod place;
 pub(crate) mod rows;

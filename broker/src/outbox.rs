@@ -6,12 +6,12 @@
 
 use crate::durable::{body, rows::RetainedRow};
 use crate::figures::Counters;
-use crate::message::Message;
+use crate::message::{Gate, Message};
 use crate::reason::Reason;
 use crate::router::{Route, Target};
 use crate::session::Session;
 use crate::session::acks::{AckGate, Hold};
-use crate::session::queue::Delivery;
+use crate::session::queue::{Delivery, Progress};
 use crate::space::{Shared, Space};
 use futures_util::task::AtomicWaker;
 use proto::Qos;
@@ -34,6 +34,8 @@ pub(crate) struct Outbox {
 #[derive(Default)]
 pub(crate) struct Settlement {
     rows: Vec<(Arc<Session>, u64)>,
+    /// What may be seen only from then on.
+    hidden: Vec<Arc<Gate>>,
     gates: Vec<Arc<AckGate>>,
 }
 
@@ -41,8 +43,8 @@ pub(crate) struct Settlement {
 pub(crate) enum Routed {
     /// Nothing is left to wait for.
     Done(Reason),
-    /// Acknowledge when the gate opens.
-    Waiting(Arc<AckGate>),
+    /// Acknowledge when the gate opens, which subscribers in process may hold as well as the commit.
+    Waiting { gate: Arc<AckGate>, for_platform: bool },
 }
 
 impl Outbox {
@@ -61,14 +63,17 @@ impl Outbox {
             self.refused += 1;
             return Routed::Done(reason);
         }
-        let mut fan_out = FanOut { outbox: self, message, waker, gate: None, refs: Vec::new() };
+        let mut fan_out =
+            FanOut { outbox: self, message, waker, gate: None, refs: Vec::new(), hidden: None };
         for target in &route.targets {
             fan_out.deliver(target);
         }
         for group in &route.groups {
             fan_out.deliver(group.pick());
         }
-        let FanOut { gate, refs, .. } = fan_out;
+        let FanOut { gate, refs, hidden, .. } = fan_out;
+        let for_platform = gate.is_some();
+        self.settlement.hidden.extend(hidden);
         let must_commit = !refs.is_empty() || message.retain;
         if !refs.is_empty() {
             self.changes.enqueue(body::encode(message), refs);
@@ -87,7 +92,7 @@ impl Outbox {
         match gate {
             Some(gate) => {
                 gate.release(Ok(()));
-                Routed::Waiting(gate)
+                Routed::Waiting { gate, for_platform }
             }
             None if route.is_empty() => Routed::Done(Reason::NoMatchingSubscribers),
             None => Routed::Done(Reason::Success),
@@ -166,6 +171,8 @@ struct FanOut<'a> {
     waker: &'a Arc<AtomicWaker>,
     gate: Option<Arc<AckGate>>,
     refs: Vec<QueueRef>,
+    /// Holds back the copies whose packet identifier a client remembers: after a crash it must not mean another.
+    hidden: Option<Arc<Gate>>,
 }
 
 impl FanOut<'_> {
@@ -182,6 +189,8 @@ impl FanOut<'_> {
             retain: message.retain && target.retain_as_published,
             subscription_ids: target.subscription_ids.clone(),
             seq: None,
+            progress: Progress::New,
+            gate: None,
             hold: None,
         };
         if session.is_in_process() && message.qos != Qos::AtMostOnce {
@@ -200,14 +209,19 @@ impl FanOut<'_> {
             self.refs.push(QueueRef {
                 session: session.key(),
                 seq,
-                flags: u8::from(qos),
+                flags: delivery.place().flags(),
                 expires_at_ms,
             });
             self.outbox.settlement.rows.push((Arc::clone(session), seq));
+            if qos == Qos::ExactlyOnce {
+                delivery.gate = Some(Arc::clone(self.hidden.get_or_insert_default()));
+            }
         }
+        let is_hidden = delivery.gate.is_some();
         let pushed = queue.push(delivery, session.is_in_process());
         drop(queue);
-        if pushed.wake {
+        // The end of the commit wakes the owners of what is hidden until then.
+        if pushed.wake && !is_hidden {
             self.outbox.woken.push(Arc::clone(session));
         }
         if pushed.pressure && self.outbox.pressure.is_none() {
@@ -225,14 +239,16 @@ impl Settlement {
     /// Tells everybody how the commit ended.
     pub(crate) fn finish(self, outcome: Result<(), CommitError>, shared: &Shared) {
         let mut changes = Changes::new();
+        let is_revealing = !self.hidden.is_empty();
+        self.hidden.iter().for_each(|gate| gate.settle(outcome.is_ok()));
         for (session, seq) in self.rows {
             let mut queue = session.queue();
             if queue.settled(seq, outcome.is_ok()) {
                 changes.dequeue(session.key(), seq);
             }
-            let is_spilled = queue.is_spilled();
+            let has_more = is_revealing || queue.is_spilled();
             drop(queue);
-            if is_spilled && session.is_connected() {
+            if has_more && session.is_connected() {
                 session.wake();
             }
         }

@@ -24,11 +24,7 @@ pub(crate) enum Version {
 pub(crate) enum Packet {
     Connect(Box<Connect>),
     Publish(Box<Publish>),
-    PubAck {
-        packet_id: NonZeroU16,
-    },
-    /// The QoS 2 exchange, which no session takes part in yet.
-    Qos2Step,
+    Ack(Ack),
     Subscribe {
         packet_id: NonZeroU16,
         id: Option<NonZeroU32>,
@@ -48,6 +44,24 @@ pub(crate) enum Packet {
     ServerOnly,
 }
 
+/// Which of the four packets that acknowledge a PUBLISH; the number is their packet type (MQTT 5.0 2.1.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AckKind {
+    PubAck = 4,
+    PubRec = 5,
+    PubRel = 6,
+    PubComp = 7,
+}
+
+/// One of them from a client (MQTT 5.0 3.4 to 3.7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ack {
+    pub(crate) kind: AckKind,
+    pub(crate) packet_id: NonZeroU16,
+    /// Its reason code is 0x80 or more: the client does not take the message, or does not know of it.
+    pub(crate) is_refusal: bool,
+}
+
 /// CONNECT (MQTT 5.0 3.1).
 #[derive(Debug)]
 pub(crate) struct Connect {
@@ -62,6 +76,7 @@ pub(crate) struct Connect {
     pub(crate) session_expiry_secs: u32,
     pub(crate) receive_max: u16,
     pub(crate) packet_bytes_max: Option<u32>,
+    pub(crate) topic_alias_max: u16,
     /// Whether it asks for enhanced authentication.
     pub(crate) has_auth_method: bool,
 }
@@ -77,7 +92,8 @@ pub(crate) struct Publish {
     pub(crate) properties: Option<Box<Properties>>,
     pub(crate) response_topic: Option<ByteString>,
     pub(crate) expiry_secs: Option<u32>,
-    pub(crate) has_topic_alias: bool,
+    /// The topic may be empty if there is one.
+    pub(crate) topic_alias: Option<NonZeroU16>,
     pub(crate) has_subscription_id: bool,
 }
 
@@ -103,7 +119,7 @@ pub(crate) enum RetainHandling {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
     ConnAck(Box<ConnAck>),
-    PubAck { packet_id: NonZeroU16, reason: Reason },
+    Ack { kind: AckKind, packet_id: NonZeroU16, reason: Reason },
     SubAck { packet_id: NonZeroU16, outcomes: Vec<Result<Qos, Reason>> },
     UnsubAck { packet_id: NonZeroU16, existed: Vec<bool> },
     PingResp,
@@ -119,5 +135,6 @@ pub(crate) struct ConnAck {
     pub(crate) session_expiry_secs: Option<u32>,
     pub(crate) server_keep_alive_secs: Option<u16>,
     pub(crate) receive_max: u16,
+    pub(crate) topic_alias_max: u16,
     pub(crate) packet_bytes_max: u32,
 }

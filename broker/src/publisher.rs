@@ -21,6 +21,14 @@ pub(crate) struct Publisher {
     waker: Arc<AtomicWaker>,
 }
 
+/// Whom a message is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Audience {
+    Everybody,
+    /// Subscribers in process only: everybody else has it.
+    Platform,
+}
+
 /// Why a message was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
@@ -78,11 +86,18 @@ impl Publisher {
         &mut self,
         space: &Space,
         publish: Publish,
+        audience: Audience,
         now: TimestampMs,
         outbox: &mut Outbox,
     ) -> Result<Routed, Refused> {
-        let message = self.message(space, publish, now, outbox)?;
-        Ok(self.publish_message(space, &Arc::new(message), outbox))
+        let mut message = self.message(space, publish, now, outbox)?;
+        if audience == Audience::Everybody {
+            return Ok(self.publish_message(space, &Arc::new(message), outbox));
+        }
+        // It has been retained with the other copies.
+        message.retain = false;
+        let route = space.router().route(&message.topic).0.platform();
+        Ok(outbox.publish(space, &route, &Arc::new(message), &self.waker))
     }
 
     /// Publishes a message that has been checked.

@@ -39,6 +39,10 @@ pub enum Reason {
     TopicFilterInvalid,
     /// 0x90.
     TopicNameInvalid,
+    /// 0x92, of PUBREL and PUBCOMP.
+    PacketIdNotFound,
+    /// 0x93.
+    ReceiveMaximumExceeded,
     /// 0x94.
     TopicAliasInvalid,
     /// 0x95.
@@ -74,6 +78,8 @@ impl Reason {
             Self::SessionTakenOver => 0x8E,
             Self::TopicFilterInvalid => 0x8F,
             Self::TopicNameInvalid => 0x90,
+            Self::PacketIdNotFound => 0x92,
+            Self::ReceiveMaximumExceeded => 0x93,
             Self::TopicAliasInvalid => 0x94,
             Self::PacketTooLarge => 0x95,
             Self::QuotaExceeded => 0x97,
@@ -81,6 +87,11 @@ impl Reason {
             Self::QosNotSupported => 0x9B,
             Self::MaximumConnectTime => 0xA0,
         }
+    }
+
+    /// Whether it says that something was not done (MQTT 5.0 2.4).
+    pub fn is_failure(self) -> bool {
+        self.code() >= 0x80
     }
 
     /// A stable text for logs and events.
@@ -103,6 +114,8 @@ impl Reason {
             Self::SessionTakenOver => "session_taken_over",
             Self::TopicFilterInvalid => "topic_filter_invalid",
             Self::TopicNameInvalid => "topic_name_invalid",
+            Self::PacketIdNotFound => "packet_id_not_found",
+            Self::ReceiveMaximumExceeded => "receive_maximum_exceeded",
             Self::TopicAliasInvalid => "topic_alias_invalid",
             Self::PacketTooLarge => "packet_too_large",
             Self::QuotaExceeded => "quota_exceeded",

@@ -5,9 +5,11 @@
 //! What only the owner knows (packet identifiers, receive maximum) is in [`machine`], plain state without I/O.
 
 pub(crate) mod acks;
+pub(crate) mod aliases;
 pub(crate) mod inflight;
 pub(crate) mod machine;
 pub(crate) mod queue;
+pub(crate) mod received;
 
 use crate::message::Sender;
 use crate::permissions;

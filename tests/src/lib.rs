@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod binaries;
+pub mod exactly;
 pub mod house;
 pub mod ledger;
 pub mod load;

@@ -105,7 +105,7 @@ impl Inbox {
 impl Drop for Inbox {
     fn drop(&mut self) {
         // What was not handed out is dropped with the queue, and its publishers are told.
-        let leaving = Leaving { carried: Carried::default(), sent_seq: 0, expiry_secs: 0 };
+        let leaving = Leaving { carried: Carried::default(), expiry_secs: 0 };
         self.space.leave_session(&self.session, leaving);
     }
 }

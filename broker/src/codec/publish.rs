@@ -4,9 +4,10 @@
 //! learns that by [`Incoming::has_properties`].
 
 use crate::message::Message;
-use crate::packet::Version;
+use crate::packet::{Publish, Version};
 use crate::reason::Reason;
-use bytes::{BufMut, BytesMut};
+use crate::session::aliases::{Alias, Outbound};
+use bytes::{BufMut, Bytes, BytesMut};
 use proto::{Qos, TimestampMs};
 use std::num::{NonZeroU16, NonZeroU32};
 
@@ -20,6 +21,21 @@ pub(crate) struct Incoming<'a> {
     pub(crate) packet_id: Option<NonZeroU16>,
     /// It has MQTT 5.0 properties, which only the codec reads; `payload` is not to be used then.
     pub(crate) has_properties: bool,
+}
+
+impl Incoming<'_> {
+    /// A copy of it.
+    pub(crate) fn to_publish(&self) -> Result<Publish, Reason> {
+        let topic = std::str::from_utf8(self.topic).map_err(|_| Reason::MalformedPacket)?;
+        Ok(Publish {
+            topic: topic.into(),
+            payload: Bytes::copy_from_slice(self.payload),
+            qos: self.qos,
+            retain: self.retain,
+            packet_id: self.packet_id,
+            ..Publish::default()
+        })
+    }
 }
 
 /// Reads the PUBLISH packet that is the whole of `packet`.
@@ -51,6 +67,10 @@ pub(crate) fn read(
             (length != 0, payload)
         }
     };
+    if topic.is_empty() && !has_properties {
+        // Only a topic alias may stand for it (3.3.2.1-1).
+        return Err(Reason::ProtocolError);
+    }
     Ok(Incoming { topic, payload, qos, retain: flags & 1 != 0, packet_id, has_properties })
 }
 
@@ -71,18 +91,54 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) now: TimestampMs,
 }
 
-/// Writes the packet at the end of `out`; `false`, with nothing written, if it is longer than `bytes_max`.
-pub(crate) fn write(
+/// Writes the PUBLISH packets of one connection.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    version: Version,
+    /// Longest packet the client takes.
+    bytes_max: usize,
+    aliases: Outbound,
+}
+
+impl Writer {
+    /// For a client of this version, with these limits.
+    pub(crate) fn new(version: Version, bytes_max: usize, aliases_max: u16) -> Self {
+        Self { version, bytes_max, aliases: Outbound::new(aliases_max) }
+    }
+
+    /// Writes the packet at the end of `out`; `false`, with nothing written, if it is longer than the client takes.
+    pub(crate) fn write(
+        &mut self,
+        message: &Message,
+        how: Outgoing<'_>,
+        out: &mut BytesMut,
+    ) -> bool {
+        let alias = self.aliases.alias(&message.topic);
+        if !write(self.version, message, how, alias, self.bytes_max, out) {
+            return false;
+        }
+        if let Some(alias) = alias.filter(|alias| alias.is_new) {
+            self.aliases.set(&message.topic, alias);
+        }
+        true
+    }
+}
+
+fn write(
     version: Version,
     message: &Message,
     how: Outgoing<'_>,
+    alias: Option<Alias>,
     bytes_max: usize,
     out: &mut BytesMut,
 ) -> bool {
-    let topic = message.topic.as_str().as_bytes();
+    let topic = match alias {
+        Some(Alias { is_new: false, .. }) => &[],
+        _ => message.topic.as_str().as_bytes(),
+    };
     let properties = match version {
         Version::V3 => None,
-        Version::V5 => Some(properties(message, &how)),
+        Version::V5 => Some(properties(message, &how, alias)),
     };
     let properties_bytes = properties.as_ref().map_or(0, |it| it.len() + var_int_bytes(it.len()));
     let id_bytes = if how.packet_id.is_some() { 2 } else { 0 };
@@ -108,8 +164,12 @@ pub(crate) fn write(
 }
 
 /// The property bytes; no allocation if there are none.
-fn properties(message: &Message, how: &Outgoing<'_>) -> Vec<u8> {
+fn properties(message: &Message, how: &Outgoing<'_>, alias: Option<Alias>) -> Vec<u8> {
     let mut out = Vec::new();
+    if let Some(alias) = alias {
+        out.put_u8(0x23);
+        out.put_u16(alias.number.get());
+    }
     if let Some(left) = message.expiry_left_secs(how.now) {
         out.put_u8(0x02);
         out.put_u32(left);
@@ -175,7 +235,6 @@ mod tests {
     use crate::codec::{Frame, frame};
     use crate::message::{Properties, Sender};
     use crate::packet::Packet;
-    use bytes::Bytes;
     use proptest::prelude::*;
     use proto::{ClientId, Identity, TopicName};
     use std::sync::Arc;
@@ -212,7 +271,7 @@ mod tests {
             let qos = if qos1 { Qos::AtLeastOnce } else { Qos::AtMostOnce };
             let message = message(&topic, payload, None);
             let mut out = BytesMut::new();
-            prop_assert!(write(version, &message, how(qos), usize::MAX, &mut out));
+            prop_assert!(write(version, &message, how(qos), None, usize::MAX, &mut out));
             let Ok(Frame::Whole { body_start, bytes, .. }) = frame(&out, usize::MAX) else {
                 panic!("not a frame")
             };
@@ -239,7 +298,7 @@ mod tests {
         let mut out = BytesMut::new();
         let ids = [NonZeroU32::new(300).unwrap()];
         let how = Outgoing { subscription_ids: &ids, ..how(Qos::AtLeastOnce) };
-        assert!(write(Version::V5, &message, how, usize::MAX, &mut out));
+        assert!(write(Version::V5, &message, how, None, usize::MAX, &mut out));
         let Packet::Publish(read) = crate::codec::decode(Version::V5, &out).unwrap() else {
             panic!("not a PUBLISH")
         };
@@ -255,7 +314,24 @@ mod tests {
     fn a_packet_over_the_limit_is_not_written() {
         let mut out = BytesMut::new();
         let message = message("t", vec![0; 100], None);
-        assert!(!write(Version::V3, &message, how(Qos::AtMostOnce), 100, &mut out));
+        assert!(!write(Version::V3, &message, how(Qos::AtMostOnce), None, 100, &mut out));
         assert!(out.is_empty());
+    }
+
+    #[test]
+    fn a_topic_is_said_once_and_its_alias_from_then_on() {
+        let mut writer = Writer::new(Version::V5, usize::MAX, 1);
+        let mut said = |topic: &str| {
+            let mut out = BytesMut::new();
+            let message = message(topic, b"x".to_vec(), None);
+            assert!(writer.write(&message, how(Qos::AtMostOnce), &mut out));
+            match crate::codec::decode(Version::V5, &out).unwrap() {
+                Packet::Publish(read) => (read.topic.to_string(), read.topic_alias),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(said("line/1"), ("line/1".to_owned(), NonZeroU16::new(1)));
+        assert_eq!(said("line/1"), (String::new(), NonZeroU16::new(1)));
+        assert_eq!(said("line/2"), ("line/2".to_owned(), None));
     }
 }

@@ -1,10 +1,11 @@
 //! MQTT 3.1 and 3.1.1 packets, to and from the codec's types.
 
 use super::{Frame, frame};
-use crate::packet::{Connect, Options, Packet, Publish, Reply, Version};
+use crate::packet::{Ack, AckKind, Connect, Options, Packet, Publish, Reply, Version};
 use crate::reason::Reason;
 use bytes::BytesMut;
 use rmqtt_codec::v3::{self, ConnectAckReason, SubscribeReturnCode};
+use std::num::NonZeroU16;
 use tokio_util::codec::{Decoder, Encoder};
 
 /// A session of these versions that is not clean outlives its connection for ever (MQTT 3.1.1 3.1.2.4).
@@ -41,10 +42,10 @@ fn from_codec(packet: v3::Packet) -> Packet {
     match packet {
         v3::Packet::Connect(it) => Packet::Connect(Box::new(connect(*it))),
         v3::Packet::Publish(it) => Packet::Publish(Box::new(super::v5::publish(*it))),
-        v3::Packet::PublishAck { packet_id } => Packet::PubAck { packet_id },
-        v3::Packet::PublishReceived { .. }
-        | v3::Packet::PublishRelease { .. }
-        | v3::Packet::PublishComplete { .. } => Packet::Qos2Step,
+        v3::Packet::PublishAck { packet_id } => ack(AckKind::PubAck, packet_id),
+        v3::Packet::PublishReceived { packet_id } => ack(AckKind::PubRec, packet_id),
+        v3::Packet::PublishRelease { packet_id } => ack(AckKind::PubRel, packet_id),
+        v3::Packet::PublishComplete { packet_id } => ack(AckKind::PubComp, packet_id),
         v3::Packet::Subscribe { packet_id, topic_filters } => {
             let options = |qos| Options { qos: super::v5::qos(qos), ..Options::default() };
             let filters =
@@ -63,6 +64,10 @@ fn from_codec(packet: v3::Packet) -> Packet {
         | v3::Packet::UnsubscribeAck { .. }
         | v3::Packet::PingResponse => Packet::ServerOnly,
     }
+}
+
+fn ack(kind: AckKind, packet_id: NonZeroU16) -> Packet {
+    Packet::Ack(Ack { kind, packet_id, is_refusal: false })
 }
 
 fn connect(it: v3::Connect) -> Connect {
@@ -85,6 +90,7 @@ fn connect(it: v3::Connect) -> Connect {
         session_expiry_secs: if it.clean_session { 0 } else { NEVER_EXPIRES },
         receive_max: u16::MAX,
         packet_bytes_max: None,
+        topic_alias_max: 0,
         has_auth_method: false,
     }
 }
@@ -98,9 +104,6 @@ pub(super) fn encode(reply: &Reply, out: &mut BytesMut) {
             },
             session_present: it.session_present,
         }),
-        // These versions have no way to say that a message was refused (MQTT 3.1.1 3.3.5-2): the caller closes
-        // the connection instead where the message must be sent again.
-        Reply::PubAck { packet_id, .. } => v3::Packet::PublishAck { packet_id: *packet_id },
         Reply::SubAck { packet_id, outcomes } => {
             let status = outcomes
                 .iter()
@@ -113,8 +116,8 @@ pub(super) fn encode(reply: &Reply, out: &mut BytesMut) {
         }
         Reply::UnsubAck { packet_id, .. } => v3::Packet::UnsubscribeAck { packet_id: *packet_id },
         Reply::PingResp => v3::Packet::PingResponse,
-        // A server of these versions just closes.
-        Reply::Disconnect(_) => return,
+        // A server of these versions just closes; acknowledgements are written elsewhere.
+        Reply::Disconnect(_) | Reply::Ack { .. } => return,
     };
     // The sizes are ours and small; the codec refuses only packets over the limit of the protocol.
     let _ = v3::Codec::default().encode(packet, out);

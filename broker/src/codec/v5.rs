@@ -1,7 +1,9 @@
 //! MQTT 5.0 packets, to and from the codec's types.
 
 use crate::message::Properties;
-use crate::packet::{ConnAck, Connect, Options, Packet, Publish, Reply, RetainHandling, Version};
+use crate::packet::{
+    Ack, AckKind, ConnAck, Connect, Options, Packet, Publish, Reply, RetainHandling, Version,
+};
 use crate::reason::Reason;
 use bytes::BytesMut;
 use proto::Qos;
@@ -37,10 +39,14 @@ fn from_codec(packet: v5::Packet) -> Packet {
     match packet {
         v5::Packet::Connect(it) => Packet::Connect(Box::new(connect(*it))),
         v5::Packet::Publish(it) => Packet::Publish(Box::new(publish(*it))),
-        v5::Packet::PublishAck(it) => Packet::PubAck { packet_id: it.packet_id },
-        v5::Packet::PublishReceived(_)
-        | v5::Packet::PublishRelease(_)
-        | v5::Packet::PublishComplete(_) => Packet::Qos2Step,
+        v5::Packet::PublishAck(it) => ack(AckKind::PubAck, it.packet_id, it.reason_code.into()),
+        v5::Packet::PublishReceived(it) => {
+            ack(AckKind::PubRec, it.packet_id, it.reason_code.into())
+        }
+        v5::Packet::PublishRelease(it) => ack(AckKind::PubRel, it.packet_id, it.reason_code.into()),
+        v5::Packet::PublishComplete(it) => {
+            ack(AckKind::PubComp, it.packet_id, it.reason_code.into())
+        }
         v5::Packet::Subscribe(it) => {
             let filters =
                 it.topic_filters.into_iter().map(|(filter, how)| (filter, options(how))).collect();
@@ -62,6 +68,10 @@ fn from_codec(packet: v5::Packet) -> Packet {
     }
 }
 
+fn ack(kind: AckKind, packet_id: NonZeroU16, code: u8) -> Packet {
+    Packet::Ack(Ack { kind, packet_id, is_refusal: code >= 0x80 })
+}
+
 fn connect(it: v5::Connect) -> Connect {
     Connect {
         version: Version::V5,
@@ -74,6 +84,7 @@ fn connect(it: v5::Connect) -> Connect {
         session_expiry_secs: it.session_expiry_interval_secs,
         receive_max: it.receive_max.map_or(u16::MAX, NonZeroU16::get),
         packet_bytes_max: it.max_packet_size.map(std::num::NonZeroU32::get),
+        topic_alias_max: it.topic_alias_max,
         has_auth_method: it.auth_method.is_some(),
     }
 }
@@ -106,7 +117,7 @@ pub(super) fn publish(it: types::Publish) -> Publish {
         qos: qos(it.qos),
         retain: it.retain,
         packet_id: it.packet_id,
-        has_topic_alias: properties.topic_alias.is_some(),
+        topic_alias: properties.topic_alias,
         has_subscription_id: !properties.subscription_ids.is_empty(),
         expiry_secs: properties.message_expiry_interval.map(std::num::NonZeroU32::get),
         response_topic: properties.response_topic,
@@ -153,12 +164,6 @@ pub(super) fn codec_qos(qos: Qos) -> QoS {
 pub(super) fn encode(reply: &Reply, out: &mut BytesMut) {
     let packet = match reply {
         Reply::ConnAck(it) => v5::Packet::ConnectAck(Box::new(conn_ack(it))),
-        Reply::PubAck { packet_id, reason } => v5::Packet::PublishAck(v5::PublishAck {
-            packet_id: *packet_id,
-            reason_code: code(*reason, v5::PublishAckReason::UnspecifiedError),
-            properties: Vec::new(),
-            reason_string: None,
-        }),
         Reply::SubAck { packet_id, outcomes } => v5::Packet::SubscribeAck(v5::SubscribeAck {
             packet_id: *packet_id,
             properties: Vec::new(),
@@ -186,6 +191,8 @@ pub(super) fn encode(reply: &Reply, out: &mut BytesMut) {
                 .collect(),
         }),
         Reply::PingResp => v5::Packet::PingResponse,
+        // Written elsewhere.
+        Reply::Ack { .. } => return,
         Reply::Disconnect(reason) => v5::Packet::Disconnect(v5::Disconnect::new(code(
             *reason,
             v5::DisconnectReasonCode::UnspecifiedError,
@@ -201,8 +208,8 @@ fn conn_ack(it: &ConnAck) -> v5::ConnectAck {
             session_present: it.session_present,
             session_expiry_interval_secs: it.session_expiry_secs,
             receive_max: NonZeroU16::new(it.receive_max).unwrap_or(NonZeroU16::MAX),
-            max_qos: QoS::AtLeastOnce,
             max_packet_size: Some(it.packet_bytes_max),
+            topic_alias_max: it.topic_alias_max,
             assigned_client_id: it.assigned_client_id.clone(),
             server_keepalive_sec: it.server_keep_alive_secs,
             ..v5::ConnectAck::default()

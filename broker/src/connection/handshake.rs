@@ -15,7 +15,7 @@ use crate::session::machine::{Agreed, Machine};
 use crate::space::{Asked, Leaving, Opened, Shared, Space};
 use bytes::BytesMut;
 use bytestring::ByteString;
-use proto::{ClientId, Identity, Qos};
+use proto::{ClientId, Identity};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -192,6 +192,8 @@ impl Door {
                 version: connect.version,
                 receive_max: limits.receive_max,
                 inflight_max: connect.receive_max.min(limits.inflight_max),
+                aliases_in_max: limits.topic_aliases_max,
+                aliases_out_max: connect.topic_alias_max.min(limits.topic_aliases_max),
                 packet_bytes_max: connect.packet_bytes_max.map_or(usize::MAX, |max| max as usize),
                 expiry_secs,
                 expiry_max_secs: limits.session_expiry_max_secs,
@@ -203,6 +205,7 @@ impl Door {
                 session_expiry_secs: is_other_expiry.then_some(expiry_secs),
                 server_keep_alive_secs: is_other_keep_alive.then_some(keep_alive_secs),
                 receive_max: limits.receive_max,
+                topic_alias_max: limits.topic_aliases_max,
                 packet_bytes_max: u32::try_from(limits.packet_bytes_max).unwrap_or(u32::MAX),
             },
         }
@@ -234,9 +237,6 @@ impl Door {
         publisher: &mut Publisher,
         will: Publish,
     ) -> Result<Message, Turned> {
-        if will.qos == Qos::ExactlyOnce {
-            return Err(Turned::new(Reason::QosNotSupported, "the will asks for QoS 2"));
-        }
         let mut outbox = Outbox::default();
         publisher.message(space, will, self.shared.clock.now(), &mut outbox).map_err(|refused| {
             let (Refused::Connection(reason) | Refused::Message(reason)) = refused;
@@ -285,14 +285,14 @@ impl Admitted {
             }
         };
         if let Some(turned) = turned {
-            let leaving = Leaving { carried, sent_seq: 0, expiry_secs: agreed.expiry_secs };
+            let leaving = Leaving { carried, expiry_secs: agreed.expiry_secs };
             self.space.leave_session(&session, leaving);
             return Err(turned);
         }
         let connection = Connection {
             socket,
             space: Arc::clone(&self.space),
-            machine: Machine::new(agreed, carried.inflight),
+            machine: Machine::new(agreed, carried.kept),
             publisher: Publisher::new(Arc::clone(session.sender()), Arc::clone(session.waker())),
             session,
             live: Arc::clone(&self.live),
@@ -325,6 +325,7 @@ async fn refuse<S: Socket>(socket: &mut S, version: Option<Version>, turned: &Tu
         session_expiry_secs: None,
         server_keep_alive_secs: None,
         receive_max: 0,
+        topic_alias_max: 0,
         packet_bytes_max: 0,
     };
     let mut out = BytesMut::new();

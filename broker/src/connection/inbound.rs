@@ -2,18 +2,16 @@
 
 use super::{Connection, End, Socket};
 use crate::codec::{self, Frame, publish};
-use crate::outbox::Routed;
 use crate::packet::{Options, Packet, Publish, Reply};
 use crate::permissions;
-use crate::publisher::Refused;
+use crate::publisher::Audience;
 use crate::reason::Reason;
-use crate::session::acks::{AckGate, Due};
 use crate::session::machine::Step;
+use crate::session::received::Arrival;
 use crate::space::Wish;
 use bytestring::ByteString;
 use proto::Subscription;
 use std::num::{NonZeroU16, NonZeroU32};
-use std::sync::Arc;
 use store::Changes;
 
 impl<S: Socket> Connection<S> {
@@ -75,63 +73,44 @@ impl<S: Socket> Connection<S> {
 
     fn act_on_decoded(&mut self, packet: Packet) -> Result<(), End> {
         match self.machine.on_packet(packet).map_err(End::Closed)? {
-            Step::Nothing => {}
             Step::Publish(publish) => {
-                self.act_on_rare_publish(*publish).map_err(End::Closed)?;
-            }
-            Step::Acked(delivery) => {
-                if let Some(seq) = delivery.seq
-                    && self.session.queue().acked(seq)
-                {
-                    self.outbox.changes.dequeue(self.session.key(), seq);
-                }
+                let arrival = self.machine.arrive(publish.qos, publish.packet_id);
+                let arrival = arrival.map_err(End::Closed)?;
+                self.act_on_rare_publish(*publish, arrival).map_err(End::Closed)?;
             }
             Step::Subscribe { packet_id, id, filters } => self.subscribe(packet_id, id, filters),
             Step::Unsubscribe { packet_id, filters } => self.unsubscribe(packet_id, filters),
-            Step::Reply(reply) => codec::encode(self.machine.version, &reply, &mut self.out),
             Step::Leave { with_will } => return Err(End::Left { with_will }),
+            step => self.act_on_exchange(step),
         }
         Ok(())
     }
 
     /// The way of nearly all traffic: no properties, nothing allocated but the message itself.
     fn act_on_publish(&mut self, read: &publish::Incoming<'_>) -> Result<(), Reason> {
-        self.machine.check_publish(read.qos)?;
-        let routed = self.publisher.publish_read(&self.space, read, &mut self.outbox);
-        self.after_publish(read.packet_id, routed)
+        match self.machine.arrive(read.qos, read.packet_id)? {
+            Arrival::New => {
+                let routed = self.publisher.publish_read(&self.space, read, &mut self.outbox);
+                self.after_publish(read.qos, read.packet_id, routed)
+            }
+            arrival => self.act_on_rare_publish(read.to_publish()?, arrival),
+        }
     }
 
-    fn act_on_rare_publish(&mut self, publish: Publish) -> Result<(), Reason> {
-        let packet_id = publish.packet_id;
-        let routed =
-            self.publisher.publish_decoded(&self.space, publish, self.now, &mut self.outbox);
-        self.after_publish(packet_id, routed)
-    }
-
-    fn after_publish(
-        &mut self,
-        packet_id: Option<NonZeroU16>,
-        routed: Result<Routed, Refused>,
-    ) -> Result<(), Reason> {
-        self.tally.received += 1;
-        self.stall_if_pressed();
-        let due = match routed {
-            Ok(Routed::Done(reason)) => Due::Now(reason),
-            Ok(Routed::Waiting(gate)) => Due::After(gate),
-            Err(Refused::Connection(reason)) => return Err(reason),
-            Err(Refused::Message(reason)) => {
-                tracing::debug!(client = %self.session.sender().client_id, %reason, "publish refused");
-                // Before MQTT 5.0 an acknowledgement cannot say no (MQTT 3.1.1 3.3.5-2).
-                if packet_id.is_some() && self.machine.version == crate::packet::Version::V3 {
-                    return Err(reason);
-                }
-                Due::Now(reason)
+    fn act_on_rare_publish(&mut self, publish: Publish, arrival: Arrival) -> Result<(), Reason> {
+        let (qos, packet_id) = (publish.qos, publish.packet_id);
+        let audience = match arrival {
+            Arrival::New => Audience::Everybody,
+            Arrival::Unfinished => Audience::Platform,
+            Arrival::Duplicate(gate) => {
+                self.acknowledge_again(packet_id, gate);
+                return Ok(());
             }
         };
-        if let Some(packet_id) = packet_id {
-            self.machine.owe(packet_id, due, &mut self.out);
-        }
-        Ok(())
+        let outbox = &mut self.outbox;
+        let routed =
+            self.publisher.publish_decoded(&self.space, publish, audience, self.now, outbox);
+        self.after_publish(qos, packet_id, routed)
     }
 
     fn subscribe(
@@ -180,8 +159,7 @@ impl<S: Socket> Connection<S> {
             codec::encode(self.machine.version, &reply, &mut self.out);
             return;
         }
-        let gate = AckGate::new(self.session.waker());
-        self.outbox.commit_with(changes, Arc::clone(&gate));
+        let gate = self.commit(changes);
         self.machine.defer(gate, reply);
     }
 }

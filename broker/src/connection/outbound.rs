@@ -2,8 +2,9 @@
 
 use super::{Connection, OUT_BYTES_MAX, Socket};
 use crate::durable::body;
-use crate::session::queue::Delivery;
-use proto::Qos;
+use crate::durable::place::Place;
+use crate::session::machine::Machine;
+use crate::session::queue::{Delivery, Progress};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -16,6 +17,12 @@ const ROWS_PER_READ: usize = 256;
 impl<S: Socket> Connection<S> {
     /// Moves deliveries into the send buffer; `true` if it is full and there may be more.
     pub(super) fn fill(&mut self) -> bool {
+        while self.out.len() < OUT_BYTES_MAX
+            && let Some(step) = self.machine.resend(self.now, &mut self.out)
+        {
+            self.tally.sent += 1;
+            self.act_on_exchange(step);
+        }
         loop {
             if self.out.len() >= OUT_BYTES_MAX {
                 return true;
@@ -32,12 +39,12 @@ impl<S: Socket> Connection<S> {
     fn next(&mut self) -> Option<Delivery> {
         let has_window = self.machine.has_window();
         if !self.replay.is_empty() {
-            return pop_if(&mut self.replay, has_window);
+            return pop_if(&mut self.replay, &mut self.machine);
         }
         if self.taken.is_empty() {
             self.take(has_window);
         }
-        pop_if(&mut self.taken, has_window)
+        pop_if(&mut self.taken, &mut self.machine)
     }
 
     /// Takes what waits in the queue, with one lock for many.
@@ -83,20 +90,23 @@ impl<S: Socket> Connection<S> {
                 return;
             }
         };
-        let mut queue = self.session.queue();
         // Rows that are missing have been acknowledged, or their commit has failed.
         let mut read_to = if rows.is_empty() { end - 1 } else { after };
-        for row in rows.into_iter().take_while(|row| row.seq < end) {
-            read_to = row.seq;
-            match body::decode(row.body) {
-                Ok(message) => queue.refill(Delivery {
-                    qos: Qos::try_from(row.flags & 0b11).unwrap_or_default(),
-                    retain: false,
-                    subscription_ids: None,
-                    seq: Some(row.seq),
-                    hold: None,
-                    message: Arc::new(message),
-                }),
+        let rows = rows.into_iter().take_while(|row| row.seq < end);
+        let found: Vec<_> = rows
+            .map(|row| {
+                read_to = row.seq;
+                (row.seq, self.restore(row))
+            })
+            .collect();
+        let mut queue = self.session.queue();
+        for (seq, delivery) in found {
+            match delivery {
+                Ok(delivery) => {
+                    let is_released = delivery.progress == Progress::Released;
+                    let progress = queue.progress(seq, is_released);
+                    queue.refill(Delivery { progress, ..delivery });
+                }
                 Err(error) => {
                     tracing::error!(client = %self.session.sender().client_id, %error, "a queued message is left out");
                 }
@@ -105,10 +115,29 @@ impl<S: Socket> Connection<S> {
         queue.taken(read_to);
     }
 
+    /// The delivery of a row.
+    fn restore(&self, row: store::Queued) -> Result<Delivery, body::Damaged> {
+        let place = Place::read(row.flags);
+        let message = body::decode(row.body)?;
+        let subscription_ids = match place.has_subscription_ids {
+            true => self.space.subscription_ids(&self.session, &message.topic),
+            false => None,
+        };
+        Ok(Delivery {
+            qos: place.qos,
+            retain: place.retain,
+            subscription_ids,
+            seq: Some(row.seq),
+            progress: if place.is_released { Progress::Released } else { Progress::New },
+            gate: None,
+            hold: None,
+            message: Arc::new(message),
+        })
+    }
+
     fn send(&mut self, delivery: Delivery) {
         let seq = delivery.seq;
-        let is_expired = delivery.message.is_expired(self.now);
-        let sent = if is_expired {
+        let sent = if delivery.is_expired(self.now) {
             Err(delivery)
         } else {
             self.machine.deliver(delivery, self.now, &mut self.out)
@@ -130,8 +159,8 @@ impl<S: Socket> Connection<S> {
     }
 }
 
-fn pop_if(deliveries: &mut VecDeque<Delivery>, has_window: bool) -> Option<Delivery> {
-    if deliveries.front()?.qos != Qos::AtMostOnce && !has_window {
+fn pop_if(deliveries: &mut VecDeque<Delivery>, machine: &mut Machine) -> Option<Delivery> {
+    if !machine.may_send(deliveries.front()?) {
         return None;
     }
     let delivery = deliveries.pop_front();

@@ -1,4 +1,4 @@
-//! Rows of the broker: durable sessions and retained messages, each keyed within its namespace.
+//! Rows of the broker: durable sessions, the QoS 2 messages they have received, and retained messages.
 
 use super::body;
 use crate::message::Message;
@@ -6,7 +6,7 @@ use crate::packet::{Options, RetainHandling};
 use bytes::Bytes;
 use proto::{ClientId, Identity, Namespace, Qos, Subscription, TimestampMs, TopicName};
 use serde::{Deserialize, Serialize};
-use std::num::NonZeroU32;
+use std::num::{NonZeroU16, NonZeroU32};
 use store::{Row, RowError, SessionKey};
 
 /// A retained message.
@@ -49,6 +49,9 @@ pub(crate) struct SessionRow {
     pub(crate) expiry_secs: u32,
     /// When its connection ended; absent while it is connected.
     pub(crate) disconnected_at: Option<TimestampMs>,
+    /// The last message of its queue that was sent when its connection ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sent_seq: Option<u64>,
     pub(crate) subscriptions: Vec<StoredSubscription>,
 }
 
@@ -69,6 +72,48 @@ impl Row for SessionRow {
 
     fn decode(version: u8, bytes: &[u8]) -> Result<Self, RowError> {
         store::decode_json(version, bytes)
+    }
+}
+
+/// A QoS 2 message that a durable session has received and its client has not released (MQTT 5.0 4.3.3). The key is
+/// that of the session's queue and the packet identifier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ReceivedRow {
+    /// It was also for subscribers in process, whose work this row does not tell of.
+    pub(crate) for_platform: bool,
+}
+
+impl ReceivedRow {
+    /// The key of a packet identifier.
+    pub(crate) fn key(session: SessionKey, packet_id: NonZeroU16) -> (u64, u64) {
+        (session.0, u64::from(packet_id.get()))
+    }
+
+    /// The packet identifier of a key.
+    pub(crate) fn packet_id((_, packet_id): (u64, u64)) -> Option<NonZeroU16> {
+        NonZeroU16::new(u16::try_from(packet_id).ok()?)
+    }
+
+    /// What the keys of one session begin with.
+    pub(crate) fn prefix(session: SessionKey) -> Vec<u8> {
+        store::prefix(&session.0)
+    }
+}
+
+impl Row for ReceivedRow {
+    type Key = (u64, u64);
+    const TABLE: &'static str = "received";
+    const VERSION: u8 = 1;
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(u8::from(self.for_platform));
+    }
+
+    fn decode(_version: u8, bytes: &[u8]) -> Result<Self, RowError> {
+        match bytes {
+            [flag @ (0 | 1)] => Ok(Self { for_platform: *flag == 1 }),
+            _ => Err(RowError::malformed("no flag")),
+        }
     }
 }
 

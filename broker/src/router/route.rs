@@ -21,7 +21,7 @@ pub(crate) struct Route {
 }
 
 /// One session on a route.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Target {
     pub(crate) session: Arc<Session>,
     /// The highest QoS of the subscriptions that match.
@@ -40,6 +40,13 @@ pub(crate) struct Group {
 }
 
 impl Route {
+    /// The stops of it that are subscribers in process.
+    pub(crate) fn platform(&self) -> Self {
+        let is_in_process = |target: &&Target| target.session.is_in_process();
+        let targets = self.targets.iter().filter(is_in_process).cloned().collect();
+        Self { targets, groups: Vec::new() }
+    }
+
     /// Whether nobody is on it.
     pub(crate) fn is_empty(&self) -> bool {
         self.targets.is_empty() && self.groups.is_empty()

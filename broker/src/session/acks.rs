@@ -1,9 +1,10 @@
 //! The acknowledgements a session owes its client, in the order of the PUBLISH packets (MQTT 5.0 4.6).
 //!
-//! An acknowledgement is due once everything it promises has happened: the copies are in the store, the in-process
+//! A PUBACK or PUBREC is due once everything it promises has happened: the copies are in the store, the in-process
 //! subscribers have done their work. Each of these holds the [`AckGate`] and releases it; [`Owed`] hands out
 //! packet identifiers from the front as their gates open.
 
+use crate::packet::AckKind;
 use crate::reason::Reason;
 use futures_util::task::AtomicWaker;
 use std::collections::VecDeque;
@@ -11,11 +12,14 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
+/// A subscriber in process has not done its work; no reason code has this value.
+const NOT_DONE: u8 = 0xFF;
+
 /// What one acknowledgement waits for.
 #[derive(Debug)]
 pub(crate) struct AckGate {
     holders: AtomicU32,
-    /// The code of the first failure; 0 if none.
+    /// The code of the failure of the commit, or [`NOT_DONE`]; 0 if all went well.
     failure: AtomicU8,
     /// Wakes the session that owes the acknowledgement.
     waker: Arc<AtomicWaker>,
@@ -36,19 +40,30 @@ impl AckGate {
         self.holders.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Lets go of it, having done or failed what was promised.
+    /// Lets go of it, having done or failed to commit what was promised.
     pub(crate) fn release(&self, outcome: Result<(), Reason>) {
         if let Err(reason) = outcome {
-            let _ = self.failure.compare_exchange(
-                0,
-                reason.code(),
-                Ordering::AcqRel,
-                Ordering::Relaxed,
-            );
+            self.failure.store(reason.code(), Ordering::Release);
         }
+        self.let_go();
+    }
+
+    /// Lets go of it, not having done the work that was promised. A failed commit weighs more.
+    fn give_up(&self) {
+        let _ = self.failure.compare_exchange(0, NOT_DONE, Ordering::AcqRel, Ordering::Relaxed);
+        self.let_go();
+    }
+
+    fn let_go(&self) {
         if self.holders.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.waker.wake();
         }
+    }
+
+    /// Whether what was to be committed has been, even if a subscriber in process has failed.
+    pub(crate) fn is_committed(&self) -> bool {
+        self.holders.load(Ordering::Acquire) == 0
+            && matches!(self.failure.load(Ordering::Acquire), 0 | NOT_DONE)
     }
 
     /// The outcome, once nobody holds it.
@@ -86,7 +101,7 @@ impl Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         if let Some(gate) = self.0.take() {
-            gate.release(Err(Reason::UnspecifiedError));
+            gate.give_up();
         }
     }
 }
@@ -94,11 +109,18 @@ impl Drop for Hold {
 /// The acknowledgements owed, first PUBLISH first.
 #[derive(Debug, Default)]
 pub(crate) struct Owed {
-    waiting: VecDeque<(NonZeroU16, Due)>,
+    waiting: VecDeque<(Promise, Due)>,
+}
+
+/// A PUBACK or a PUBREC that is owed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Promise {
+    pub(crate) kind: AckKind,
+    pub(crate) packet_id: NonZeroU16,
 }
 
 /// When an acknowledgement is due.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Due {
     /// As soon as those before it are sent.
     Now(Reason),
@@ -118,13 +140,13 @@ impl Owed {
     }
 
     /// Owes one more.
-    pub(crate) fn push(&mut self, packet_id: NonZeroU16, due: Due) {
-        self.waiting.push_back((packet_id, due));
+    pub(crate) fn push(&mut self, promise: Promise, due: Due) {
+        self.waiting.push_back((promise, due));
     }
 
     /// The next one that is due, with its reason code.
-    pub(crate) fn pop(&mut self) -> Option<(NonZeroU16, Reason)> {
-        let (packet_id, due) = self.waiting.front()?;
+    pub(crate) fn pop(&mut self) -> Option<(Promise, Reason)> {
+        let (promise, due) = self.waiting.front()?;
         let reason = match due {
             Due::Now(reason) => *reason,
             Due::After(gate) => match gate.outcome()? {
@@ -132,9 +154,9 @@ impl Owed {
                 Err(reason) => reason,
             },
         };
-        let packet_id = *packet_id;
+        let promise = *promise;
         self.waiting.pop_front();
-        Some((packet_id, reason))
+        Some((promise, reason))
     }
 }
 
@@ -142,20 +164,20 @@ impl Owed {
 mod tests {
     use super::*;
 
-    fn id(number: u16) -> NonZeroU16 {
-        NonZeroU16::new(number).unwrap()
+    fn ack(number: u16) -> Promise {
+        Promise { kind: AckKind::PubAck, packet_id: NonZeroU16::new(number).unwrap() }
     }
 
     #[test]
     fn acknowledgements_keep_the_order_of_their_packets() {
         let gate = AckGate::new(&Arc::default());
         let mut owed = Owed::default();
-        owed.push(id(1), Due::After(Arc::clone(&gate)));
-        owed.push(id(2), Due::Now(Reason::NoMatchingSubscribers));
+        owed.push(ack(1), Due::After(Arc::clone(&gate)));
+        owed.push(ack(2), Due::Now(Reason::NoMatchingSubscribers));
         assert_eq!(owed.pop(), None);
         gate.release(Ok(()));
-        assert_eq!(owed.pop(), Some((id(1), Reason::Success)));
-        assert_eq!(owed.pop(), Some((id(2), Reason::NoMatchingSubscribers)));
+        assert_eq!(owed.pop(), Some((ack(1), Reason::Success)));
+        assert_eq!(owed.pop(), Some((ack(2), Reason::NoMatchingSubscribers)));
         assert!(owed.is_empty());
     }
 
@@ -167,5 +189,18 @@ mod tests {
         assert_eq!(gate.outcome(), None);
         gate.release(Ok(()));
         assert_eq!(gate.outcome(), Some(Err(Reason::QuotaExceeded)));
+        assert!(!gate.is_committed());
+    }
+
+    #[test]
+    fn a_failed_commit_weighs_more_than_work_not_done() {
+        for commit in [Ok(()), Err(Reason::QuotaExceeded)] {
+            let gate = AckGate::new(&Arc::default());
+            drop(Hold::new(&gate));
+            gate.release(commit);
+            assert_eq!(gate.is_committed(), commit.is_ok());
+            let expected = commit.err().unwrap_or(Reason::UnspecifiedError);
+            assert_eq!(gate.outcome(), Some(Err(expected)));
+        }
     }
 }

@@ -1,46 +1,137 @@
-//! What has been sent with QoS 1 and not been acknowledged (MQTT 5.0 4.3.2 and 4.9).
+//! What has been sent with QoS 1 or 2 and is not over yet (MQTT 5.0 4.3.2, 4.3.3 and 4.9).
 //!
 //! Plain state: hands out packet identifiers, keeps to the client's receive maximum, and gives everything back for
-//! sending again, in order and with the same identifiers, when the client returns (4.4).
+//! sending again, in order and with the same identifiers, when the client returns (4.4). The identifier of a delivery
+//! that has a row follows from the row, so that it is the same after a restart without having been written down.
 
-use crate::session::queue::Delivery;
+use crate::session::acks::AckGate;
+use crate::session::queue::{Delivery, Progress};
 use std::collections::VecDeque;
 use std::num::NonZeroU16;
+use std::sync::Arc;
 
-/// The most entries since the oldest open one; far fewer than there are identifiers.
-const PLACES_MAX: usize = 16_384;
+/// Identifiers of deliveries without a row; those with one have the rest.
+const TRANSIENT_IDS: u16 = 16_383;
+const DURABLE_IDS: u64 = (u16::MAX - TRANSIENT_IDS) as u64;
+
+/// The most entries since the oldest open one; fewer than there are identifiers of either sort.
+const PLACES_MAX: usize = 16_000;
+
+/// The packet identifier of the delivery in row `seq`. Rows closer than [`DURABLE_IDS`] have different ones.
+fn durable_id(seq: u64) -> NonZeroU16 {
+    let offset = (seq % DURABLE_IDS) as u16;
+    NonZeroU16::MIN.saturating_add(TRANSIENT_IDS + offset)
+}
 
 /// Deliveries in flight, in the order they were sent.
 #[derive(Debug)]
 pub(crate) struct Inflight {
-    sent: VecDeque<(NonZeroU16, Option<Delivery>)>,
-    /// Entries of `sent` that are not acknowledged.
+    sent: VecDeque<Entry>,
+    /// Entries that have left the front.
+    gone: u64,
+    /// Entries that are not over.
     open: usize,
+    /// Those of them that were sent on this connection: what its receive maximum counts.
+    charged: usize,
+    /// The place, counted with `gone`, of the first entry that is still to be sent again on this connection.
+    again: u64,
+    /// Where the search for the next PUBACK or PUBREC begins.
+    hint: u64,
     window: usize,
-    next_id: u16,
+    next_transient: u16,
     /// The highest row sent.
     sent_seq: u64,
+    /// Rows below this one have identifiers that no row in flight has.
+    free_below: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    packet_id: NonZeroU16,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// PUBACK or PUBREC is to come.
+    Sent(Delivery),
+    /// PUBREC has come, PUBCOMP is to come. PUBREL is not sent before the gate, if there is one, is open.
+    Released {
+        seq: Option<u64>,
+        gate: Option<Arc<AckGate>>,
+    },
+    Over,
+}
+
+/// What a PUBREC from the client means.
+#[derive(Debug)]
+pub(crate) enum Received {
+    /// It has the message: PUBREL may be sent once the row, if there is one, says so.
+    First { seq: Option<u64>, flags: u8 },
+    /// It had said so before.
+    Again(Option<Arc<AckGate>>),
+    /// Nothing of that identifier is in flight.
+    Unknown,
+    /// That message is not sent with QoS 2.
+    Violation,
+}
+
+/// What is to be sent again.
+#[derive(Debug)]
+pub(crate) enum Again<'a> {
+    Publish(NonZeroU16, &'a Delivery),
+    /// PUBREL. `seq` is the row that has yet to say so.
+    Release {
+        packet_id: NonZeroU16,
+        seq: Option<u64>,
+    },
 }
 
 impl Inflight {
     /// An empty one; `window` is the most deliveries in flight.
     pub(crate) fn new(window: u16) -> Self {
-        let window = usize::from(window.max(1));
-        Self { sent: VecDeque::new(), open: 0, window, next_id: 1, sent_seq: 0 }
+        Self {
+            sent: VecDeque::new(),
+            gone: 0,
+            open: 0,
+            charged: 0,
+            again: 0,
+            hint: 0,
+            window: usize::from(window.max(1)),
+            next_transient: 1,
+            sent_seq: 0,
+            free_below: 0,
+        }
     }
 
     /// Goes on with another connection, whose client takes `window` at once.
     pub(crate) fn resume(&mut self, window: u16) {
         self.window = usize::from(window.max(1));
+        self.charged = 0;
+        self.again = self.gone;
     }
 
-    /// Whether one more may be sent.
+    /// Whether one more may be sent, everything that had to be sent again having been so.
     pub(crate) fn has_window(&self) -> bool {
-        // Acknowledged entries behind an open one keep their place, hence the second bound.
-        self.open < self.window && self.sent.len() < PLACES_MAX
+        // Entries that are over keep their place behind an open one, hence the second bound.
+        self.charged < self.window && self.sent.len() < PLACES_MAX && !self.is_resuming()
     }
 
-    /// How many are not acknowledged.
+    /// Whether the identifier of this row is free.
+    pub(crate) fn has_id_for(&mut self, seq: u64) -> bool {
+        if seq < self.free_below {
+            return true;
+        }
+        let open = self.sent.iter().filter_map(|entry| match &entry.state {
+            State::Sent(delivery) => delivery.seq,
+            State::Released { seq, .. } => *seq,
+            State::Over => None,
+        });
+        self.free_below = open.min().unwrap_or(seq) + DURABLE_IDS;
+        seq < self.free_below
+    }
+
+    /// How many are not over.
     pub(crate) fn len(&self) -> usize {
         self.open
     }
@@ -50,10 +141,13 @@ impl Inflight {
         self.sent_seq
     }
 
-    /// The packet identifier of the next delivery; no other in flight has it. Identifiers go round in order and
-    /// `sent` holds all since the oldest one open, fewer than there are identifiers.
-    pub(crate) fn next_id(&self) -> NonZeroU16 {
-        NonZeroU16::new(self.next_id).unwrap_or(NonZeroU16::MIN)
+    /// The packet identifier for a delivery; none in flight has it. Those without a row go round in order, and `sent`
+    /// holds fewer than there are.
+    pub(crate) fn id_for(&self, delivery: &Delivery) -> NonZeroU16 {
+        match delivery.seq {
+            Some(seq) => durable_id(seq),
+            None => NonZeroU16::new(self.next_transient).unwrap_or(NonZeroU16::MIN),
+        }
     }
 
     /// Passes over a delivery that cannot be sent.
@@ -61,98 +155,170 @@ impl Inflight {
         self.sent_seq = self.sent_seq.max(delivery.seq.unwrap_or(0));
     }
 
-    /// Sends a delivery under [`Inflight::next_id`], which is returned.
+    /// Has sent a delivery under [`Inflight::id_for`]; or its PUBREL, if that is how far it had come.
     pub(crate) fn send(&mut self, delivery: Delivery) -> NonZeroU16 {
-        let id = self.next_id();
-        self.next_id = id.get().wrapping_add(1);
-        self.sent_seq = self.sent_seq.max(delivery.seq.unwrap_or(0));
-        self.sent.push_back((id, Some(delivery)));
-        self.open += 1;
-        id
-    }
-
-    /// The client has acknowledged; `None` if nothing of that identifier is in flight.
-    pub(crate) fn ack(&mut self, packet_id: NonZeroU16) -> Option<Delivery> {
-        // Clients acknowledge in order, so the search ends at once nearly always.
-        let (_, place) = self.sent.iter_mut().find(|(id, it)| *id == packet_id && it.is_some())?;
-        let delivery = place.take();
-        self.open -= 1;
-        while matches!(self.sent.front(), Some((_, None))) {
-            self.sent.pop_front();
+        let packet_id = self.id_for(&delivery);
+        match delivery.seq {
+            Some(seq) => self.sent_seq = self.sent_seq.max(seq),
+            None => self.next_transient = self.next_transient % TRANSIENT_IDS + 1,
         }
-        delivery
+        let state = match delivery.progress {
+            Progress::Released => State::Released { seq: delivery.seq, gate: None },
+            Progress::New | Progress::MaybeSent => State::Sent(delivery),
+        };
+        self.sent.push_back(Entry { packet_id, state });
+        self.open += 1;
+        self.charged += 1;
+        self.again = self.end();
+        packet_id
     }
 
-    /// What has to be sent again, in order.
-    pub(crate) fn unacknowledged(&self) -> impl Iterator<Item = (NonZeroU16, &Delivery)> {
-        self.sent.iter().filter_map(|(id, delivery)| Some((*id, delivery.as_ref()?)))
+    /// PUBACK, or a PUBREC that says no. The row of the delivery that is over with it; `None` if nothing of that
+    /// identifier waits for one. An error if the packet does not go with the QoS.
+    pub(crate) fn ack(&mut self, packet_id: NonZeroU16, is_rec: bool) -> Result<Option<Over>, ()> {
+        let Some(index) = self.find(packet_id, self.hint) else { return Ok(None) };
+        match &self.sent[index].state {
+            State::Sent(delivery) if is_exactly_once(delivery) == is_rec => {
+                let seq = delivery.seq;
+                self.hint = self.gone + index as u64 + 1;
+                self.end_entry(index);
+                Ok(Some(Over { seq }))
+            }
+            // A PUBREC that says no after one that said yes changes nothing any more.
+            State::Released { .. } if is_rec => Ok(None),
+            _ => Err(()),
+        }
+    }
+
+    /// PUBREC.
+    pub(crate) fn received(&mut self, packet_id: NonZeroU16) -> Received {
+        let Some(index) = self.find(packet_id, self.hint) else { return Received::Unknown };
+        match &mut self.sent[index].state {
+            State::Sent(delivery) if is_exactly_once(delivery) => {
+                let (seq, flags) = (delivery.seq, delivery.released_flags());
+                self.hint = self.gone + index as u64 + 1;
+                self.sent[index].state = State::Released { seq, gate: None };
+                Received::First { seq, flags }
+            }
+            State::Released { gate, .. } => Received::Again(gate.clone()),
+            State::Sent(_) | State::Over => Received::Violation,
+        }
+    }
+
+    /// PUBREL of this identifier waits for `gate`.
+    pub(crate) fn release_after(&mut self, packet_id: NonZeroU16, opens: &Arc<AckGate>) {
+        if let Some(index) = self.find(packet_id, self.gone)
+            && let State::Released { gate, .. } = &mut self.sent[index].state
+        {
+            *gate = Some(Arc::clone(opens));
+        }
+    }
+
+    /// PUBCOMP. `None` if nothing of that identifier is in flight; an error if it is not that far.
+    pub(crate) fn complete(&mut self, packet_id: NonZeroU16) -> Result<Option<Over>, ()> {
+        let Some(index) = self.find(packet_id, self.gone) else { return Ok(None) };
+        let State::Released { seq, .. } = &self.sent[index].state else { return Err(()) };
+        let seq = *seq;
+        self.end_entry(index);
+        Ok(Some(Over { seq }))
+    }
+
+    /// Whether something is still to be sent again on this connection.
+    pub(crate) fn is_resuming(&self) -> bool {
+        self.again < self.end()
+    }
+
+    /// The next one to be sent again, in order; `None` while the window is full, or if there is none.
+    pub(crate) fn next_again(&mut self) -> Option<Again<'_>> {
+        while self.is_resuming() {
+            let index = (self.again - self.gone) as usize;
+            match &self.sent[index].state {
+                State::Over => self.again += 1,
+                State::Sent(_) if self.charged >= self.window => return None,
+                State::Sent(_) | State::Released { .. } => {
+                    self.again += 1;
+                    self.charged += 1;
+                    return Some(again(&self.sent[index]));
+                }
+            }
+        }
+        None
+    }
+
+    /// Takes a delivery out that the client of now cannot be sent.
+    pub(crate) fn give_up(&mut self, packet_id: NonZeroU16) -> Option<Over> {
+        let index = self.find(packet_id, self.gone)?;
+        let State::Sent(delivery) = &self.sent[index].state else { return None };
+        let seq = delivery.seq;
+        self.end_entry(index);
+        Some(Over { seq })
+    }
+
+    /// The identifiers of what is not over, in order.
+    #[cfg(test)]
+    pub(crate) fn open_ids(&self) -> Vec<NonZeroU16> {
+        let open = self.sent.iter().filter(|entry| !matches!(entry.state, State::Over));
+        open.map(|entry| entry.packet_id).collect()
+    }
+
+    /// The place after the last entry, counted with `gone`.
+    fn end(&self) -> u64 {
+        self.gone + self.sent.len() as u64
+    }
+
+    /// Where the open entry of an identifier is. Clients acknowledge in order, so a search from the right place ends
+    /// at once nearly always.
+    fn find(&self, packet_id: NonZeroU16, from: u64) -> Option<usize> {
+        let from = (from.saturating_sub(self.gone) as usize).min(self.sent.len());
+        let is_it = |index: &usize| {
+            let entry = &self.sent[*index];
+            entry.packet_id == packet_id && !matches!(entry.state, State::Over)
+        };
+        (from..self.sent.len()).find(is_it).or_else(|| (0..from).find(is_it))
+    }
+
+    fn end_entry(&mut self, index: usize) {
+        self.sent[index].state = State::Over;
+        self.open -= 1;
+        if self.gone + (index as u64) < self.again {
+            self.charged -= 1;
+        }
+        while matches!(self.sent.front(), Some(Entry { state: State::Over, .. })) {
+            self.sent.pop_front();
+            self.gone += 1;
+        }
+        self.again = self.again.max(self.gone);
+        const RESTING_MAX: usize = 32;
+        if self.sent.is_empty() && self.sent.capacity() > RESTING_MAX {
+            // A connection that rests keeps little memory.
+            self.sent = VecDeque::new();
+        }
+    }
+}
+
+/// A delivery that is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Over {
+    /// Its row, which may go.
+    pub(crate) seq: Option<u64>,
+}
+
+fn is_exactly_once(delivery: &Delivery) -> bool {
+    delivery.qos == proto::Qos::ExactlyOnce
+}
+
+fn again(entry: &Entry) -> Again<'_> {
+    let packet_id = entry.packet_id;
+    match &entry.state {
+        State::Sent(delivery) => Again::Publish(packet_id, delivery),
+        State::Released { seq, gate } => {
+            let is_written = gate.as_ref().is_none_or(|gate| gate.outcome() == Some(Ok(())));
+            Again::Release { packet_id, seq: seq.filter(|_| !is_written) }
+        }
+        // Not asked for; a PUBREL too many does no harm.
+        State::Over => Again::Release { packet_id, seq: None },
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::message::{Message, Sender};
-    use proptest::prelude::*;
-    use proto::{ClientId, Identity, Qos, TopicName};
-    use std::collections::HashMap;
-    use std::sync::Arc;
-
-    fn delivery(seq: u64) -> Delivery {
-        let sender =
-            Sender { client_id: ClientId::parse("c").unwrap(), identity: Identity::Platform };
-        let message = Message {
-            topic: TopicName::parse("t").unwrap(),
-            payload: bytes::Bytes::new(),
-            qos: Qos::AtLeastOnce,
-            retain: false,
-            properties: None,
-            sender: Arc::new(sender),
-            expires_at: None,
-            gate: None,
-        };
-        Delivery {
-            message: Arc::new(message),
-            qos: Qos::AtLeastOnce,
-            retain: false,
-            subscription_ids: None,
-            seq: Some(seq),
-            hold: None,
-        }
-    }
-
-    #[test]
-    fn what_is_not_acknowledged_is_given_back_in_order_with_its_identifier() {
-        let mut inflight = Inflight::new(10);
-        let ids: Vec<NonZeroU16> = (1..=4).map(|seq| inflight.send(delivery(seq))).collect();
-        assert_eq!(inflight.ack(ids[1]).unwrap().seq, Some(2));
-        assert!(inflight.ack(ids[1]).is_none());
-        inflight.resume(2);
-        assert!(!inflight.has_window());
-        let again: Vec<_> = inflight.unacknowledged().map(|(id, it)| (id, it.seq)).collect();
-        assert_eq!(again, [(ids[0], Some(1)), (ids[2], Some(3)), (ids[3], Some(4))]);
-        assert_eq!(inflight.sent_seq(), 4);
-    }
-
-    proptest! {
-        #[test]
-        fn no_identifier_is_in_flight_twice(
-            window in 1u16..20, steps in proptest::collection::vec(any::<u8>(), 1..2000), start in any::<u16>(),
-        ) {
-            let mut inflight = Inflight::new(window);
-            inflight.next_id = start;
-            let mut open: HashMap<NonZeroU16, u64> = HashMap::new();
-            for (step, choice) in steps.into_iter().enumerate() {
-                if choice < 140 && inflight.has_window() {
-                    let id = inflight.send(delivery(step as u64));
-                    prop_assert_eq!(open.insert(id, step as u64), None);
-                } else if let Some(id) = open.keys().nth(usize::from(choice) % open.len().max(1)).copied() {
-                    let acked = inflight.ack(id).unwrap();
-                    prop_assert_eq!(acked.seq, open.remove(&id));
-                }
-                prop_assert_eq!(inflight.len(), open.len());
-                prop_assert!(inflight.len() <= usize::from(window));
-            }
-        }
-    }
-}
+mod tests;

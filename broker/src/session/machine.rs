@@ -1,15 +1,19 @@
 //! The protocol of one connected session as a state machine without I/O (MQTT 5.0 3 and 4).
 //!
 //! Packets go in, [`Step`]s come out: what the connection has to do. It keeps what the protocol makes a session
-//! remember while it is connected: deliveries in flight, acknowledgements owed, and the limits both sides set. A
-//! violation comes back as the reason code to close with.
+//! remember while it is connected: deliveries in flight, messages received and not released, acknowledgements owed,
+//! topic aliases, and the limits both sides set. A violation comes back as the reason code to close with.
 
+use crate::codec;
 use crate::codec::publish::{self, Outgoing};
-use crate::packet::{Packet, Publish, Reply, Version};
+use crate::durable::place::Place;
+use crate::packet::{Ack, AckKind, Packet, Publish, Reply, Version};
 use crate::reason::Reason;
-use crate::session::acks::{AckGate, Due, Owed};
-use crate::session::inflight::Inflight;
-use crate::session::queue::Delivery;
+use crate::session::acks::{AckGate, Due, Owed, Promise};
+use crate::session::aliases;
+use crate::session::inflight::{Again, Inflight, Over, Received as Rec};
+use crate::session::queue::{Delivery, Progress};
+use crate::session::received::{Arrival, Entry, Received, Release};
 use bytes::BytesMut;
 use proto::{Qos, TimestampMs};
 use std::collections::VecDeque;
@@ -20,10 +24,18 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) enum Step {
     Nothing,
-    /// Route a message.
+    /// Route a message, if it is one to be routed.
     Publish(Box<Publish>),
-    /// A delivery has been acknowledged: its row may go.
-    Acked(Delivery),
+    /// A delivery is over: its row may go.
+    Over(Over),
+    /// Set the flags of the row, then send PUBREL: [`Machine::release_after`].
+    Release {
+        packet_id: NonZeroU16,
+        seq: u64,
+        flags: u8,
+    },
+    /// Remove the identifier of a received message, then answer: [`Machine::forget_after`].
+    Forget(Forget),
     Subscribe {
         packet_id: NonZeroU16,
         id: Option<NonZeroU32>,
@@ -40,17 +52,29 @@ pub(crate) enum Step {
     },
 }
 
+/// An identifier to be removed from the store, and what to answer then: PUBCOMP, or a PUBREC that says no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Forget {
+    pub(crate) packet_id: NonZeroU16,
+    kind: AckKind,
+    reason: Reason,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Machine {
     pub(crate) version: Version,
     inflight: Inflight,
+    received: Received,
     owed: Owed,
     /// Replies that wait for a commit, such as SUBACK.
     deferred: VecDeque<(Arc<AckGate>, Reply)>,
+    /// Received messages that were refused although their identifiers are in the store.
+    refused: Vec<Forget>,
+    aliases_in: aliases::Inbound,
+    writer: publish::Writer,
+    is_durable: bool,
     receive_max: usize,
-    /// Longest packet the client takes.
-    packet_bytes_max: usize,
     pub(crate) expiry_secs: u32,
     expiry_max_secs: u32,
 }
@@ -59,51 +83,77 @@ pub(crate) struct Machine {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Agreed {
     pub(crate) version: Version,
-    /// QoS 1 messages the client may have unacknowledged.
+    /// QoS 1 and 2 messages the client may have unacknowledged.
     pub(crate) receive_max: u16,
-    /// QoS 1 messages we may have unacknowledged.
+    /// QoS 1 and 2 messages we may have unacknowledged.
     pub(crate) inflight_max: u16,
+    /// Topic aliases the client may set.
+    pub(crate) aliases_in_max: u16,
+    /// Topic aliases we may set.
+    pub(crate) aliases_out_max: u16,
     /// Longest packet the client takes, in bytes.
     pub(crate) packet_bytes_max: usize,
     pub(crate) expiry_secs: u32,
     pub(crate) expiry_max_secs: u32,
 }
 
+/// What one connection of a session leaves to the next (MQTT 5.0 4.1).
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    pub(crate) inflight: Option<Inflight>,
+    pub(crate) received: Received,
+}
+
+impl Kept {
+    /// The highest row that has been sent.
+    pub(crate) fn sent_seq(&self) -> u64 {
+        self.inflight.as_ref().map_or(0, Inflight::sent_seq)
+    }
+}
+
 impl Machine {
-    /// Goes on with what was in flight on the connection before.
-    pub(crate) fn new(agreed: Agreed, inflight: Option<Inflight>) -> Self {
-        let mut inflight = inflight.unwrap_or_else(|| Inflight::new(agreed.inflight_max));
+    /// Goes on with what the connection before has left.
+    pub(crate) fn new(agreed: Agreed, kept: Kept) -> Self {
+        let mut inflight = kept.inflight.unwrap_or_else(|| Inflight::new(agreed.inflight_max));
         inflight.resume(agreed.inflight_max);
         Self {
             version: agreed.version,
             inflight,
+            received: kept.received,
             owed: Owed::default(),
             deferred: VecDeque::new(),
+            refused: Vec::new(),
+            aliases_in: aliases::Inbound::new(agreed.aliases_in_max),
+            writer: publish::Writer::new(
+                agreed.version,
+                agreed.packet_bytes_max,
+                agreed.aliases_out_max,
+            ),
+            is_durable: agreed.expiry_secs > 0,
             receive_max: usize::from(agreed.receive_max),
-            packet_bytes_max: agreed.packet_bytes_max,
             expiry_secs: agreed.expiry_secs,
             expiry_max_secs: agreed.expiry_max_secs,
         }
     }
 
-    /// Takes a packet, PUBLISH apart unless it came through the codec.
+    /// Ends; what the session has to remember goes to the next connection.
+    pub(crate) fn into_kept(self) -> Kept {
+        Kept { inflight: Some(self.inflight), received: self.received }
+    }
+
+    /// Takes a packet; a PUBLISH, which nearly always comes without the codec, only up to [`Machine::arrive`].
     pub(crate) fn on_packet(&mut self, packet: Packet) -> Result<Step, Reason> {
         match packet {
-            Packet::Publish(publish) => {
-                self.check_publish(publish.qos)?;
+            Packet::Publish(mut publish) => {
                 if publish.has_subscription_id {
                     // Only a server sends them (MQTT 5.0 3.3.4-6).
                     return Err(Reason::ProtocolError);
                 }
-                if publish.has_topic_alias {
-                    // We have announced no Topic Alias Maximum (MQTT 5.0 3.2.2.3.8).
-                    return Err(Reason::TopicAliasInvalid);
-                }
+                let topic = std::mem::take(&mut publish.topic);
+                publish.topic = self.aliases_in.resolve(publish.topic_alias, topic)?;
                 Ok(Step::Publish(publish))
             }
-            Packet::PubAck { packet_id } => {
-                Ok(self.inflight.ack(packet_id).map_or(Step::Nothing, Step::Acked))
-            }
+            Packet::Ack(ack) => self.on_ack(ack),
             Packet::Subscribe { packet_id, id, filters } => {
                 Ok(Step::Subscribe { packet_id, id, filters })
             }
@@ -115,21 +165,88 @@ impl Machine {
                 self.set_expiry(session_expiry_secs)?;
                 Ok(Step::Leave { with_will })
             }
-            // A second CONNECT (3.1.0-2), AUTH without an authentication method (4.12), QoS 2 without QoS 2
-            // granted, a packet that only servers send.
-            Packet::Connect(_) | Packet::Auth | Packet::Qos2Step | Packet::ServerOnly => {
-                Err(Reason::ProtocolError)
-            }
+            // A second CONNECT (3.1.0-2), AUTH without an authentication method (4.12), a packet that only servers
+            // send.
+            Packet::Connect(_) | Packet::Auth | Packet::ServerOnly => Err(Reason::ProtocolError),
         }
     }
 
-    /// Whether a PUBLISH of this QoS is in order now.
-    pub(crate) fn check_publish(&self, qos: Qos) -> Result<(), Reason> {
-        match qos {
-            // A client over its Receive Maximum is not read from, which bounds it as well as closing would.
-            Qos::AtMostOnce | Qos::AtLeastOnce => Ok(()),
-            Qos::ExactlyOnce => Err(Reason::QosNotSupported),
+    fn on_ack(&mut self, ack: Ack) -> Result<Step, Reason> {
+        let packet_id = ack.packet_id;
+        let violation = |()| Reason::ProtocolError;
+        let over = |over: Option<Over>| over.map_or(Step::Nothing, Step::Over);
+        match ack.kind {
+            AckKind::PubAck => self.inflight.ack(packet_id, false).map(over).map_err(violation),
+            AckKind::PubRec if ack.is_refusal => {
+                self.inflight.ack(packet_id, true).map(over).map_err(violation)
+            }
+            AckKind::PubRec => self.on_rec(packet_id),
+            AckKind::PubComp => self.inflight.complete(packet_id).map(over).map_err(violation),
+            AckKind::PubRel => match self.received.release(packet_id) {
+                Release::Stored => Ok(Step::Forget(Forget {
+                    packet_id,
+                    kind: AckKind::PubComp,
+                    reason: Reason::Success,
+                })),
+                Release::InMemory => Ok(reply(AckKind::PubComp, packet_id, Reason::Success)),
+                Release::Unknown(gate) => {
+                    let it = reply(AckKind::PubComp, packet_id, Reason::PacketIdNotFound);
+                    Ok(self.after(gate, it))
+                }
+                Release::Violation => Err(Reason::ProtocolError),
+            },
         }
+    }
+
+    fn on_rec(&mut self, packet_id: NonZeroU16) -> Result<Step, Reason> {
+        match self.inflight.received(packet_id) {
+            Rec::First { seq: Some(seq), flags } => Ok(Step::Release { packet_id, seq, flags }),
+            Rec::First { seq: None, .. } => Ok(reply(AckKind::PubRel, packet_id, Reason::Success)),
+            Rec::Again(gate) => {
+                Ok(self.after(gate, reply(AckKind::PubRel, packet_id, Reason::Success)))
+            }
+            Rec::Unknown => Ok(reply(AckKind::PubRel, packet_id, Reason::PacketIdNotFound)),
+            Rec::Violation => Err(Reason::ProtocolError),
+        }
+    }
+
+    /// Has a reply wait for a gate that may not be open yet.
+    fn after(&mut self, gate: Option<Arc<AckGate>>, step: Step) -> Step {
+        match (gate.filter(|gate| gate.outcome() != Some(Ok(()))), step) {
+            (Some(gate), Step::Reply(reply)) => {
+                self.defer(gate, reply);
+                Step::Nothing
+            }
+            (_, step) => step,
+        }
+    }
+
+    /// What a PUBLISH is: one to be routed, or one sent again. More of QoS 2 than our Receive Maximum are an error
+    /// (MQTT 5.0 3.3.4-9); with QoS 1 whoever has so many is not read from, which bounds it as well.
+    pub(crate) fn arrive(
+        &mut self,
+        qos: Qos,
+        packet_id: Option<NonZeroU16>,
+    ) -> Result<Arrival, Reason> {
+        let Some(packet_id) = packet_id.filter(|_| qos == Qos::ExactlyOnce) else {
+            return Ok(Arrival::New);
+        };
+        let arrival = self.received.on_publish(packet_id);
+        let is_full = self.version == Version::V5 && self.received.len() >= self.receive_max;
+        match arrival {
+            Arrival::New if is_full => Err(Reason::ReceiveMaximumExceeded),
+            arrival => Ok(arrival),
+        }
+    }
+
+    /// Whether what the client sends is to be remembered across a restart.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.is_durable
+    }
+
+    /// A QoS 2 message has been routed.
+    pub(crate) fn remember(&mut self, packet_id: NonZeroU16, entry: Entry) {
+        self.received.remember(packet_id, entry);
     }
 
     /// Whether so many acknowledgements and replies are owed that nothing more should be read.
@@ -137,32 +254,44 @@ impl Machine {
         self.owed.len() + self.deferred.len() >= self.receive_max
     }
 
-    /// Owes an acknowledgement. One that is due at once, with none before it, is written straight away.
-    pub(crate) fn owe(&mut self, packet_id: NonZeroU16, due: Due, out: &mut BytesMut) {
+    /// Owes a PUBACK or PUBREC. One that is due at once, with none before it, is written straight away.
+    pub(crate) fn owe(&mut self, promise: Promise, due: Due, out: &mut BytesMut) {
         match due {
-            Due::Now(reason) if self.owed.is_empty() => self.write_ack(packet_id, reason, out),
-            due => self.owed.push(packet_id, due),
+            Due::Now(reason) if self.owed.is_empty() && !reason.is_failure() => {
+                self.write_ack(promise.kind, promise.packet_id, reason, out);
+            }
+            due => self.owed.push(promise, due),
         }
     }
 
     /// Writes the acknowledgements and replies that have come due. An error closes the connection: a client before
     /// MQTT 5.0 can only be told by that that a message was not taken.
     pub(crate) fn write_due(&mut self, out: &mut BytesMut) -> Result<(), Reason> {
-        while let Some((packet_id, reason)) = self.owed.pop() {
-            let is_failure = matches!(reason, Reason::UnspecifiedError | Reason::QuotaExceeded);
-            if is_failure && self.version == Version::V3 {
-                return Err(reason);
+        while let Some((Promise { kind, packet_id }, reason)) = self.owed.pop() {
+            if reason.is_failure() {
+                if self.version == Version::V3 {
+                    return Err(reason);
+                }
+                if kind == AckKind::PubRec && self.received.refuse(packet_id) {
+                    self.refused.push(Forget { packet_id, kind, reason });
+                    continue;
+                }
             }
-            self.write_ack(packet_id, reason, out);
+            self.write_ack(kind, packet_id, reason, out);
         }
         while let Some((gate, _)) = self.deferred.front()
             && let Some(outcome) = gate.outcome()
         {
             let Some((_, reply)) = self.deferred.pop_front() else { break };
             outcome?;
-            crate::codec::encode(self.version, &reply, out);
+            codec::encode(self.version, &reply, out);
         }
         Ok(())
+    }
+
+    /// What [`Machine::write_due`] could not say before it has gone from the store.
+    pub(crate) fn take_refused(&mut self) -> Vec<Forget> {
+        std::mem::take(&mut self.refused)
     }
 
     /// Has a reply wait for a gate.
@@ -170,19 +299,34 @@ impl Machine {
         self.deferred.push_back((gate, reply));
     }
 
-    fn write_ack(&self, packet_id: NonZeroU16, reason: Reason, out: &mut BytesMut) {
-        // The usual case, the same four bytes in every version (MQTT 5.0 3.4.2.1).
-        if reason == Reason::Success || self.version == Version::V3 {
-            let [high, low] = packet_id.get().to_be_bytes();
-            out.extend_from_slice(&[0x40, 2, high, low]);
-            return;
-        }
-        crate::codec::encode(self.version, &Reply::PubAck { packet_id, reason }, out);
+    /// Sends PUBREL once `gate` is open.
+    pub(crate) fn release_after(&mut self, packet_id: NonZeroU16, gate: Arc<AckGate>) {
+        self.inflight.release_after(packet_id, &gate);
+        let kind = AckKind::PubRel;
+        self.defer(gate, Reply::Ack { kind, packet_id, reason: Reason::Success });
     }
 
-    /// Whether one more QoS 1 delivery may be sent.
+    /// Answers once `gate` is open.
+    pub(crate) fn forget_after(&mut self, forget: Forget, gate: Arc<AckGate>) {
+        let Forget { packet_id, kind, reason } = forget;
+        self.received.forget_after(&gate);
+        self.defer(gate, Reply::Ack { kind, packet_id, reason });
+    }
+
+    fn write_ack(&self, kind: AckKind, packet_id: NonZeroU16, reason: Reason, out: &mut BytesMut) {
+        codec::encode(self.version, &Reply::Ack { kind, packet_id, reason }, out);
+    }
+
+    /// Whether the next delivery may be sent if it is not of QoS 0.
     pub(crate) fn has_window(&self) -> bool {
         self.inflight.has_window()
+    }
+
+    /// Whether this delivery may be sent now.
+    pub(crate) fn may_send(&mut self, delivery: &Delivery) -> bool {
+        delivery.qos == Qos::AtMostOnce
+            || self.inflight.has_window()
+                && delivery.seq.is_none_or(|seq| self.inflight.has_id_for(seq))
     }
 
     /// How many deliveries are in flight.
@@ -199,15 +343,16 @@ impl Machine {
         out: &mut BytesMut,
     ) -> Result<(), Delivery> {
         if delivery.qos == Qos::AtMostOnce {
-            return match self.write_publish(None, &delivery, false, now, out) {
-                true => Ok(()),
-                false => Err(delivery),
-            };
+            let how = outgoing(None, &delivery, false, now);
+            let is_written = self.writer.write(&delivery.message, how, out);
+            return if is_written { Ok(()) } else { Err(delivery) };
         }
-        let start = out.len();
-        let packet_id = self.inflight.next_id();
-        if !self.write_publish(Some(packet_id), &delivery, false, now, out) {
-            out.truncate(start);
+        let packet_id = self.inflight.id_for(&delivery);
+        let dup = delivery.progress == Progress::MaybeSent;
+        let how = outgoing(Some(packet_id), &delivery, dup, now);
+        if delivery.progress == Progress::Released {
+            self.write_ack(AckKind::PubRel, packet_id, Reason::Success, out);
+        } else if !self.writer.write(&delivery.message, how, out) {
             self.inflight.skip(&delivery);
             return Err(delivery);
         }
@@ -215,42 +360,27 @@ impl Machine {
         Ok(())
     }
 
-    /// Sends again what was in flight when the connection before ended (MQTT 5.0 4.4-1).
-    pub(crate) fn resend(&self, now: TimestampMs, out: &mut BytesMut) -> u64 {
-        let mut count = 0;
-        for (packet_id, delivery) in self.inflight.unacknowledged() {
-            count += u64::from(self.write_publish(Some(packet_id), delivery, true, now, out));
-        }
-        count
-    }
-
-    fn write_publish(
-        &self,
-        packet_id: Option<NonZeroU16>,
-        delivery: &Delivery,
-        dup: bool,
-        now: TimestampMs,
-        out: &mut BytesMut,
-    ) -> bool {
-        let how = Outgoing {
-            qos: delivery.qos,
-            retain: delivery.retain,
-            dup,
-            packet_id,
-            subscription_ids: delivery.subscription_ids.as_deref().unwrap_or_default(),
-            now,
+    /// Sends again the next one of what was in flight when the connection before ended (MQTT 5.0 4.4-1); `None` if
+    /// there is no more, or not before the client has acknowledged something.
+    pub(crate) fn resend(&mut self, now: TimestampMs, out: &mut BytesMut) -> Option<Step> {
+        let packet_id = match self.inflight.next_again()? {
+            Again::Publish(packet_id, delivery) => {
+                let how = outgoing(Some(packet_id), delivery, true, now);
+                if self.writer.write(&delivery.message, how, out) {
+                    return Some(Step::Nothing);
+                }
+                packet_id
+            }
+            Again::Release { packet_id, seq: None } => {
+                return Some(reply(AckKind::PubRel, packet_id, Reason::Success));
+            }
+            Again::Release { packet_id, seq: Some(seq) } => {
+                let released =
+                    Place { qos: Qos::ExactlyOnce, is_released: true, ..Place::default() };
+                return Some(Step::Release { packet_id, seq, flags: released.flags() });
+            }
         };
-        publish::write(self.version, &delivery.message, how, self.packet_bytes_max, out)
-    }
-
-    /// The highest row that has been sent.
-    pub(crate) fn sent_seq(&self) -> u64 {
-        self.inflight.sent_seq()
-    }
-
-    /// Ends; what is in flight goes to the next connection.
-    pub(crate) fn into_inflight(self) -> Inflight {
-        self.inflight
+        Some(self.inflight.give_up(packet_id).map_or(Step::Nothing, Step::Over))
     }
 
     /// A DISCONNECT may change the session expiry, but not bring a session to life that had none
@@ -266,3 +396,26 @@ impl Machine {
         }
     }
 }
+
+fn reply(kind: AckKind, packet_id: NonZeroU16, reason: Reason) -> Step {
+    Step::Reply(Reply::Ack { kind, packet_id, reason })
+}
+
+fn outgoing(
+    packet_id: Option<NonZeroU16>,
+    delivery: &Delivery,
+    dup: bool,
+    now: TimestampMs,
+) -> Outgoing<'_> {
+    Outgoing {
+        qos: delivery.qos,
+        retain: delivery.retain,
+        dup,
+        packet_id,
+        subscription_ids: delivery.subscription_ids.as_deref().unwrap_or_default(),
+        now,
+    }
+}
+
+#[cfg(test)]
+mod model_tests;

@@ -1,14 +1,15 @@
 //! The queue of one session: what waits to be sent, in memory and, for a durable session, in the store.
 //!
-//! A durable delivery (QoS 1 to a session that outlives its connection) gets a sequence number and a row in the
+//! A durable delivery (QoS 1 or 2 to a session that outlives its connection) gets a sequence number and a row in the
 //! store. While the owner keeps up, it is also in `ready`. Once `ready` is full, or nobody is connected, the
 //! session is *spilled*: new deliveries are in the store only, and the owner reads them from there, in order,
 //! until it has caught up. Rows whose commit is under way are in `uncommitted`; the owner never reads past the
 //! first of them, so nothing is skipped. At its bounds the queue drops the newest and counts it.
 
-use crate::message::{GateState, Message};
+use crate::durable::place::Place;
+use crate::message::{Gate, GateState, Message};
 use crate::session::acks::Hold;
-use proto::Qos;
+use proto::{Qos, TimestampMs};
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -24,8 +25,45 @@ pub(crate) struct Delivery {
     pub(crate) subscription_ids: Option<Arc<[NonZeroU32]>>,
     /// Its row in the store.
     pub(crate) seq: Option<u64>,
+    pub(crate) progress: Progress,
+    /// Its row is being committed, and it must not be seen before: the client remembers identifiers of QoS 2.
+    pub(crate) gate: Option<Arc<Gate>>,
     /// What the publisher waits for, if the session is in process.
     pub(crate) hold: Option<Hold>,
+}
+
+/// How far the owners before have come with a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Progress {
+    #[default]
+    New,
+    /// It may have been sent already.
+    MaybeSent,
+    /// PUBREC has come: PUBREL is to be sent.
+    Released,
+}
+
+impl Delivery {
+    /// What its row says of it.
+    pub(crate) fn place(&self) -> Place {
+        Place {
+            qos: self.qos,
+            retain: self.retain,
+            has_subscription_ids: self.subscription_ids.is_some(),
+            is_released: self.progress == Progress::Released,
+        }
+    }
+
+    /// The flags of its row once PUBREC has come.
+    pub(crate) fn released_flags(&self) -> u8 {
+        Place { is_released: true, ..self.place() }.flags()
+    }
+
+    /// Whether its time is over, and no client can have begun to take it (MQTT 5.0 3.3.2.3.3).
+    pub(crate) fn is_expired(&self, now: TimestampMs) -> bool {
+        let is_begun = self.qos == Qos::ExactlyOnce && self.progress != Progress::New;
+        !is_begun && self.message.is_expired(now)
+    }
 }
 
 /// How much a queue holds.
@@ -72,6 +110,8 @@ pub(crate) struct Queue {
     next_seq: u64,
     /// The highest sequence number that has been in `ready` or with the owner.
     taken_seq: u64,
+    /// Rows up to this one may have been sent by an owner who has not told.
+    maybe_sent_seq: u64,
     uncommitted: VecDeque<Uncommitted>,
     stored: u64,
     waiting: Vec<Waker>,
@@ -91,6 +131,7 @@ impl Queue {
             is_lagging: false,
             next_seq: 1,
             taken_seq: 0,
+            maybe_sent_seq: 0,
             uncommitted: VecDeque::new(),
             stored: 0,
             waiting: Vec::new(),
@@ -98,12 +139,29 @@ impl Queue {
         }
     }
 
-    /// Takes up what the store holds for the session.
-    pub(crate) fn restore(&mut self, stored: u64, last_seq: u64) {
+    /// Takes up what the store holds for the session. Rows up to `sent_seq` have been sent; where nothing is known,
+    /// any of them may have been.
+    pub(crate) fn restore(&mut self, stored: u64, last_seq: u64, sent_seq: Option<u64>) {
         self.is_durable = true;
         self.stored = stored;
         self.next_seq = last_seq + 1;
         self.taken_seq = 0;
+        self.maybe_sent_seq = sent_seq.unwrap_or(last_seq);
+    }
+
+    /// The owner is gone without a word: all rows are read again.
+    pub(crate) fn lose_owner(&mut self) {
+        self.disconnect(0);
+        self.maybe_sent_seq = self.next_seq - 1;
+    }
+
+    /// How far the owners before have come with a row.
+    pub(crate) fn progress(&self, seq: u64, is_released: bool) -> Progress {
+        match is_released {
+            true => Progress::Released,
+            false if seq <= self.maybe_sent_seq => Progress::MaybeSent,
+            false => Progress::New,
+        }
     }
 
     /// An owner is there; `is_durable` says whether the session outlives it.
@@ -148,7 +206,7 @@ impl Queue {
         Some(seq)
     }
 
-    /// Whether deliveries of QoS 1 outlive the connection.
+    /// Whether deliveries of QoS 1 and 2 outlive the connection.
     pub(crate) fn is_durable(&self) -> bool {
         self.is_durable
     }
@@ -184,11 +242,12 @@ impl Queue {
         pushed
     }
 
-    /// The next delivery: QoS 0 always, QoS 1 only if `has_window`. None while the next one waits for a commit.
+    /// The next delivery: QoS 0 always, others only if `has_window`. None while the next one waits for a commit.
     pub(crate) fn pop(&mut self, has_window: bool) -> Option<Delivery> {
         loop {
             let front = self.ready.front()?;
-            let gate = front.message.gate.as_ref().map_or(GateState::Open, |gate| gate.state());
+            let gate = front.gate.as_ref().or(front.message.gate.as_ref());
+            let gate = gate.map_or(GateState::Open, |gate| gate.state());
             match gate {
                 GateState::Closed => return None,
                 GateState::Open if front.qos != Qos::AtMostOnce && !has_window => return None,

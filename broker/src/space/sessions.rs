@@ -4,21 +4,22 @@
 //! expiry has a row in the store from its CONNACK on, and its subscriptions from their SUBACK on.
 
 use super::{Shared, Space};
-use crate::durable::rows::{SessionRow, StoredSubscription};
+use crate::durable::rows::{ReceivedRow, SessionRow, StoredSubscription};
 use crate::live::Live;
 use crate::message::Sender;
 use crate::packet::{Options, RetainHandling};
 use crate::reason::Reason;
 use crate::router::Subscriber;
 use crate::session::Session;
-use crate::session::inflight::Inflight;
-use crate::session::queue::{Bounds, Delivery};
+use crate::session::machine::Kept;
+use crate::session::queue::{Bounds, Delivery, Progress};
+use crate::session::received::Received;
 use hashbrown::HashMap;
-use proto::{ClientId, Identity, Namespace, Qos, Subscription, TimestampMs};
+use proto::{ClientId, Identity, Namespace, Qos, Subscription, TimestampMs, TopicName};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Changes, Snapshot};
+use store::{Changes, SessionKey, Snapshot};
 use tokio::sync::watch;
 
 /// How long a client waits for the connection it takes over to let go.
@@ -46,7 +47,7 @@ enum Presence {
 /// What a connection leaves to the next one of its session.
 #[derive(Default)]
 pub(crate) struct Carried {
-    pub(crate) inflight: Option<Inflight>,
+    pub(crate) kept: Kept,
     /// Retained messages that were still to be sent after a SUBSCRIBE.
     pub(crate) replay: Vec<Delivery>,
 }
@@ -73,7 +74,6 @@ pub(crate) struct Opened {
 /// How a connection leaves its session.
 pub(crate) struct Leaving {
     pub(crate) carried: Carried,
-    pub(crate) sent_seq: u64,
     pub(crate) expiry_secs: u32,
 }
 
@@ -126,8 +126,8 @@ impl Space {
                 // Its task has ended without leaving: a fault of ours that the session survives.
                 Presence::Connected { gone, .. } if gone.has_changed().is_err() => {
                     tracing::error!(client = %client_id, "a connection ended without leaving its session");
-                    let carried = Carried::default();
-                    known.session.queue().disconnect(0);
+                    let carried = self.carried_by_the_store(known.session.key());
+                    known.session.queue().lose_owner();
                     known.presence = Presence::Away { since: self.shared.clock.now(), carried };
                     drop(sessions);
                     return self.try_open(asked, live);
@@ -154,6 +154,7 @@ impl Space {
         if known.expiry_secs > 0 {
             // After a restart a key may be one that a session long gone has had: nothing of that may be left.
             changes.dequeue_all(known.session.key());
+            changes.delete_prefix::<ReceivedRow>(&ReceivedRow::prefix(known.session.key()));
             let (key, row) = self.row(&known, None);
             changes.put(&key, &row);
         }
@@ -215,7 +216,8 @@ impl Space {
         let client_id = &session.sender().client_id;
         let Some(known) = sessions.by_client.get_mut(client_id) else { return };
         session.set_connected(false);
-        session.queue().disconnect(leaving.sent_seq);
+        let sent_seq = leaving.carried.kept.sent_seq();
+        session.queue().disconnect(sent_seq);
         let mut changes = Changes::new();
         known.expiry_secs = leaving.expiry_secs;
         if leaving.expiry_secs == 0 {
@@ -226,7 +228,7 @@ impl Space {
             let since = self.shared.clock.now();
             known.presence = Presence::Away { since, carried: leaving.carried };
             let (key, row) = self.row(known, Some(since));
-            changes.put(&key, &row);
+            changes.put(&key, &SessionRow { sent_seq: Some(sent_seq), ..row });
         }
         drop(sessions);
         if !changes.is_empty() {
@@ -274,7 +276,6 @@ impl Space {
         if !has_room && !known.subscriptions.contains_key(&subscription) {
             return Err(Reason::QuotaExceeded);
         }
-        let options = Options { qos: options.qos.min(Qos::AtLeastOnce), ..options };
         let session = &known.session;
         let subscriber = Subscriber {
             session: Arc::clone(session),
@@ -300,6 +301,8 @@ impl Space {
                 retain: true,
                 subscription_ids: ids.clone(),
                 seq: None,
+                progress: Progress::New,
+                gate: None,
                 hold: None,
             }));
         }
@@ -372,6 +375,7 @@ impl Space {
             let client_id = known.session.sender().client_id.clone();
             changes.delete::<SessionRow>(&(self.namespace.clone(), client_id));
             changes.dequeue_all(known.session.key());
+            changes.delete_prefix::<ReceivedRow>(&ReceivedRow::prefix(known.session.key()));
         }
     }
 
@@ -394,6 +398,7 @@ impl Space {
             identity: sender.identity.clone(),
             expiry_secs: known.expiry_secs,
             disconnected_at,
+            sent_seq: None,
             subscriptions,
         };
         ((self.namespace.clone(), sender.client_id.clone()), row)
@@ -411,7 +416,7 @@ impl Space {
             Arc::new(Sender { client_id: row.client_id.clone(), identity: row.identity.clone() });
         let session = Arc::new(Session::new(key, sender, false, bounds(&self.shared)));
         let stat = snapshot.queue_stat(key)?;
-        session.queue().restore(stat.count, stat.last_seq);
+        session.queue().restore(stat.count, stat.last_seq, row.sent_seq);
         let mut subscriptions = HashMap::new();
         for (subscription, options, id) in row.subscriptions.iter().filter_map(|it| it.parts()) {
             let group = subscription.group.clone();
@@ -421,10 +426,38 @@ impl Space {
         }
         // One that was connected when the node stopped has been away since now.
         let since = row.disconnected_at.unwrap_or_else(|| self.shared.clock.now());
-        let presence = Presence::Away { since, carried: Carried::default() };
+        let kept = Kept { inflight: None, received: received(key, snapshot)? };
+        let presence = Presence::Away { since, carried: Carried { kept, replay: Vec::new() } };
         let known = Known { session, subscriptions, expiry_secs: row.expiry_secs, presence };
         self.sessions.lock().by_client.insert(row.client_id, known);
         Ok(())
+    }
+
+    /// The identifiers of the subscriptions of a session that match a topic.
+    pub(crate) fn subscription_ids(
+        &self,
+        session: &Session,
+        topic: &TopicName,
+    ) -> Option<Arc<[NonZeroU32]>> {
+        let sessions = self.sessions.lock();
+        let known = sessions.by_client.get(&session.sender().client_id)?;
+        let ids: Vec<NonZeroU32> = known
+            .subscriptions
+            .iter()
+            .filter(|(subscription, _)| subscription.filter.matches(topic))
+            .filter_map(|(_, (_, id))| *id)
+            .collect();
+        (!ids.is_empty()).then(|| ids.into())
+    }
+
+    /// What is left of a session whose connection ended without a word.
+    fn carried_by_the_store(&self, key: SessionKey) -> Carried {
+        let read = self.shared.store.read().and_then(|snapshot| received(key, &snapshot));
+        let received = read.unwrap_or_else(|error| {
+            tracing::error!(%error, "the messages a session has received cannot be read");
+            Received::default()
+        });
+        Carried { kept: Kept { inflight: None, received }, replay: Vec::new() }
     }
 
     /// How many sessions there are.
@@ -468,6 +501,22 @@ impl Space {
         }
         ended
     }
+}
+
+/// The QoS 2 messages that a session has received and its client has not released.
+fn received(key: SessionKey, snapshot: &Snapshot) -> Result<Received, store::ReadError> {
+    let mut received = Received::default();
+    for row in snapshot.scan::<ReceivedRow>(&ReceivedRow::prefix(key))? {
+        match row {
+            Ok((key, row)) => {
+                if let Some(packet_id) = ReceivedRow::packet_id(key) {
+                    received.restore(packet_id, row.for_platform);
+                }
+            }
+            Err(error) => tracing::error!(%error, "a received message is left out"),
+        }
+    }
+    Ok(received)
 }
 
 fn bounds(shared: &Shared) -> Bounds {

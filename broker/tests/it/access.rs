@@ -80,20 +80,6 @@ async fn the_platform_is_not_made_to_answer_where_the_asker_may_not_listen() {
 }
 
 #[tokio::test]
-async fn qos_2_is_not_offered_and_says_so() {
-    let bench = Bench::start().await;
-    let (mut client, ack) = Client::connect(bench.address, connect("c", "app")).await;
-    assert_eq!(ack.max_qos, QoS::AtLeastOnce);
-    let granted = client.subscribe("t", QoS::ExactlyOnce).await;
-    assert_eq!(granted, SubscribeAckReason::GrantedQos1);
-    let mut publish = message("t", "x");
-    publish.qos = QoS::ExactlyOnce;
-    publish.packet_id = Some(crate::wire::id(9));
-    client.send(v5::Packet::Publish(Box::new(publish))).await;
-    assert_eq!(client.expect_end().await, DisconnectReasonCode::QosNotSupported);
-}
-
-#[tokio::test]
 async fn an_operator_ends_a_connection_or_an_identity() {
     let bench = Bench::start().await;
     let mut app = bench.client("app", "app").await;

@@ -7,7 +7,9 @@
 mod access;
 mod in_process;
 mod overload;
+mod qos2;
 mod retained;
 mod routing;
 mod sessions;
+mod topic_aliases;
 mod wire;

@@ -251,6 +251,48 @@ impl Client {
         self.send(Packet::PublishAck(ack)).await;
     }
 
+    /// A PUBLISH of QoS 2, for the first time or again.
+    pub(crate) async fn publish_exactly(&mut self, packet_id: u16, dup: bool, publish: Publish) {
+        let publish =
+            Publish { dup, qos: QoS::ExactlyOnce, packet_id: Some(id(packet_id)), ..publish };
+        self.send(Packet::Publish(Box::new(publish))).await;
+    }
+
+    pub(crate) async fn rec(&mut self, packet_id: NonZeroU16, reason_code: v5::PublishAckReason) {
+        let (properties, reason_string) = (Vec::new(), None);
+        let rec = v5::PublishAck { packet_id, reason_code, properties, reason_string };
+        self.send(Packet::PublishReceived(rec)).await;
+    }
+
+    pub(crate) async fn rel(&mut self, packet_id: NonZeroU16) {
+        self.send(Packet::PublishRelease(ack2(packet_id))).await;
+    }
+
+    pub(crate) async fn comp(&mut self, packet_id: NonZeroU16) {
+        self.send(Packet::PublishComplete(ack2(packet_id))).await;
+    }
+
+    pub(crate) async fn expect_rec(&mut self, packet_id: NonZeroU16) -> v5::PublishAckReason {
+        match self.receive().await {
+            Some(Packet::PublishReceived(ack)) if ack.packet_id == packet_id => ack.reason_code,
+            other => panic!("no PUBREC {packet_id} but {other:?}"),
+        }
+    }
+
+    pub(crate) async fn expect_rel(&mut self, packet_id: NonZeroU16) -> v5::PublishAck2Reason {
+        match self.receive().await {
+            Some(Packet::PublishRelease(ack)) if ack.packet_id == packet_id => ack.reason_code,
+            other => panic!("no PUBREL {packet_id} but {other:?}"),
+        }
+    }
+
+    pub(crate) async fn expect_comp(&mut self, packet_id: NonZeroU16) -> v5::PublishAck2Reason {
+        match self.receive().await {
+            Some(Packet::PublishComplete(ack)) if ack.packet_id == packet_id => ack.reason_code,
+            other => panic!("no PUBCOMP {packet_id} but {other:?}"),
+        }
+    }
+
     pub(crate) async fn publish(&mut self, topic: &str, payload: impl Into<Bytes>) {
         self.send(Packet::Publish(Box::new(message(topic, payload)))).await;
     }
@@ -324,6 +366,11 @@ impl Client {
         assert!(self.receive().await.is_none());
         reason
     }
+}
+
+fn ack2(packet_id: NonZeroU16) -> v5::PublishAck2 {
+    let reason_code = v5::PublishAck2Reason::Success;
+    v5::PublishAck2 { packet_id, reason_code, properties: Vec::new(), reason_string: None }
 }
 
 /// Waits until `is_so` holds.

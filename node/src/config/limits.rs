@@ -20,6 +20,7 @@ pub(crate) struct LimitsConfig {
     pub(crate) receive_max: u16,
     /// Unacknowledged messages sent to one client.
     pub(crate) inflight_max: u16,
+    pub(crate) topic_aliases_max: u16,
     /// Messages that wait in memory for one client.
     pub(crate) queue_messages_max: usize,
     /// Bytes that wait in memory for one client.
@@ -56,6 +57,7 @@ impl Default for LimitsConfig {
             connect_timeout_ms: broker.connect_timeout_ms,
             receive_max: broker.receive_max,
             inflight_max: broker.inflight_max,
+            topic_aliases_max: broker.topic_aliases_max,
             queue_messages_max: broker.queue_messages_max,
             queue_bytes_max: broker.queue_bytes_max,
             stored_messages_max: broker.stored_messages_max,
@@ -87,6 +89,7 @@ impl LimitsConfig {
         within("connect_timeout_ms", self.connect_timeout_ms, 100..=600_000);
         within("receive_max", self.receive_max.into(), 1..=65_535);
         within("inflight_max", self.inflight_max.into(), 1..=65_535);
+        within("topic_aliases_max", self.topic_aliases_max.into(), 0..=65_535);
         within("queue_messages_max", self.queue_messages_max as u64, 1..=10_000_000);
         within("queue_bytes_max", self.queue_bytes_max as u64, 1024..=BYTES_MAX);
         within("stored_messages_max", self.stored_messages_max, 1..=1_000_000_000);
@@ -109,6 +112,7 @@ impl LimitsConfig {
             connect_timeout_ms: self.connect_timeout_ms,
             receive_max: self.receive_max,
             inflight_max: self.inflight_max,
+            topic_aliases_max: self.topic_aliases_max,
             queue_messages_max: self.queue_messages_max,
             queue_bytes_max: self.queue_bytes_max,
             stored_messages_max: self.stored_messages_max,

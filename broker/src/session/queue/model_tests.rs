@@ -30,6 +30,8 @@ fn delivery(sender: &Arc<Sender>, seq: Option<u64>) -> Delivery {
         retain: false,
         subscription_ids: None,
         seq,
+        progress: Progress::New,
+        gate: None,
         hold: None,
     }
 }
@@ -92,6 +94,7 @@ impl World {
     /// What the connection does when it is woken.
     fn drain(&mut self) {
         while self.is_connected {
+            while self.inflight.next_again().is_some() {}
             let has_window = self.inflight.has_window();
             if let Some(delivery) = self.queue.pop(has_window) {
                 let seq = delivery.seq.unwrap();
@@ -122,11 +125,12 @@ impl World {
     }
 
     fn ack(&mut self, choice: usize) {
-        let open: Vec<_> = self.inflight.unacknowledged().map(|(id, _)| id).collect();
+        let open = self.inflight.open_ids();
         if !self.is_connected || open.is_empty() {
             return;
         }
-        let seq = self.inflight.ack(open[choice % open.len()]).unwrap().seq.unwrap();
+        let seq =
+            self.inflight.ack(open[choice % open.len()], false).unwrap().unwrap().seq.unwrap();
         if self.queue.acked(seq) {
             self.store.remove(&seq);
         }
