@@ -5,6 +5,7 @@
 //! nearly all traffic, is read and written without the codec ([`publish`], [`ack`]).
 
 mod ack;
+mod properties;
 pub(crate) mod publish;
 mod v3;
 mod v5;

@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 /// What a connection reads and writes: a TCP stream, or a WebSocket that looks like one.
@@ -46,6 +46,10 @@ const UNREAD_BYTES_MAX: usize = 4 * OUT_BYTES_MAX;
 
 /// How long the last bytes of a connection may take to be written.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How long a client that has broken the protocol may still send: a socket that is closed with bytes unread is
+/// reset, and the client may never see why.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why a connection has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -260,7 +264,10 @@ impl<S: Socket> Connection<S> {
             crate::codec::encode(self.machine.version, &reply, &mut self.out);
         }
         let wants_will = !matches!(end, End::Left { with_will: false });
-        if let Some(will) = self.will.take().filter(|_| wants_will) {
+        if let Some(mut will) = self.will.take().filter(|_| wants_will) {
+            // Its time begins when it is published (MQTT 5.0 3.1.3.2.4).
+            let lived_ms = self.now.0.saturating_sub(self.live.connected_at.0);
+            will.expires_at = will.expires_at.map(|at| TimestampMs(at.0.saturating_add(lived_ms)));
             self.space.publish_unattended(will);
         }
         let expiry_secs = match self.live.is_session_ended() {
@@ -269,15 +276,25 @@ impl<S: Socket> Connection<S> {
         };
         let carried = Carried { kept: self.machine.into_kept(), replay: self.replay.into() };
         self.space.leave_session(&self.session, Leaving { carried, expiry_secs });
-        if matches!(end, End::Closed(_)) {
-            let mut socket = self.socket;
-            let last_words = async {
-                use tokio::io::AsyncWriteExt;
-                socket.write_all(&self.out).await?;
-                socket.shutdown().await
-            };
+        if let End::Closed(reason) = end {
             // It may be gone, or not read: the session has been left in any case.
-            let _ = tokio::time::timeout(CLOSE_TIMEOUT, last_words).await;
+            let last_words = say_and_shut(&mut self.socket, &self.out);
+            let said = tokio::time::timeout(CLOSE_TIMEOUT, last_words).await;
+            if matches!(said, Ok(Ok(()))) && reason.is_fault_of_client() {
+                let _ = tokio::time::timeout(LINGER_TIMEOUT, read_off(&mut self.socket)).await;
+            }
         }
     }
+}
+
+async fn say_and_shut<S: Socket>(socket: &mut S, bytes: &[u8]) -> std::io::Result<()> {
+    socket.write_all(bytes).await?;
+    socket.shutdown().await
+}
+
+/// Reads until the client has closed.
+async fn read_off<S: Socket>(socket: &mut S) {
+    // Not in the task: that every connection would have to hold.
+    let mut bytes = vec![0; 4096];
+    while matches!(socket.read(&mut bytes).await, Ok(count) if count > 0) {}
 }

@@ -119,9 +119,20 @@ pub(crate) enum RetainHandling {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
     ConnAck(Box<ConnAck>),
-    Ack { kind: AckKind, packet_id: NonZeroU16, reason: Reason },
-    SubAck { packet_id: NonZeroU16, outcomes: Vec<Result<Qos, Reason>> },
-    UnsubAck { packet_id: NonZeroU16, existed: Vec<bool> },
+    Ack {
+        kind: AckKind,
+        packet_id: NonZeroU16,
+        reason: Reason,
+    },
+    SubAck {
+        packet_id: NonZeroU16,
+        outcomes: Vec<Result<Qos, Reason>>,
+    },
+    /// Whether each subscription was there.
+    UnsubAck {
+        packet_id: NonZeroU16,
+        outcomes: Vec<Result<bool, Reason>>,
+    },
     PingResp,
     Disconnect(Reason),
 }

@@ -54,7 +54,7 @@ impl Publisher {
         read: &Incoming<'_>,
         outbox: &mut Outbox,
     ) -> Result<Routed, Refused> {
-        debug_assert!(!read.has_properties);
+        debug_assert!(read.properties.is_empty());
         let sender = Arc::clone(&self.sender);
         let waker = Arc::clone(&self.waker);
         let known = self.known(space, read.topic, outbox)?;

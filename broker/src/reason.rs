@@ -94,6 +94,19 @@ impl Reason {
         self.code() >= 0x80
     }
 
+    /// Whether a connection that ends with it ends because its client has broken the protocol.
+    pub(crate) fn is_fault_of_client(self) -> bool {
+        matches!(
+            self,
+            Self::MalformedPacket
+                | Self::ProtocolError
+                | Self::TopicNameInvalid
+                | Self::ReceiveMaximumExceeded
+                | Self::TopicAliasInvalid
+                | Self::PacketTooLarge
+        )
+    }
+
     /// A stable text for logs and events.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -4,8 +4,10 @@
 //! bad input, lost acknowledged messages and isolation have tests of their own beside this one.
 
 use manifold_tests::node::{Node, SECRET, Site};
-use manifold_tests::wire::packet::{binary, frame};
-use manifold_tests::wire::{Hello, Packet, Version, Wire};
+use manifold_tests::wire::packet::{self, binary, frame};
+use manifold_tests::wire::{Hello, Packet, Property, Version, Wire};
+use std::collections::HashMap;
+use std::time::Duration;
 use tokio::net::TcpStream;
 
 async fn client(node: &Node, version: Version, client_id: &str) -> Wire {
@@ -114,5 +116,136 @@ async fn an_acknowledged_message_outlives_any_number_of_later_ones() {
         let message = absent.next_message().await;
         assert!(message.text().starts_with(&format!("{number} ")), "{number} is lost");
     }
+    goes_on(node).await;
+}
+
+/// The next packet, which must come.
+async fn next(wire: &mut Wire) -> Packet {
+    wire.next().await.expect("the broker stays")
+}
+
+#[tokio::test]
+async fn qos_2_is_not_delivered_twice() {
+    let node = Site::new().start().await;
+    for version in [Version::V3, Version::V5] {
+        let mut listener = client(&node, version, "listener").await;
+        assert_eq!(listener.subscribe("exactly", 2).await, 2);
+        let mut speaker = client(&node, version, "speaker").await;
+        for flags in [0b0100, 0b1100, 0b1100] {
+            speaker.send(&packet::publish(version, b"exactly", b"x", flags, 7)).await;
+            assert_eq!(next(&mut speaker).await, Packet::PubRec { packet_id: 7, code: 0 });
+        }
+        for _ in 0..2 {
+            speaker.send(&packet::pub_rel(7)).await;
+            let answer = next(&mut speaker).await;
+            assert!(matches!(answer, Packet::PubComp { packet_id: 7, .. }), "{answer:?}");
+        }
+        assert_eq!(speaker.publish_acked("exactly", b"end").await, 0);
+        let Packet::Publish(first) = next(&mut listener).await else { panic!("a message") };
+        assert_eq!(first.text(), "x");
+        let Packet::Publish(second) = next(&mut listener).await else { panic!("a message") };
+        assert_eq!(second.text(), "end");
+    }
+    goes_on(node).await;
+}
+
+#[tokio::test]
+async fn qos_2_is_not_lost_when_the_link_drops_after_pubrec() {
+    let node = Site::new().start().await;
+    for version in [Version::V3, Version::V5] {
+        let mut hello = Hello::new(version, "listener").user("admin", SECRET).persistent();
+        let mut listener = node.client(&hello).await;
+        assert_eq!(listener.subscribe("exactly", 2).await, 2);
+        let mut speaker = client(&node, version, "speaker").await;
+        speaker.send(&packet::publish(version, b"exactly", b"x", 0b0100, 7)).await;
+        assert_eq!(next(&mut speaker).await, Packet::PubRec { packet_id: 7, code: 0 });
+        let Packet::Publish(first) = next(&mut listener).await else { panic!("a message") };
+        listener.send(&packet::pub_rec(first.packet_id)).await;
+        drop(listener);
+        let mut listener = node.client(&hello).await;
+        assert!(listener.is_session_present());
+        loop {
+            match next(&mut listener).await {
+                // The PUBREC may have been lost as well.
+                Packet::Publish(again) => {
+                    assert_eq!((again.packet_id, again.is_dup), (first.packet_id, true));
+                    listener.send(&packet::pub_rec(again.packet_id)).await;
+                }
+                Packet::PubRel { packet_id, code: 0 } => {
+                    assert_eq!(packet_id, first.packet_id);
+                    listener.send(&packet::pub_comp(packet_id)).await;
+                    break;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(speaker.publish_acked("exactly", b"end").await, 0);
+        assert_eq!(listener.next_message().await.text(), "end");
+        listener.leave().await;
+        hello.is_clean = true;
+        hello.expiry_secs = 0;
+        node.client(&hello).await.leave().await;
+    }
+    goes_on(node).await;
+}
+
+#[tokio::test]
+async fn a_wildcard_subscriber_with_topic_aliases_gets_the_right_topics() {
+    let node = Site::new().start().await;
+    let hello = Hello::new(Version::V5, "listener").user("admin", SECRET);
+    let mut listener = node.client(&hello.with(Property::TopicAliasMaximum(3))).await;
+    assert_eq!(listener.subscribe("line/#", 0).await, 0);
+    let mut speaker = client(&node, Version::V5, "speaker").await;
+    let mut aliases = HashMap::new();
+    for round in 0..20 {
+        let topic = format!("line/{}", round % 5);
+        speaker.publish(&topic, topic.as_bytes()).await;
+        let Packet::Publish(message) = next(&mut listener).await else { panic!("a message") };
+        let alias = message.properties.iter().find_map(|property| match property {
+            Property::TopicAlias(alias) => Some(*alias),
+            _ => None,
+        });
+        if let Some(alias) = alias.filter(|_| !message.topic.is_empty()) {
+            assert!((1..=3).contains(&alias), "{alias}");
+            aliases.insert(alias, message.topic.clone());
+        }
+        let said =
+            if message.topic.is_empty() { &aliases[&alias.unwrap()] } else { &message.topic };
+        assert_eq!((said.as_str(), message.text()), (topic.as_str(), topic.as_str()));
+    }
+    goes_on(node).await;
+}
+
+#[tokio::test]
+async fn retain_handling_is_heeded() {
+    let node = Site::new().start().await;
+    let mut speaker = client(&node, Version::V5, "speaker").await;
+    assert!(speaker.retain("kept", b"x").await < 0x80);
+    let mut listener = client(&node, Version::V5, "listener").await;
+    // At each SUBSCRIBE; only with a new subscription; never.
+    for (options, is_sent) in [(0x00, true), (0x10, false), (0x00, true), (0x20, false)] {
+        assert_eq!(listener.subscribe("kept", options).await, 0);
+        speaker.publish("kept", b"live").await;
+        if is_sent {
+            let kept = listener.next_message().await;
+            assert_eq!((kept.text(), kept.is_retained), ("x", true), "{options:#x}");
+        }
+        assert_eq!(listener.next_message().await.text(), "live", "{options:#x}");
+    }
+    goes_on(node).await;
+}
+
+#[tokio::test]
+async fn a_session_ends_when_its_time_is_over() {
+    let node = Site::new().start().await;
+    let mut hello = Hello::new(Version::V5, "guest").user("admin", SECRET).persistent();
+    hello.expiry_secs = 1;
+    node.client(&hello).await.leave().await;
+    let wire = node.client(&hello).await;
+    assert!(wire.is_session_present(), "its second is not over");
+    wire.leave().await;
+    // It is looked for every few seconds; whoever returns before that finds it.
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    assert!(!node.client(&hello).await.is_session_present());
     goes_on(node).await;
 }

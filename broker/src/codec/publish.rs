@@ -1,8 +1,8 @@
 //! PUBLISH, read from a receive buffer and written to a send buffer without a detour (MQTT 5.0 3.3).
 //!
-//! Reading borrows from the buffer. A packet with properties is rare and takes the way through the codec; the caller
-//! learns that by [`Incoming::has_properties`].
+//! Reading borrows from the buffer. Properties are rare: they are read only by [`Incoming::to_publish`].
 
+use super::properties;
 use crate::message::Message;
 use crate::packet::{Publish, Version};
 use crate::reason::Reason;
@@ -19,22 +19,24 @@ pub(crate) struct Incoming<'a> {
     pub(crate) qos: Qos,
     pub(crate) retain: bool,
     pub(crate) packet_id: Option<NonZeroU16>,
-    /// It has MQTT 5.0 properties, which only the codec reads; `payload` is not to be used then.
-    pub(crate) has_properties: bool,
+    /// Its MQTT 5.0 properties, not yet looked at.
+    pub(crate) properties: &'a [u8],
 }
 
 impl Incoming<'_> {
-    /// A copy of it.
+    /// A copy of it, with its properties.
     pub(crate) fn to_publish(&self) -> Result<Publish, Reason> {
         let topic = std::str::from_utf8(self.topic).map_err(|_| Reason::MalformedPacket)?;
-        Ok(Publish {
+        let mut publish = Publish {
             topic: topic.into(),
             payload: Bytes::copy_from_slice(self.payload),
             qos: self.qos,
             retain: self.retain,
             packet_id: self.packet_id,
             ..Publish::default()
-        })
+        };
+        properties::read(self.properties, &mut publish)?;
+        Ok(publish)
     }
 }
 
@@ -60,18 +62,29 @@ pub(crate) fn read(
             (Some(id), rest)
         }
     };
-    let (has_properties, payload) = match version {
-        Version::V3 => (false, rest),
+    let (properties, payload) = match version {
+        Version::V3 => (&[][..], rest),
         Version::V5 => {
-            let (&length, payload) = rest.split_first().ok_or(Reason::MalformedPacket)?;
-            (length != 0, payload)
+            let (length, rest) = take_var_int(rest)?;
+            rest.split_at_checked(length).ok_or(Reason::MalformedPacket)?
         }
     };
-    if topic.is_empty() && !has_properties {
+    if topic.is_empty() && properties.is_empty() {
         // Only a topic alias may stand for it (3.3.2.1-1).
         return Err(Reason::ProtocolError);
     }
-    Ok(Incoming { topic, payload, qos, retain: flags & 1 != 0, packet_id, has_properties })
+    Ok(Incoming { topic, payload, qos, retain: flags & 1 != 0, packet_id, properties })
+}
+
+fn take_var_int(bytes: &[u8]) -> Result<(usize, &[u8]), Reason> {
+    let mut value = 0;
+    for (index, byte) in bytes.iter().take(4).enumerate() {
+        value |= usize::from(byte & 0x7F) << (7 * index);
+        if byte & 0x80 == 0 {
+            return Ok((value, &bytes[index + 1..]));
+        }
+    }
+    Err(Reason::MalformedPacket)
 }
 
 fn take_text(bytes: &[u8]) -> Result<(&[u8], &[u8]), Reason> {
@@ -138,7 +151,7 @@ fn write(
     };
     let properties = match version {
         Version::V3 => None,
-        Version::V5 => Some(properties(message, &how, alias)),
+        Version::V5 => Some(property_bytes(message, &how, alias)),
     };
     let properties_bytes = properties.as_ref().map_or(0, |it| it.len() + var_int_bytes(it.len()));
     let id_bytes = if how.packet_id.is_some() { 2 } else { 0 };
@@ -164,7 +177,7 @@ fn write(
 }
 
 /// The property bytes; no allocation if there are none.
-fn properties(message: &Message, how: &Outgoing<'_>, alias: Option<Alias>) -> Vec<u8> {
+fn property_bytes(message: &Message, how: &Outgoing<'_>, alias: Option<Alias>) -> Vec<u8> {
     let mut out = Vec::new();
     if let Some(alias) = alias {
         out.put_u8(0x23);

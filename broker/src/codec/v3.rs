@@ -14,6 +14,10 @@ const NEVER_EXPIRES: u32 = u32::MAX;
 pub(super) fn decode(buffer: &mut BytesMut) -> Result<Packet, Reason> {
     check_requested_qos(buffer)?;
     match v3::Codec::default().decode(buffer) {
+        // MQTT 3.1 has no client without a name.
+        Ok(Some((v3::Packet::Connect(it), _))) if it.protocol.0 == 3 && it.client_id.is_empty() => {
+            Err(Reason::ClientIdNotValid)
+        }
         Ok(Some((packet, _))) => Ok(from_codec(packet)),
         Ok(None) => Err(Reason::MalformedPacket),
         Err(error) => Err(super::v5::reason(&error)),

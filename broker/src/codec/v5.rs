@@ -1,5 +1,6 @@
 //! MQTT 5.0 packets, to and from the codec's types.
 
+use super::{Frame, frame};
 use crate::message::Properties;
 use crate::packet::{
     Ack, AckKind, ConnAck, Connect, Options, Packet, Publish, Reply, RetainHandling, Version,
@@ -14,7 +15,30 @@ use std::num::NonZeroU16;
 use tokio_util::codec::{Decoder, Encoder};
 
 pub(super) fn decode(buffer: &mut BytesMut) -> Result<Packet, Reason> {
-    match v5::Codec::default().decode(buffer) {
+    let is_connect = buffer.first() == Some(&0x10);
+    let copy = is_connect.then(|| buffer.clone());
+    match (v5::Codec::default().decode(buffer), copy) {
+        (Ok(Some((packet, _))), _) => Ok(from_codec(packet)),
+        (Ok(None), _) => Err(Reason::MalformedPacket),
+        (Err(DecodeError::InvalidClientId), Some(copy)) => decode_anonymous(copy),
+        (Err(error), _) => Err(reason(&error)),
+    }
+}
+
+/// Decodes a CONNECT without a client id that wants to go on with its session, which the codec refuses. The server
+/// gives it a client id (MQTT 5.0 3.1.3-6) that no session has, so it is the same as a clean start.
+fn decode_anonymous(mut packet: BytesMut) -> Result<Packet, Reason> {
+    const CLEAN_START: u8 = 0b0000_0010;
+    /// Protocol name and level stand before the connect flags.
+    const FLAGS: usize = 7;
+    let Ok(Frame::Whole { body_start, .. }) = frame(&packet, usize::MAX) else {
+        return Err(Reason::MalformedPacket);
+    };
+    match packet.get_mut(body_start + FLAGS) {
+        Some(flags) if *flags & CLEAN_START == 0 => *flags |= CLEAN_START,
+        _ => return Err(Reason::ClientIdNotValid),
+    }
+    match v5::Codec::default().decode(&mut packet) {
         Ok(Some((packet, _))) => Ok(from_codec(packet)),
         Ok(None) => Err(Reason::MalformedPacket),
         Err(error) => Err(reason(&error)),
@@ -178,15 +202,16 @@ pub(super) fn encode(reply: &Reply, out: &mut BytesMut) {
                 })
                 .collect(),
         }),
-        Reply::UnsubAck { packet_id, existed } => v5::Packet::UnsubscribeAck(v5::UnsubscribeAck {
+        Reply::UnsubAck { packet_id, outcomes } => v5::Packet::UnsubscribeAck(v5::UnsubscribeAck {
             packet_id: *packet_id,
             properties: Vec::new(),
             reason_string: None,
-            status: existed
+            status: outcomes
                 .iter()
-                .map(|existed| match existed {
-                    true => v5::UnsubscribeAckReason::Success,
-                    false => v5::UnsubscribeAckReason::NoSubscriptionExisted,
+                .map(|outcome| match outcome {
+                    Ok(true) => v5::UnsubscribeAckReason::Success,
+                    Ok(false) => v5::UnsubscribeAckReason::NoSubscriptionExisted,
+                    Err(reason) => code(*reason, v5::UnsubscribeAckReason::UnspecifiedError),
                 })
                 .collect(),
         }),

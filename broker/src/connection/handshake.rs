@@ -15,7 +15,7 @@ use crate::session::machine::{Agreed, Machine};
 use crate::space::{Asked, Leaving, Opened, Shared, Space};
 use bytes::BytesMut;
 use bytestring::ByteString;
-use proto::{ClientId, Identity};
+use proto::{ClientId, Identity, TimestampMs};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -128,16 +128,17 @@ impl Door {
         let (space, identity) = self.authenticate(&connect).await?;
         let (sender, assigned) = self.sender(&connect.client_id, identity)?;
         let terms = self.terms(&connect, assigned);
+        let now = self.shared.clock.now();
         let mut publisher = Publisher::new(Arc::clone(&sender), Arc::default());
         let will = match connect.will {
             None => None,
-            Some(will) => Some(self.will(&space, &mut publisher, *will)?),
+            Some(will) => Some(self.will(&space, &mut publisher, *will, now)?),
         };
         let live = Arc::new(Live::new(
             self.shared.new_connection(),
             Some(address),
             connect.version,
-            self.shared.clock.now(),
+            now,
             terms.keep_alive_secs,
             connect.clean_start,
         ));
@@ -236,9 +237,10 @@ impl Door {
         space: &Space,
         publisher: &mut Publisher,
         will: Publish,
+        now: TimestampMs,
     ) -> Result<Message, Turned> {
         let mut outbox = Outbox::default();
-        publisher.message(space, will, self.shared.clock.now(), &mut outbox).map_err(|refused| {
+        publisher.message(space, will, now, &mut outbox).map_err(|refused| {
             let (Refused::Connection(reason) | Refused::Message(reason)) = refused;
             Turned::new(reason, "the will cannot be published")
         })

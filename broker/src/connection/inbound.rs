@@ -61,14 +61,16 @@ impl<S: Socket> Connection<S> {
 
     fn act_on_packet(&mut self, packet: &[u8], body_start: usize) -> Result<(), End> {
         let version = self.machine.version;
-        if packet[0] >> 4 == 3 {
-            let read = publish::read(version, packet, body_start).map_err(End::Closed)?;
-            if !read.has_properties {
-                return self.act_on_publish(&read).map_err(End::Closed);
-            }
+        if packet[0] >> 4 != 3 {
+            let packet = codec::decode(version, packet).map_err(End::Closed)?;
+            return self.act_on_decoded(packet);
         }
-        let packet = codec::decode(version, packet).map_err(End::Closed)?;
-        self.act_on_decoded(packet)
+        let read = publish::read(version, packet, body_start).map_err(End::Closed)?;
+        if read.properties.is_empty() {
+            return self.act_on_publish(&read).map_err(End::Closed);
+        }
+        let publish = read.to_publish().map_err(End::Closed)?;
+        self.act_on_decoded(Packet::Publish(Box::new(publish)))
     }
 
     fn act_on_decoded(&mut self, packet: Packet) -> Result<(), End> {
@@ -78,7 +80,9 @@ impl<S: Socket> Connection<S> {
                 let arrival = arrival.map_err(End::Closed)?;
                 self.act_on_rare_publish(*publish, arrival).map_err(End::Closed)?;
             }
-            Step::Subscribe { packet_id, id, filters } => self.subscribe(packet_id, id, filters),
+            Step::Subscribe { packet_id, id, filters } => {
+                self.subscribe(packet_id, id, filters).map_err(End::Closed)?;
+            }
             Step::Unsubscribe { packet_id, filters } => self.unsubscribe(packet_id, filters),
             Step::Leave { with_will } => return Err(End::Left { with_will }),
             step => self.act_on_exchange(step),
@@ -118,13 +122,18 @@ impl<S: Socket> Connection<S> {
         packet_id: NonZeroU16,
         id: Option<NonZeroU32>,
         filters: Vec<(ByteString, Options)>,
-    ) {
+    ) -> Result<(), Reason> {
+        // A shared subscription cannot leave out its own messages (MQTT 5.0 3.8.3.1-4).
+        if filters.iter().any(|(filter, how)| how.no_local && filter.starts_with("$share/")) {
+            return Err(Reason::ProtocolError);
+        }
         let wishes =
             filters.into_iter().map(|(filter, options)| self.wish(filter, options, id)).collect();
         let (outcomes, replay, changes) =
             self.space.subscribe(&self.session, wishes, self.replay.len());
         self.replay.extend(replay);
         self.reply_after(changes, Reply::SubAck { packet_id, outcomes });
+        Ok(())
     }
 
     fn wish(
@@ -150,7 +159,12 @@ impl<S: Socket> Connection<S> {
         let subscriptions: Vec<Option<Subscription>> =
             filters.into_iter().map(|filter| Subscription::parse(filter).ok()).collect();
         let (existed, changes) = self.space.unsubscribe(&self.session, &subscriptions);
-        self.reply_after(changes, Reply::UnsubAck { packet_id, existed });
+        let outcome = |(subscription, existed): (&Option<Subscription>, bool)| match subscription {
+            Some(_) => Ok(existed),
+            None => Err(Reason::TopicFilterInvalid),
+        };
+        let outcomes = subscriptions.iter().zip(existed).map(outcome).collect();
+        self.reply_after(changes, Reply::UnsubAck { packet_id, outcomes });
     }
 
     /// Sends a reply once `changes` are committed, or at once if there are none.

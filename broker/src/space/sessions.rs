@@ -3,6 +3,8 @@
 //! A session belongs to the identity that began it: another one cannot take over its client id. A session with an
 //! expiry has a row in the store from its CONNACK on, and its subscriptions from their SUBACK on.
 
+mod restore;
+
 use super::{Shared, Space};
 use crate::durable::rows::{ReceivedRow, SessionRow, StoredSubscription};
 use crate::live::Live;
@@ -13,13 +15,12 @@ use crate::router::Subscriber;
 use crate::session::Session;
 use crate::session::machine::Kept;
 use crate::session::queue::{Bounds, Delivery, Progress};
-use crate::session::received::Received;
 use hashbrown::HashMap;
 use proto::{ClientId, Identity, Namespace, Qos, Subscription, TimestampMs, TopicName};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Changes, SessionKey, Snapshot};
+use store::Changes;
 use tokio::sync::watch;
 
 /// How long a client waits for the connection it takes over to let go.
@@ -404,35 +405,6 @@ impl Space {
         ((self.namespace.clone(), sender.client_id.clone()), row)
     }
 
-    /// Takes up a session out of the store.
-    pub(super) fn restore_session(
-        &self,
-        row: SessionRow,
-        snapshot: &Snapshot,
-    ) -> Result<(), store::ReadError> {
-        let key = row.session_key();
-        self.shared.know_session_key(key);
-        let sender =
-            Arc::new(Sender { client_id: row.client_id.clone(), identity: row.identity.clone() });
-        let session = Arc::new(Session::new(key, sender, false, bounds(&self.shared)));
-        let stat = snapshot.queue_stat(key)?;
-        session.queue().restore(stat.count, stat.last_seq, row.sent_seq);
-        let mut subscriptions = HashMap::new();
-        for (subscription, options, id) in row.subscriptions.iter().filter_map(|it| it.parts()) {
-            let group = subscription.group.clone();
-            let subscriber = Subscriber { session: Arc::clone(&session), group, options, id };
-            self.router.subscribe(&subscription.filter, subscriber);
-            subscriptions.insert(subscription, (options, id));
-        }
-        // One that was connected when the node stopped has been away since now.
-        let since = row.disconnected_at.unwrap_or_else(|| self.shared.clock.now());
-        let kept = Kept { inflight: None, received: received(key, snapshot)? };
-        let presence = Presence::Away { since, carried: Carried { kept, replay: Vec::new() } };
-        let known = Known { session, subscriptions, expiry_secs: row.expiry_secs, presence };
-        self.sessions.lock().by_client.insert(row.client_id, known);
-        Ok(())
-    }
-
     /// The identifiers of the subscriptions of a session that match a topic.
     pub(crate) fn subscription_ids(
         &self,
@@ -448,16 +420,6 @@ impl Space {
             .filter_map(|(_, (_, id))| *id)
             .collect();
         (!ids.is_empty()).then(|| ids.into())
-    }
-
-    /// What is left of a session whose connection ended without a word.
-    fn carried_by_the_store(&self, key: SessionKey) -> Carried {
-        let read = self.shared.store.read().and_then(|snapshot| received(key, &snapshot));
-        let received = read.unwrap_or_else(|error| {
-            tracing::error!(%error, "the messages a session has received cannot be read");
-            Received::default()
-        });
-        Carried { kept: Kept { inflight: None, received }, replay: Vec::new() }
     }
 
     /// How many sessions there are.
@@ -501,22 +463,6 @@ impl Space {
         }
         ended
     }
-}
-
-/// The QoS 2 messages that a session has received and its client has not released.
-fn received(key: SessionKey, snapshot: &Snapshot) -> Result<Received, store::ReadError> {
-    let mut received = Received::default();
-    for row in snapshot.scan::<ReceivedRow>(&ReceivedRow::prefix(key))? {
-        match row {
-            Ok((key, row)) => {
-                if let Some(packet_id) = ReceivedRow::packet_id(key) {
-                    received.restore(packet_id, row.for_platform);
-                }
-            }
-            Err(error) => tracing::error!(%error, "a received message is left out"),
-        }
-    }
-    Ok(received)
 }
 
 fn bounds(shared: &Shared) -> Bounds {

@@ -10,6 +10,7 @@ mod overload;
 mod qos2;
 mod retained;
 mod routing;
+mod rules;
 mod sessions;
 mod topic_aliases;
 mod wire;

@@ -1,0 +1,70 @@
+//! Sessions out of the store: after a restart, and where a connection has ended without a word.
+
+use super::{Carried, Known, Presence, bounds};
+use crate::durable::rows::{ReceivedRow, SessionRow};
+use crate::message::Sender;
+use crate::router::Subscriber;
+use crate::session::Session;
+use crate::session::machine::Kept;
+use crate::session::received::Received;
+use crate::space::Space;
+use hashbrown::HashMap;
+use std::sync::Arc;
+use store::{SessionKey, Snapshot};
+
+impl Space {
+    /// Takes up a session out of the store.
+    pub(in crate::space) fn restore_session(
+        &self,
+        row: SessionRow,
+        snapshot: &Snapshot,
+    ) -> Result<(), store::ReadError> {
+        let key = row.session_key();
+        self.shared.know_session_key(key);
+        let sender =
+            Arc::new(Sender { client_id: row.client_id.clone(), identity: row.identity.clone() });
+        let session = Arc::new(Session::new(key, sender, false, bounds(&self.shared)));
+        let stat = snapshot.queue_stat(key)?;
+        session.queue().restore(stat.count, stat.last_seq, row.sent_seq);
+        let mut subscriptions = HashMap::new();
+        for (subscription, options, id) in row.subscriptions.iter().filter_map(|it| it.parts()) {
+            let group = subscription.group.clone();
+            let subscriber = Subscriber { session: Arc::clone(&session), group, options, id };
+            self.router.subscribe(&subscription.filter, subscriber);
+            subscriptions.insert(subscription, (options, id));
+        }
+        // One that was connected when the node stopped has been away since now.
+        let since = row.disconnected_at.unwrap_or_else(|| self.shared.clock.now());
+        let kept = Kept { inflight: None, received: received(key, snapshot)? };
+        let presence = Presence::Away { since, carried: Carried { kept, replay: Vec::new() } };
+        let known = Known { session, subscriptions, expiry_secs: row.expiry_secs, presence };
+        self.sessions.lock().by_client.insert(row.client_id, known);
+        Ok(())
+    }
+
+    /// What is left of a session whose connection ended without a word.
+    pub(super) fn carried_by_the_store(&self, key: SessionKey) -> Carried {
+        let read = self.shared.store.read().and_then(|snapshot| received(key, &snapshot));
+        let received = read.unwrap_or_else(|error| {
+            tracing::error!(%error, "the messages a session has received cannot be read");
+            Received::default()
+        });
+        Carried { kept: Kept { inflight: None, received }, replay: Vec::new() }
+    }
+}
+
+/// The QoS 2 messages that a session has received and its client has not released.
+fn received(key: SessionKey, snapshot: &Snapshot) -> Result<Received, store::ReadError> {
+    let mut received = Received::default();
+    for row in snapshot.scan::<ReceivedRow>(&ReceivedRow::prefix(key))? {
+        match row {
+            Ok((key, row)) => {
+                if let Some(packet_id) = ReceivedRow::packet_id(key) {
+                    received.restore(packet_id, row.for_platform);
+                }
+            }
+            Err(error) => tracing::error!(%error, "a received message is left out"),
+        }
+    }
+    Ok(received)
+}
