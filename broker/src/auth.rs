@@ -71,6 +71,32 @@ impl Authenticator {
         }
     }
 
+    /// The namespace and the identity of a client whose certificate has been verified and gives its name. A user name
+    /// in CONNECT must be the same; a password adds nothing. Operators of the whole system come in by secret only, so
+    /// that an authority for machines cannot make one.
+    pub(crate) fn vouch(
+        &self,
+        certified: Option<&str>,
+        user_name: Option<&str>,
+    ) -> Result<(Namespace, Identity), AuthError> {
+        let certified =
+            certified.ok_or(AuthError::Refused("the certificate gives no user name"))?;
+        let certified = UserName::parse(certified)
+            .map_err(|_| AuthError::Refused("the certificate gives a malformed user name"))?;
+        let is_other = |name: &str| UserName::parse(name).as_ref() != Ok(&certified);
+        if user_name.is_some_and(is_other) {
+            return Err(AuthError::Refused("the user name is not that of the certificate"));
+        }
+        if certified.namespace == system_namespace() {
+            return Err(AuthError::Refused("no operator comes in by certificate"));
+        }
+        let key = (certified.namespace.clone(), certified.name.clone());
+        let credential = self.shared.store.read()?.get::<Credential>(&key)?;
+        let credential = credential
+            .ok_or(AuthError::Refused("nobody is registered under the certificate's name"))?;
+        Ok((certified.namespace, credential.identity(&certified.name)))
+    }
+
     fn find(&self, asked: &UserName) -> Result<Option<Credential>, ReadError> {
         let snapshot = self.shared.store.read()?;
         let own = snapshot.get::<Credential>(&(asked.namespace.clone(), asked.name.clone()))?;

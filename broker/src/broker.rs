@@ -2,12 +2,14 @@
 
 use crate::auth::{Anonymous, Authenticator};
 use crate::client::{AttachOptions, Client, Inbox};
-use crate::config::{Limits, ListenerConfig};
+use crate::config::Limits;
 use crate::connection::handshake::Door;
 use crate::connections::ConnectionInfo;
 use crate::durable::rows::{RetainedRow, SessionRow};
 use crate::figures::Figures;
 use crate::listener;
+use crate::listener::config::{Endpoint, ListenError, ListenerConfig};
+use crate::listener::lobby::Lobby;
 use crate::live::Live;
 use crate::message::Sender;
 use crate::packet::Version;
@@ -16,12 +18,10 @@ use crate::space::{Asked, Shared, Space};
 use parking_lot::RwLock;
 use proto::{ClientId, Clock, Entropy, Identity, Namespace};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use store::{ReadError, Store};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
 /// How often sessions are looked through for those whose time has come.
@@ -51,6 +51,7 @@ pub(crate) struct Inner {
     shared: Arc<Shared>,
     spaces: Arc<Spaces>,
     door: Door,
+    lobby: Arc<Lobby>,
     stop: watch::Sender<bool>,
 }
 
@@ -79,6 +80,11 @@ impl Inner {
         &self.door
     }
 
+    /// Where sockets wait for their CONNACK.
+    pub(crate) fn lobby(&self) -> &Arc<Lobby> {
+        &self.lobby
+    }
+
     /// Resolves when the broker stops accepting.
     pub(crate) fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut stop = self.stop.subscribe();
@@ -105,23 +111,25 @@ impl Broker {
             authenticator: Arc::new(authenticator),
             spaces: Arc::clone(&spaces),
         };
-        let inner = Arc::new(Inner { shared, spaces, door, stop: watch::channel(false).0 });
+        let limits = &shared.limits;
+        let lobby = Lobby::new(limits.handshakes_max, limits.handshakes_per_address_max);
+        let lobby = Arc::new(lobby);
+        let stop = watch::channel(false).0;
+        let inner = Arc::new(Inner { shared, spaces, door, lobby, stop });
         let broker = Self { inner };
         tokio::spawn(expire(Arc::clone(&broker.inner.shared), Arc::clone(&broker.inner.spaces)));
         Ok(broker)
     }
 
-    /// Accepts clients on one more socket. Returns the address bound.
-    pub async fn listen(&self, config: ListenerConfig) -> std::io::Result<SocketAddr> {
+    /// Accepts clients on one more socket. Returns where it has been bound.
+    pub async fn listen(&self, config: ListenerConfig) -> Result<Endpoint, ListenError> {
         listener::listen(Arc::clone(&self.inner), config).await
     }
 
     /// Serves one client on a stream that is there already, until it ends; `address` is who it is said to be.
-    pub async fn serve<S>(&self, stream: S, address: SocketAddr)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        listener::welcome(&self.inner, stream, address).await;
+    #[cfg(feature = "fuzzing")]
+    pub async fn serve(&self, stream: tokio::io::DuplexStream, address: std::net::SocketAddr) {
+        listener::serve_stream(&self.inner, stream, address).await;
     }
 
     /// Lets clients into a namespace, whose sessions and retained messages are taken out of the store.
@@ -186,7 +194,7 @@ impl Broker {
         let mut is_found = false;
         if let Some(space) = self.inner.spaces.get(namespace) {
             space.each_connected(|session, live, _, _| {
-                if session.sender().client_id == *client_id && live.address.is_some() {
+                if session.sender().client_id == *client_id && live.peer.is_some() {
                     live.stop(Reason::AdministrativeAction);
                     session.wake();
                     is_found = true;
@@ -205,6 +213,7 @@ impl Broker {
     /// What the broker has counted.
     pub fn figures(&self) -> Figures {
         let mut figures = self.inner.shared.counters.read();
+        figures.handshakes = self.inner.lobby.count() as u64;
         for space in self.inner.spaces.all() {
             let retained = space.retained().read();
             figures.retained += retained.count() as u64;
@@ -228,7 +237,7 @@ impl Broker {
         loop {
             for space in self.inner.spaces.all() {
                 space.each_connected(|session, live, _, _| {
-                    if live.address.is_some() {
+                    if live.peer.is_some() {
                         live.stop(Reason::ServerShuttingDown);
                         session.wake();
                     }

@@ -1,7 +1,6 @@
 //! The bounds of the broker, with their defaults and why these.
 
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Every bound of the broker.
@@ -14,6 +13,10 @@ pub struct Limits {
     pub connect_bytes_max: usize,
     /// Milliseconds from accepting a socket to its CONNACK.
     pub connect_timeout_ms: u64,
+    /// Sockets that wait for their CONNACK at once; further ones are closed at once.
+    pub handshakes_max: usize,
+    /// Of them, those of one address.
+    pub handshakes_per_address_max: usize,
     /// Sockets open at once; further ones are closed at once.
     pub connections_max: usize,
     /// QoS 1 and 2 messages of one client that are not yet acknowledged (our Receive Maximum, MQTT 5.0 3.2.2.3.3).
@@ -53,6 +56,9 @@ impl Default for Limits {
             // Room for a will with a payload of its longest, and for long tokens as passwords.
             connect_bytes_max: 160 * 1024,
             connect_timeout_ms: 10_000,
+            handshakes_max: 10_000,
+            // A plant behind one address that comes back all at once; a tenth of the places.
+            handshakes_per_address_max: 1000,
             connections_max: 100_000,
             receive_max: 1024,
             inflight_max: 1024,
@@ -77,32 +83,4 @@ impl Limits {
     pub(crate) fn connect_timeout(&self) -> Duration {
         Duration::from_millis(self.connect_timeout_ms)
     }
-}
-
-/// How a listener speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ListenerKind {
-    /// MQTT over TCP.
-    Mqtt,
-    /// MQTT over WebSocket, path `/mqtt`, sub-protocol `mqtt` (MQTT 5.0 6).
-    WebSocket,
-}
-
-impl ListenerKind {
-    /// Its name in configuration and logs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Mqtt => "mqtt",
-            Self::WebSocket => "ws",
-        }
-    }
-}
-
-/// A socket to listen on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ListenerConfig {
-    /// What is spoken there.
-    pub kind: ListenerKind,
-    /// Where; port 0 takes a free one.
-    pub address: SocketAddr,
 }

@@ -6,10 +6,12 @@
 //! come due in one call. A connection that rests holds no buffer.
 
 mod buffer;
+mod end_timer;
 mod exchange;
 pub(crate) mod handshake;
 mod inbound;
 mod outbound;
+mod socket;
 
 use crate::figures::Counters;
 use crate::live::Live;
@@ -23,7 +25,9 @@ use crate::session::queue::Delivery;
 use crate::space::{Carried, Leaving, Space};
 use buffer::Inbox;
 use bytes::BytesMut;
+pub(crate) use end_timer::EndTimer;
 use proto::TimestampMs;
+pub(crate) use socket::Socket;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -31,12 +35,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, Sleep};
-
-/// What a connection reads and writes: a TCP stream, or a WebSocket that looks like one.
-pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for T {}
 
 /// Once so much waits to be written, no more is taken from the queue.
 const OUT_BYTES_MAX: usize = 64 * 1024;

@@ -2,10 +2,12 @@
 
 use crate::live::Live;
 use crate::packet::Version;
+use crate::peer::{Peer, PeerAddress, TlsInfo};
 use crate::session::Session;
 use proto::{ClientId, Identity, TimestampMs};
 use serde::Serialize;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// A connected client.
@@ -15,8 +17,17 @@ pub struct ConnectionInfo {
     pub client_id: ClientId,
     /// Who it has proved to be.
     pub identity: Identity,
-    /// Where it comes from; absent for a part of the platform.
-    pub address: Option<SocketAddr>,
+    /// Where it comes from; absent for a part of the platform. Behind a proxy its own address.
+    pub address: Option<PeerAddress>,
+    /// The name of the listener it came through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listener: Option<Arc<str>>,
+    /// The proxy that has introduced it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<SocketAddr>,
+    /// What TLS has agreed on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsInfo>,
     /// `mqtt 3` or `mqtt 5`.
     pub protocol: &'static str,
     /// Rises with each connection of the node.
@@ -56,7 +67,10 @@ impl ConnectionInfo {
         Self {
             client_id: session.sender().client_id.clone(),
             identity: session.identity().clone(),
-            address: live.address,
+            address: live.peer.as_ref().map(|peer| peer.address),
+            listener: live.peer.as_ref().map(|peer| Arc::clone(&peer.listener)),
+            proxy: live.peer.as_ref().and_then(Peer::proxy),
+            tls: live.peer.as_ref().and_then(Peer::tls).cloned(),
             protocol: match live.version {
                 Version::V3 => "mqtt 3",
                 Version::V5 => "mqtt 5",

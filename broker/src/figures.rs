@@ -9,6 +9,15 @@ pub(crate) struct Counters {
     pub(crate) connections: AtomicU64,
     pub(crate) connections_total: AtomicU64,
     pub(crate) connections_refused: AtomicU64,
+    pub(crate) accept_errors: AtomicU64,
+    pub(crate) connections_over_rate: AtomicU64,
+    pub(crate) handshakes_refused: AtomicU64,
+    pub(crate) handshakes_timed_out: AtomicU64,
+    pub(crate) tls_handshake_errors: AtomicU64,
+    pub(crate) tls_reloads: AtomicU64,
+    pub(crate) tls_reload_errors: AtomicU64,
+    pub(crate) proxy_header_errors: AtomicU64,
+    pub(crate) websocket_handshake_errors: AtomicU64,
     pub(crate) authentication_failures: AtomicU64,
     pub(crate) protocol_errors: AtomicU64,
     pub(crate) publishes_refused: AtomicU64,
@@ -31,6 +40,26 @@ pub struct Figures {
     pub connections_total: u64,
     /// Sockets and CONNECTs refused.
     pub connections_refused: u64,
+    /// Sockets that wait for their CONNACK now.
+    pub handshakes: u64,
+    /// Times a socket could not be accepted.
+    pub accept_errors: u64,
+    /// Sockets closed because a listener had too many new ones a second.
+    pub connections_over_rate: u64,
+    /// Sockets closed because too many handshakes were unfinished.
+    pub handshakes_refused: u64,
+    /// Sockets closed because their handshake was not done in time.
+    pub handshakes_timed_out: u64,
+    /// TLS handshakes that failed.
+    pub tls_handshake_errors: u64,
+    /// Times changed TLS files came into force.
+    pub tls_reloads: u64,
+    /// Times changed TLS files were refused.
+    pub tls_reload_errors: u64,
+    /// Sockets closed for a PROXY header, or its sender.
+    pub proxy_header_errors: u64,
+    /// WebSocket handshakes that failed.
+    pub websocket_handshake_errors: u64,
     /// CONNECTs with a wrong name or secret.
     pub authentication_failures: u64,
     /// Connections ended for breaking the protocol.
@@ -75,6 +104,16 @@ impl Counters {
             connections: read(&self.connections),
             connections_total: read(&self.connections_total),
             connections_refused: read(&self.connections_refused),
+            handshakes: 0,
+            accept_errors: read(&self.accept_errors),
+            connections_over_rate: read(&self.connections_over_rate),
+            handshakes_refused: read(&self.handshakes_refused),
+            handshakes_timed_out: read(&self.handshakes_timed_out),
+            tls_handshake_errors: read(&self.tls_handshake_errors),
+            tls_reloads: read(&self.tls_reloads),
+            tls_reload_errors: read(&self.tls_reload_errors),
+            proxy_header_errors: read(&self.proxy_header_errors),
+            websocket_handshake_errors: read(&self.websocket_handshake_errors),
             authentication_failures: read(&self.authentication_failures),
             protocol_errors: read(&self.protocol_errors),
             publishes_refused: read(&self.publishes_refused),

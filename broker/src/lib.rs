@@ -1,7 +1,7 @@
-//! The MQTT broker: MQTT 3.1, 3.1.1 and 5.0 over TCP and WebSocket, and for the platform itself in process.
+//! The MQTT broker: MQTT 3.1, 3.1.1 and 5.0 over TCP, TLS, WebSocket and Unix sockets, and in process.
 //!
 //! - [`Broker`]: the whole; [`Client`] and [`Inbox`]: sessions without a socket, for the actors
-//! - `listener`, `connection`: sockets; `codec`, `packet`: bytes to packets; `session`: the protocol, without I/O
+//! - `listener`, `tls`, `websocket`, `proxy_protocol`, `connection`: sockets; `codec`, `packet`: bytes to packets; `session`: the protocol, without I/O
 //! - `space`: one namespace; `router`: who gets a message; `outbox`: the way of a message; `retained`
 //! - `auth`, [`credential`], `permissions`: who comes in, and what it may do
 //! - `durable`: what is in the store
@@ -26,20 +26,28 @@ mod live;
 mod message;
 mod outbox;
 mod packet;
+mod peer;
 mod permissions;
+mod proxy_protocol;
 mod publisher;
 mod reason;
 mod retained;
 mod router;
 mod session;
 mod space;
+mod tls;
 mod websocket;
 
 pub use auth::Anonymous;
 pub use broker::{Broker, BrokerConfig, OpenError};
 pub use client::{AckToken, AttachOptions, Client, Delivery, Inbox, Outgoing};
-pub use config::{Limits, ListenerConfig, ListenerKind};
+pub use config::Limits;
 pub use connections::ConnectionInfo;
 pub use figures::Figures;
+pub use listener::config::{Endpoint, ListenError, ListenerConfig, ListenerKind};
+pub use listener::network::{Network, NetworkError};
 pub use message::{Properties, Sender};
+pub use peer::{ClientName, PeerAddress, TlsInfo};
 pub use reason::Reason;
+pub use tls::certificate::CertificateInfo;
+pub use tls::{ClientAuth, Tls, Tls12, TlsConfig, TlsError};

@@ -1,9 +1,9 @@
 //! One connection as others see it: facts for the operator, and the way to have it end.
 
 use crate::packet::Version;
+use crate::peer::Peer;
 use crate::reason::Reason;
 use proto::TimestampMs;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 /// A connection.
@@ -12,7 +12,7 @@ pub(crate) struct Live {
     /// Rises with each connection of this node.
     pub(crate) number: u64,
     /// Absent for a client in process.
-    pub(crate) address: Option<SocketAddr>,
+    pub(crate) peer: Option<Peer>,
     pub(crate) version: Version,
     pub(crate) connected_at: TimestampMs,
     pub(crate) keep_alive_secs: u16,
@@ -29,7 +29,7 @@ pub(crate) struct Live {
 impl Live {
     pub(crate) fn new(
         number: u64,
-        address: Option<SocketAddr>,
+        peer: Option<Peer>,
         version: Version,
         connected_at: TimestampMs,
         keep_alive_secs: u16,
@@ -37,7 +37,7 @@ impl Live {
     ) -> Self {
         Self {
             number,
-            address,
+            peer,
             version,
             connected_at,
             keep_alive_secs,
@@ -68,11 +68,12 @@ impl Live {
 
     /// Why it has been asked to end.
     pub(crate) fn stop_reason(&self) -> Option<Reason> {
-        const ASKED_FOR: [Reason; 4] = [
+        const ASKED_FOR: [Reason; 5] = [
             Reason::SessionTakenOver,
             Reason::AdministrativeAction,
             Reason::ServerShuttingDown,
             Reason::NotAuthorized,
+            Reason::MaximumConnectTime,
         ];
         let code = self.stop.load(Ordering::Acquire);
         ASKED_FOR.into_iter().find(|reason| reason.code() == code)

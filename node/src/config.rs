@@ -14,6 +14,7 @@ mod log;
 mod problem;
 mod security;
 mod telemetry;
+mod tls;
 
 pub(crate) use data::DataConfig;
 pub(crate) use limits::LimitsConfig;
@@ -23,6 +24,7 @@ pub(crate) use log::{LogConfig, LogFormat};
 pub(crate) use problem::{ConfigError, Problems};
 pub(crate) use security::SecurityConfig;
 pub(crate) use telemetry::TelemetryConfig;
+pub(crate) use tls::TlsTable;
 
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +38,8 @@ pub(crate) struct Config {
     pub(crate) data: DataConfig,
     /// Sockets.
     pub(crate) listen: ListenConfig,
+    /// TLS of `listen.mqtts` and `listen.wss`.
+    pub(crate) tls: TlsTable,
     /// Who may come in.
     pub(crate) security: SecurityConfig,
     /// Bounds of what clients may use.
@@ -51,7 +55,8 @@ impl Config {
     pub(crate) fn check(&self) -> Problems {
         let mut problems = Problems::default();
         self.data.check(&mut problems);
-        self.listen.check(&mut problems);
+        self.tls.check("tls", self.listen.has_tls(), &mut problems);
+        self.listen.check(&self.tls, &mut problems);
         self.security.check(&mut problems);
         self.limits.check(&mut problems);
         self.log.check(&mut problems);

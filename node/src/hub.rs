@@ -5,13 +5,14 @@
 //! 0x8B), the store writes what it has and closes. Whatever was acknowledged is durable at any
 //! moment, so a deadline that passes costs courtesy, not data.
 
-use crate::config::{Addresses, Config, SecurityConfig};
+use crate::config::{Config, SecurityConfig};
 use crate::http::{HttpListener, Phase, Vitals};
+use crate::listeners::{self, Bound};
 use crate::metrics;
 use crate::outside::{SystemClock, SystemEntropy};
 use actors::{FirstAdmin, Outside, Platform, Settings};
 use anyhow::Context as _;
-use broker::{Anonymous, Broker, BrokerConfig, ListenerConfig, ListenerKind};
+use broker::{Anonymous, Broker, BrokerConfig};
 use proto::{Clock, Entropy};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,8 +38,7 @@ pub(crate) struct Hub {
     platform: SharedPlatform,
     vitals: Arc<Vitals>,
     http: Vec<HttpListener>,
-    mqtt: Vec<SocketAddr>,
-    ws: Vec<SocketAddr>,
+    bound: Bound,
 }
 
 impl Hub {
@@ -72,15 +72,8 @@ impl Hub {
         }
         let platform = Arc::new(Mutex::new(Some(platform)));
         let vitals = vitals(&store, &broker, &platform);
-        let mut hub = Self {
-            store,
-            broker,
-            platform,
-            vitals,
-            http: Vec::new(),
-            mqtt: Vec::new(),
-            ws: Vec::new(),
-        };
+        let mut hub =
+            Self { store, broker, platform, vitals, http: Vec::new(), bound: Bound::default() };
         match hub.listen(config).await {
             Ok(()) => Ok(hub),
             Err(error) => {
@@ -93,25 +86,12 @@ impl Hub {
     async fn listen(&mut self, config: &Config) -> anyhow::Result<()> {
         for address in &config.listen.http.0 {
             let listener = HttpListener::bind(*address, Arc::clone(&self.vitals));
-            self.http.push(listener.await.with_context(|| cannot_listen("http", *address))?);
+            let why = || format!("cannot listen for http on {address}");
+            self.http.push(listener.await.with_context(why)?);
         }
-        self.mqtt = self.listen_mqtt(ListenerKind::Mqtt, &config.listen.mqtt).await?;
-        self.ws = self.listen_mqtt(ListenerKind::WebSocket, &config.listen.ws).await?;
+        self.bound = listeners::open(&self.broker, config, &SystemClock).await?;
         self.vitals.enter(Phase::Ready);
         Ok(())
-    }
-
-    async fn listen_mqtt(
-        &self,
-        kind: ListenerKind,
-        addresses: &Addresses,
-    ) -> anyhow::Result<Vec<SocketAddr>> {
-        let mut bound = Vec::new();
-        for address in &addresses.0 {
-            let listener = self.broker.listen(ListenerConfig { kind, address: *address });
-            bound.push(listener.await.with_context(|| cannot_listen(kind.as_str(), *address))?);
-        }
-        Ok(bound)
     }
 
     /// Ends everything in order, each step within its deadline.
@@ -139,12 +119,12 @@ impl Hub {
 
     /// Where MQTT over TCP is spoken.
     pub(crate) fn mqtt(&self) -> &[SocketAddr] {
-        &self.mqtt
+        &self.bound.mqtt
     }
 
     /// Where MQTT over WebSocket is spoken.
     pub(crate) fn ws(&self) -> &[SocketAddr] {
-        &self.ws
+        &self.bound.ws
     }
 
     /// Where HTTP is spoken.
@@ -169,10 +149,6 @@ fn vitals(store: &Store, broker: &Broker, platform: &SharedPlatform) -> Arc<Vita
 /// Nothing panics while it holds the lock, and an `Option` cannot be left half changed.
 fn lock(platform: &SharedPlatform) -> MutexGuard<'_, Option<Platform>> {
     platform.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn cannot_listen(listener: &str, address: SocketAddr) -> String {
-    format!("cannot listen for {listener} on {address}")
 }
 
 fn broker_config(config: &Config) -> BrokerConfig {

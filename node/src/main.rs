@@ -10,6 +10,7 @@ mod demo;
 mod descriptors;
 mod http;
 mod hub;
+mod listeners;
 mod logging;
 mod metrics;
 #[cfg(feature = "otlp")]

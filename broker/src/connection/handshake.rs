@@ -5,19 +5,21 @@ use super::{Connection, Socket};
 use crate::auth::{AuthError, Authenticator};
 use crate::codec::{self, Frame};
 use crate::figures::Counters;
+use crate::listener::config::ListenerConfig;
 use crate::live::Live;
 use crate::message::{Message, Sender};
 use crate::outbox::Outbox;
 use crate::packet::{ConnAck, Connect, Packet, Publish, Reply, Version};
+use crate::peer::{ClientName, Peer};
 use crate::publisher::{Publisher, Refused};
 use crate::reason::Reason;
 use crate::session::machine::{Agreed, Machine};
 use crate::space::{Asked, Leaving, Opened, Shared, Space};
 use bytes::BytesMut;
 use bytestring::ByteString;
-use proto::{ClientId, Identity, TimestampMs};
+use proto::{ClientId, Identity, Namespace, TimestampMs};
+use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -62,7 +64,8 @@ impl Door {
     pub(crate) async fn welcome<S: Socket>(
         &self,
         mut socket: S,
-        address: SocketAddr,
+        peer: Peer,
+        listener: &ListenerConfig,
     ) -> Result<Welcome<S>, Turned> {
         let mut buffer = BytesMut::new();
         let connect = match self.read_connect(&mut socket, &mut buffer).await {
@@ -73,7 +76,7 @@ impl Door {
             }
         };
         let version = connect.version;
-        match self.admit(*connect, address).await {
+        match self.admit(*connect, peer, listener).await {
             Ok(admitted) => admitted.greet(socket, buffer).await,
             Err(turned) => {
                 refuse(&mut socket, Some(version), &turned).await;
@@ -120,12 +123,17 @@ impl Door {
     }
 
     /// Finds out who the client is and opens its session.
-    async fn admit(&self, connect: Connect, address: SocketAddr) -> Result<Admitted, Turned> {
+    async fn admit(
+        &self,
+        connect: Connect,
+        peer: Peer,
+        listener: &ListenerConfig,
+    ) -> Result<Admitted, Turned> {
         if connect.has_auth_method {
             let why = "no enhanced authentication method is offered";
             return Err(Turned::new(Reason::BadAuthenticationMethod, why));
         }
-        let (space, identity) = self.authenticate(&connect).await?;
+        let (space, identity) = self.authenticate(&connect, &peer, listener).await?;
         let (sender, assigned) = self.sender(&connect.client_id, identity)?;
         let terms = self.terms(&connect, assigned);
         let now = self.shared.clock.now();
@@ -136,7 +144,7 @@ impl Door {
         };
         let live = Arc::new(Live::new(
             self.shared.new_connection(),
-            Some(address),
+            Some(peer),
             connect.version,
             now,
             terms.keep_alive_secs,
@@ -155,11 +163,24 @@ impl Door {
         Ok(Admitted { space, sender, live, opened, terms, will })
     }
 
-    /// The space a client is mounted in, and who it is.
-    async fn authenticate(&self, connect: &Connect) -> Result<(Arc<Space>, Identity), Turned> {
-        let user_name = connect.user_name.as_deref();
-        let authenticated =
-            self.authenticator.authenticate(user_name, connect.password.as_deref()).await;
+    /// The space a client is mounted in, and who it is. Where certificates give names, one that is shown decides.
+    async fn authenticate(
+        &self,
+        connect: &Connect,
+        peer: &Peer,
+        listener: &ListenerConfig,
+    ) -> Result<(Arc<Space>, Identity), Turned> {
+        let home = listener.namespace.as_ref();
+        let user_name = connect.user_name.as_deref().map(|name| at_home(name, home));
+        let user_name = user_name.as_deref();
+        let certificate = peer.certificate().filter(|_| listener.client_name != ClientName::None);
+        let authenticated = match certificate {
+            None => self.authenticator.authenticate(user_name, connect.password.as_deref()).await,
+            Some(certificate) => {
+                let name = listener.client_name.of(certificate).map(|name| at_home(name, home));
+                self.authenticator.vouch(name.as_deref(), user_name)
+            }
+        };
         let (namespace, identity) = match authenticated {
             Ok(found) => found,
             Err(AuthError::Refused(why)) => {
@@ -170,6 +191,10 @@ impl Door {
                 return Err(Turned::new(Reason::ServerUnavailable, error));
             }
         };
+        if home.is_some_and(|home| *home != namespace) {
+            let why = "the listener is for another namespace";
+            return Err(Turned::new(Reason::NotAuthorized, why));
+        }
         let space = self.spaces.get(&namespace);
         let why = "there is no such namespace";
         let space = space.ok_or_else(|| Turned::new(Reason::NotAuthorized, why))?;
@@ -291,6 +316,7 @@ impl Admitted {
             self.space.leave_session(&session, leaving);
             return Err(turned);
         }
+        socket.welcomed();
         let connection = Connection {
             socket,
             space: Arc::clone(&self.space),
@@ -314,6 +340,14 @@ impl Admitted {
             tally: super::Tally::default(),
         };
         Ok(Welcome { connection, space: self.space, sender: self.sender, live: self.live, hold })
+    }
+}
+
+/// A user name that gives no namespace means that of the listener, if it has one.
+fn at_home<'a>(name: &'a str, home: Option<&Namespace>) -> Cow<'a, str> {
+    match home {
+        Some(home) if !name.contains('/') => Cow::Owned(format!("{home}/{name}")),
+        _ => Cow::Borrowed(name),
     }
 }
 

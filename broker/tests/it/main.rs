@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod access;
+mod authority;
 mod in_process;
 mod overload;
 mod qos2;
@@ -12,5 +13,8 @@ mod retained;
 mod routing;
 mod rules;
 mod sessions;
+mod sockets;
+mod tls;
 mod topic_aliases;
+mod web_socket;
 mod wire;

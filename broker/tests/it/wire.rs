@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use store::{Changes, Store};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::codec::{Decoder, Encoder};
 
@@ -103,9 +103,9 @@ impl Bench {
         let broker = Broker::open(config, store.clone(), outside.clone(), outside.clone()).unwrap();
         broker.mount(&namespace()).unwrap();
         broker.mount(&other_namespace()).unwrap();
-        let listener =
-            ListenerConfig { kind: ListenerKind::Mqtt, address: ([127, 0, 0, 1], 0).into() };
-        let address = broker.listen(listener).await.unwrap();
+        let any = ([127, 0, 0, 1], 0).into();
+        let listener = ListenerConfig::tcp("mqtt", ListenerKind::Mqtt, any);
+        let address = broker.listen(listener).await.unwrap().address().unwrap();
         Self { broker, store, outside, address }
     }
 
@@ -172,9 +172,13 @@ pub(crate) fn id(number: u16) -> NonZeroU16 {
     NonZeroU16::new(number).unwrap()
 }
 
+/// What a client runs on.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
 /// A client of MQTT 5.0 packets.
 pub(crate) struct Client {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     codec: v5::Codec,
     buffer: BytesMut,
     next_id: u16,
@@ -187,11 +191,31 @@ impl Client {
     ) -> (Self, v5::ConnectAck) {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
+        Self::try_on(Box::new(stream), connect).await.expect("a CONNACK")
+    }
+
+    /// Says CONNECT on a TCP stream; `None` if the broker closes without a word.
+    pub(crate) async fn try_connect(
+        address: SocketAddr,
+        connect: v5::Connect,
+    ) -> Option<(Self, v5::ConnectAck)> {
+        let stream = TcpStream::connect(address).await.unwrap();
+        Self::try_on(Box::new(stream), connect).await
+    }
+
+    /// Says CONNECT on any stream; `None` if the broker closes without a word.
+    pub(crate) async fn try_on(
+        stream: Box<dyn Stream>,
+        connect: v5::Connect,
+    ) -> Option<(Self, v5::ConnectAck)> {
         let codec = v5::Codec::default();
         let mut client = Self { stream, codec, buffer: BytesMut::new(), next_id: 1 };
-        client.send(Packet::Connect(Box::new(connect))).await;
-        match client.receive().await {
-            Some(Packet::ConnectAck(ack)) => (client, *ack),
+        let mut out = BytesMut::new();
+        client.codec.encode(Packet::Connect(Box::new(connect)), &mut out).unwrap();
+        client.stream.write_all(&out).await.ok()?;
+        client.stream.flush().await.ok()?;
+        match client.receive().await? {
+            Packet::ConnectAck(ack) => Some((client, *ack)),
             other => panic!("no CONNACK but {other:?}"),
         }
     }
@@ -200,6 +224,7 @@ impl Client {
         let mut out = BytesMut::new();
         self.codec.encode(packet, &mut out).unwrap();
         self.stream.write_all(&out).await.unwrap();
+        self.stream.flush().await.unwrap();
     }
 
     /// The next packet; `None` if the broker has closed.

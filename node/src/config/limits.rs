@@ -14,6 +14,10 @@ pub(crate) struct LimitsConfig {
     pub(crate) packet_bytes_max: usize,
     /// Connections at a time, over all MQTT listeners.
     pub(crate) connections_max: usize,
+    /// Sockets that wait for their CONNACK.
+    pub(crate) handshakes_max: usize,
+    /// Of them, those of one address.
+    pub(crate) handshakes_per_address_max: usize,
     /// Milliseconds from accepting a socket to its CONNACK.
     pub(crate) connect_timeout_ms: u64,
     /// Unacknowledged messages taken from one client (MQTT 5.0 Receive Maximum).
@@ -55,6 +59,8 @@ impl Default for LimitsConfig {
             packet_bytes_max: broker.packet_bytes_max,
             connections_max: broker.connections_max,
             connect_timeout_ms: broker.connect_timeout_ms,
+            handshakes_max: broker.handshakes_max,
+            handshakes_per_address_max: broker.handshakes_per_address_max,
             receive_max: broker.receive_max,
             inflight_max: broker.inflight_max,
             topic_aliases_max: broker.topic_aliases_max,
@@ -86,6 +92,9 @@ impl LimitsConfig {
         };
         within("packet_bytes_max", self.packet_bytes_max as u64, 1024..=PACKET_BYTES_MAX);
         within("connections_max", self.connections_max as u64, 1..=10_000_000);
+        within("handshakes_max", self.handshakes_max as u64, 1..=10_000_000);
+        let per_address = self.handshakes_per_address_max as u64;
+        within("handshakes_per_address_max", per_address, 1..=10_000_000);
         within("connect_timeout_ms", self.connect_timeout_ms, 100..=600_000);
         within("receive_max", self.receive_max.into(), 1..=65_535);
         within("inflight_max", self.inflight_max.into(), 1..=65_535);
@@ -110,6 +119,8 @@ impl LimitsConfig {
             packet_bytes_max: self.packet_bytes_max,
             connections_max: self.connections_max,
             connect_timeout_ms: self.connect_timeout_ms,
+            handshakes_max: self.handshakes_max,
+            handshakes_per_address_max: self.handshakes_per_address_max,
             receive_max: self.receive_max,
             inflight_max: self.inflight_max,
             topic_aliases_max: self.topic_aliases_max,

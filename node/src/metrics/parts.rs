@@ -26,6 +26,44 @@ pub(super) fn broker(is: &broker::Figures) -> Vec<Figure> {
             "Sockets and CONNECTs refused.",
             is.connections_refused,
         ),
+        gauge("broker_handshakes", "Sockets that wait for their CONNACK.", is.handshakes),
+        counter("broker_accept_errors", "Times a socket could not be accepted.", is.accept_errors),
+        counter(
+            "broker_connections_over_rate",
+            "Sockets closed because a listener had too many new ones a second.",
+            is.connections_over_rate,
+        ),
+        counter(
+            "broker_handshakes_refused",
+            "Sockets closed because too many handshakes were unfinished.",
+            is.handshakes_refused,
+        ),
+        counter(
+            "broker_handshakes_timed_out",
+            "Sockets closed because their handshake was not done in time.",
+            is.handshakes_timed_out,
+        ),
+        counter(
+            "broker_tls_handshake_errors",
+            "TLS handshakes that failed.",
+            is.tls_handshake_errors,
+        ),
+        counter("broker_tls_reloads", "Times changed TLS files came into force.", is.tls_reloads),
+        counter(
+            "broker_tls_reload_errors",
+            "Times changed TLS files were refused.",
+            is.tls_reload_errors,
+        ),
+        counter(
+            "broker_proxy_header_errors",
+            "Sockets closed for a PROXY header, or its sender.",
+            is.proxy_header_errors,
+        ),
+        counter(
+            "broker_websocket_handshake_errors",
+            "WebSocket handshakes that failed.",
+            is.websocket_handshake_errors,
+        ),
         counter(
             "broker_authentication_failures",
             "CONNECTs with a wrong name or secret.",

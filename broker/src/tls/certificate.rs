@@ -1,0 +1,119 @@
+//! What a certificate says of its owner: names, fingerprint, validity (RFC 5280 4.1).
+//!
+//! Only for certificates that TLS has verified, or our own: nothing is proved here.
+
+use proto::TimestampMs;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
+use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::ext::pkix::name::GeneralName;
+
+/// Alternative names kept of one kind.
+const NAMES_MAX: usize = 16;
+
+/// A certificate as operators and the rules for clients see it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct CertificateInfo {
+    /// The distinguished name (RFC 4514).
+    pub subject: String,
+    /// The common name in it.
+    #[serde(skip)]
+    pub common_name: Option<String>,
+    /// The DNS names among the subject alternative names, at most 16.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dns_names: Vec<String>,
+    /// The URIs among them, at most 16.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub uris: Vec<String>,
+    /// SHA-256 of the certificate, in hexadecimal; empty if a proxy has not handed the certificate on.
+    pub fingerprint: String,
+    /// Until when it is valid; absent if a proxy has not handed the certificate on.
+    pub expires_at: Option<TimestampMs>,
+}
+
+/// A certificate that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("not a readable certificate: {0}")]
+pub(crate) struct Unreadable(#[from] x509_cert::der::Error);
+
+impl CertificateInfo {
+    /// Reads a certificate in DER form.
+    pub(crate) fn read(der: &[u8]) -> Result<Self, Unreadable> {
+        let certificate = Certificate::from_der(der)?;
+        let body = certificate.tbs_certificate();
+        let subject = body.subject();
+        let common_name = subject.common_name()?.map(|name| name.value().into_owned());
+        let mut info = Self {
+            subject: subject.to_string(),
+            common_name,
+            fingerprint: fingerprint(der),
+            expires_at: Some(milliseconds(body.validity().not_after.to_unix_duration())),
+            ..Self::default()
+        };
+        if let Some((_, SubjectAltName(names))) = body.get_extension::<SubjectAltName>()? {
+            for name in &names {
+                let (kept, text) = match name {
+                    GeneralName::DnsName(text) => (&mut info.dns_names, text),
+                    GeneralName::UniformResourceIdentifier(text) => (&mut info.uris, text),
+                    _ => continue,
+                };
+                if kept.len() < NAMES_MAX {
+                    kept.push(text.as_str().to_owned());
+                }
+            }
+        }
+        Ok(info)
+    }
+
+    /// Whether it is no longer valid.
+    pub(crate) fn is_expired(&self, now: TimestampMs) -> bool {
+        self.expires_at.is_some_and(|end| end <= now)
+    }
+}
+
+fn fingerprint(der: &[u8]) -> String {
+    Sha256::digest(der).iter().fold(String::with_capacity(64), |mut hex, byte| {
+        // Writing to a text does not fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+fn milliseconds(since_epoch: std::time::Duration) -> TimestampMs {
+    TimestampMs(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{CertificateParams, DnType, KeyPair, SanType};
+
+    #[test]
+    fn names_and_validity_are_read() {
+        let mut params = CertificateParams::new(vec!["pump7.plant.example".to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, "pump7");
+        params.distinguished_name.push(DnType::OrganizationName, "Acme");
+        params.subject_alt_names.push(SanType::URI("manifold:a/b/pump7".try_into().unwrap()));
+        params.not_after = rcgen::date_time_ymd(2030, 1, 1);
+        let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        let info = CertificateInfo::read(certificate.der()).unwrap();
+        assert_eq!(info.common_name.as_deref(), Some("pump7"));
+        assert!(info.subject.contains("CN=pump7") && info.subject.contains("O=Acme"));
+        assert_eq!(info.dns_names, ["pump7.plant.example"]);
+        assert_eq!(info.uris, ["manifold:a/b/pump7"]);
+        assert_eq!(info.expires_at, Some(TimestampMs(1_893_456_000_000)));
+        assert_eq!(info.fingerprint.len(), 64);
+        assert!(info.is_expired(TimestampMs(1_893_456_000_000)));
+        assert!(!info.is_expired(TimestampMs(1_893_455_999_999)));
+    }
+
+    #[test]
+    fn nonsense_is_an_error() {
+        for bytes in [&b""[..], b"\x30", b"\x30\x82\xFF\xFF", &[0x30; 300]] {
+            assert!(CertificateInfo::read(bytes).is_err());
+        }
+    }
+}
