@@ -5,6 +5,7 @@
 //! nearly all traffic, is read and written without the codec ([`publish`], [`ack`]).
 
 mod ack;
+pub(crate) mod connect;
 mod properties;
 pub(crate) mod publish;
 mod v3;
@@ -44,21 +45,6 @@ pub(crate) fn frame(buffer: &[u8], bytes_max: usize) -> Result<Frame, Reason> {
         }
     }
     Err(Reason::MalformedPacket)
-}
-
-/// The version that the CONNECT packet in `packet` asks for (MQTT 5.0 3.1.2.1 and 3.1.2.2).
-pub(crate) fn connect_version(packet: &[u8], body_start: usize) -> Result<Version, Reason> {
-    let body = &packet[body_start..];
-    let level = match body {
-        [0, 4, b'M', b'Q', b'T', b'T', level, ..] => *level,
-        [0, 6, b'M', b'Q', b'I', b's', b'd', b'p', level, ..] if *level == 3 => 3,
-        _ => return Err(Reason::UnsupportedProtocolVersion),
-    };
-    match level {
-        3 | 4 => Ok(Version::V3),
-        5 => Ok(Version::V5),
-        _ => Err(Reason::UnsupportedProtocolVersion),
-    }
 }
 
 /// Decodes one whole packet.
@@ -133,7 +119,6 @@ mod tests {
             bytes.truncate(2 + usize::from(bytes[1]));
             let version = if v5 { Version::V5 } else { Version::V3 };
             let _ = decode(version, &bytes);
-            let _ = connect_version(&bytes, 2);
             let _ = publish::read(version, &bytes, 2);
         }
     }

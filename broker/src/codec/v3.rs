@@ -101,13 +101,15 @@ fn connect(it: v3::Connect) -> Connect {
 
 pub(super) fn encode(reply: &Reply, out: &mut BytesMut) {
     let packet = match reply {
-        Reply::ConnAck(it) => v3::Packet::ConnectAck(v3::ConnectAck {
-            return_code: match it.outcome {
-                Ok(()) => ConnectAckReason::ConnectionAccepted,
+        Reply::ConnAck(it) => {
+            let return_code = match it.outcome {
+                Ok(()) => Some(ConnectAckReason::ConnectionAccepted),
                 Err(reason) => return_code(reason),
-            },
-            session_present: it.session_present,
-        }),
+            };
+            let Some(return_code) = return_code else { return };
+            let session_present = it.session_present;
+            v3::Packet::ConnectAck(v3::ConnectAck { return_code, session_present })
+        }
         Reply::SubAck { packet_id, outcomes } => {
             let status = outcomes
                 .iter()
@@ -127,15 +129,19 @@ pub(super) fn encode(reply: &Reply, out: &mut BytesMut) {
     let _ = v3::Codec::default().encode(packet, out);
 }
 
-/// CONNACK return codes (MQTT 3.1.1 3.2.2.3).
-fn return_code(reason: Reason) -> ConnectAckReason {
-    match reason {
+/// CONNACK return codes (MQTT 3.1.1 3.2.2.3). A CONNECT that does not conform gets no CONNACK (3.1.4-1, 3.2.2-6).
+fn return_code(reason: Reason) -> Option<ConnectAckReason> {
+    Some(match reason {
         Reason::UnsupportedProtocolVersion => ConnectAckReason::UnacceptableProtocolVersion,
         Reason::ClientIdNotValid => ConnectAckReason::IdentifierRejected,
         Reason::BadUserNameOrPassword => ConnectAckReason::BadUserNameOrPassword,
         Reason::NotAuthorized => ConnectAckReason::NotAuthorized,
+        Reason::MalformedPacket
+        | Reason::ProtocolError
+        | Reason::PacketTooLarge
+        | Reason::TopicNameInvalid => return None,
         _ => ConnectAckReason::ServiceUnavailable,
-    }
+    })
 }
 
 #[cfg(test)]

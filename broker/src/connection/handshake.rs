@@ -104,10 +104,13 @@ impl Door {
             })?;
             if let Frame::Whole { body_start, bytes, .. } = frame {
                 let packet = buffer.split_to(bytes);
-                let version = codec::connect_version(&packet, body_start).map_err(|reason| {
-                    (Some(Version::V3), Turned::new(reason, "unknown protocol name or level"))
+                let version = codec::connect::version(&packet, body_start).map_err(|version| {
+                    let reason = Reason::UnsupportedProtocolVersion;
+                    (version, Turned::new(reason, "unknown protocol name or level"))
                 })?;
-                return match codec::decode(version, &packet) {
+                let decoded = codec::connect::check(version, &packet, body_start)
+                    .and_then(|()| codec::decode(version, &packet));
+                return match decoded {
                     Ok(Packet::Connect(connect)) => Ok(connect),
                     Ok(_) => Err((None, Turned::new(Reason::ProtocolError, "no CONNECT"))),
                     Err(reason) => {
@@ -303,7 +306,12 @@ impl Admitted {
             Ok(()) => {
                 let conn_ack = ConnAck { session_present: is_present, ..conn_ack };
                 codec::encode(version, &Reply::ConnAck(Box::new(conn_ack)), &mut out);
-                socket.write_all(&out).await.err().map(|_| Turned::Lost)
+                if out.len() > agreed.packet_bytes_max {
+                    // Nothing in it may be left out, and it must not be sent (3.1.2-24).
+                    Some(Turned::new(Reason::PacketTooLarge, "the client takes no CONNACK"))
+                } else {
+                    socket.write_all(&out).await.err().map(|_| Turned::Lost)
+                }
             }
             Err(error) => {
                 let turned = Turned::new(Reason::QuotaExceeded, error);
@@ -351,7 +359,8 @@ fn at_home<'a>(name: &'a str, home: Option<&Namespace>) -> Cow<'a, str> {
     }
 }
 
-/// Writes the refusal and closes. A client whose version is unknown is just closed.
+/// Writes the refusal and closes. A client whose version is unknown is just closed, and so is one before MQTT 5.0
+/// whose refusal has no return code.
 async fn refuse<S: Socket>(socket: &mut S, version: Option<Version>, turned: &Turned) {
     let (Some(version), Turned::Refused { reason, .. }) = (version, turned) else { return };
     let conn_ack = ConnAck {

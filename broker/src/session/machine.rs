@@ -155,7 +155,14 @@ impl Machine {
             }
             Packet::Ack(ack) => self.on_ack(ack),
             Packet::Subscribe { packet_id, id, filters } => {
+                if filters.iter().any(|(filter, _)| filter.contains('\0')) {
+                    // No text may have it (MQTT 5.0 1.5.4-2).
+                    return Err(Reason::MalformedPacket);
+                }
                 Ok(Step::Subscribe { packet_id, id, filters })
+            }
+            Packet::Unsubscribe { filters, .. } if filters.iter().any(|it| it.contains('\0')) => {
+                Err(Reason::MalformedPacket)
             }
             Packet::Unsubscribe { packet_id, filters } => {
                 Ok(Step::Unsubscribe { packet_id, filters })
