@@ -187,6 +187,17 @@ impl Wire {
         .await
     }
 
+    /// Unsubscribes, and gives the codes of the UNSUBACK, which has none before version 5.
+    pub async fn unsubscribe(&mut self, filter: &str) -> Vec<u8> {
+        let id = self.new_id();
+        self.send(&packet::unsubscribe(self.version, id, &[filter.as_bytes()])).await;
+        self.find("UNSUBACK", |packet| match packet {
+            Packet::UnsubAck { packet_id, codes } if *packet_id == id => Some(codes.clone()),
+            _ => None,
+        })
+        .await
+    }
+
     /// Publishes with QoS 0.
     pub async fn publish(&mut self, topic: &str, payload: &[u8]) {
         self.send(&packet::publish(self.version, topic.as_bytes(), payload, 0, 0)).await;
@@ -195,6 +206,25 @@ impl Wire {
     /// Publishes with QoS 1, and gives the code of the PUBACK.
     pub async fn publish_acked(&mut self, topic: &str, payload: &[u8]) -> u8 {
         self.publish_with(topic, payload, 0b0010).await
+    }
+
+    /// Publishes with QoS 2, to the end of the exchange.
+    pub async fn publish_exactly(&mut self, topic: &str, payload: &[u8]) {
+        let id = self.new_id();
+        self.send(&packet::publish(self.version, topic.as_bytes(), payload, 0b0100, id)).await;
+        let code = self
+            .find("PUBREC", |packet| match packet {
+                Packet::PubRec { packet_id, code } if *packet_id == id => Some(*code),
+                _ => None,
+            })
+            .await;
+        assert!(code <= 0x10, "a message of QoS 2 is refused: {code:#x}");
+        self.send(&packet::pub_rel(id)).await;
+        self.find("PUBCOMP", |packet| match packet {
+            Packet::PubComp { packet_id, code: 0 } if *packet_id == id => Some(()),
+            _ => None,
+        })
+        .await;
     }
 
     /// Publishes with QoS 1, retained, and gives the code of the PUBACK.
@@ -237,10 +267,21 @@ impl Wire {
         }
     }
 
-    /// Acknowledges a message, if it asks for that.
+    /// Acknowledges a message to the end, if it asks for that.
     pub async fn acknowledge(&mut self, message: &Message) {
-        if message.qos > 0 {
-            self.send(&packet::pub_ack(message.packet_id)).await;
+        let id = message.packet_id;
+        match message.qos {
+            0 => {}
+            1 => self.send(&packet::pub_ack(id)).await,
+            _ => {
+                self.send(&packet::pub_rec(id)).await;
+                self.find("PUBREL", |packet| match packet {
+                    Packet::PubRel { packet_id, code: 0 } if *packet_id == id => Some(()),
+                    _ => None,
+                })
+                .await;
+                self.send(&packet::pub_comp(id)).await;
+            }
         }
     }
 
