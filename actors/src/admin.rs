@@ -13,6 +13,7 @@
 
 mod actor;
 mod answers;
+mod bridges;
 mod connections;
 mod drivers;
 mod list;

@@ -1,6 +1,7 @@
 //! What every actor of one tree shares: the outside, the settings, the figures, and the run of the
 //! node.
 
+use crate::bridge::status::Board;
 use crate::figures::Counters;
 use crate::ports::Outside;
 use crate::settings::Settings;
@@ -18,6 +19,8 @@ pub(crate) struct Context {
     pub(crate) settings: Settings,
     /// What is counted.
     pub(crate) counters: Counters,
+    /// How each bridge is.
+    pub(crate) bridges: Board,
     /// Tells this run of the node from every other: numbers of connections mean nothing beyond it.
     pub(crate) run: u64,
     started: Instant,
@@ -36,6 +39,7 @@ impl Context {
             outside,
             settings,
             counters: Counters::default(),
+            bridges: Board::default(),
             // 0 is the run of a row that never saw a connection.
             run: u64::from_be_bytes(run) | 1,
             started: Instant::now(),

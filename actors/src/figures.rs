@@ -1,5 +1,6 @@
 //! What the tree counts about itself, and the reading of it that is shown.
 
+use crate::bridge::account::{InAccount, OutAccount};
 use serde::Serialize;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -96,6 +97,28 @@ pub struct Figures {
     pub writes_done: u64,
     /// Writes refused or failed.
     pub writes_refused: u64,
+    /// Gauge: bridges to other brokers that are there.
+    pub bridges: u64,
+    /// Gauge: bridges that have a connection.
+    pub bridges_connected: u64,
+    /// Connections of bridges made.
+    pub bridge_connects: u64,
+    /// Connections of bridges lost, and attempts that failed.
+    pub bridge_losses: u64,
+    /// Messages given to bridges to go out.
+    pub bridge_out_received: u64,
+    /// Messages of bridges that remote brokers have taken.
+    pub bridge_out_sent: u64,
+    /// Messages that bridges dropped on the way out.
+    pub bridge_out_dropped: u64,
+    /// Gauge: messages that wait in bridges to go out.
+    pub bridge_out_queued: u64,
+    /// Messages that remote brokers sent to bridges.
+    pub bridge_in_received: u64,
+    /// Messages of remote brokers published.
+    pub bridge_in_published: u64,
+    /// Messages of remote brokers dropped.
+    pub bridge_in_dropped: u64,
     /// Admin requests done.
     pub admin_done: u64,
     /// Admin requests refused.
@@ -137,12 +160,40 @@ pub(crate) struct Counters {
     pub(crate) values_published: Counter,
     pub(crate) writes_done: Counter,
     pub(crate) writes_refused: Counter,
+    pub(crate) bridges: Counter,
+    pub(crate) bridges_connected: Counter,
+    pub(crate) bridge_connects: Counter,
+    pub(crate) bridge_losses: Counter,
+    pub(crate) bridge_out_received: Counter,
+    pub(crate) bridge_out_sent: Counter,
+    pub(crate) bridge_out_dropped: Counter,
+    pub(crate) bridge_out_queued: Counter,
+    pub(crate) bridge_in_received: Counter,
+    pub(crate) bridge_in_published: Counter,
+    pub(crate) bridge_in_dropped: Counter,
     pub(crate) admin_done: Counter,
     pub(crate) admin_refused: Counter,
     pub(crate) admin_repeated: Counter,
 }
 
 impl Counters {
+    /// Takes up what a bridge has counted since `before`.
+    pub(crate) fn count_bridge(
+        &self,
+        before: &(OutAccount, InAccount),
+        now: &(OutAccount, InAccount),
+    ) {
+        let ((out_before, in_before), (out, inward)) = (before, now);
+        self.bridge_out_received.add(out.received - out_before.received);
+        self.bridge_out_sent.add(out.sent - out_before.sent);
+        self.bridge_out_dropped.add(out.dropped.total() - out_before.dropped.total());
+        self.bridge_out_queued.add(out.queued.saturating_sub(out_before.queued));
+        self.bridge_out_queued.subtract(out_before.queued.saturating_sub(out.queued));
+        self.bridge_in_received.add(inward.received - in_before.received);
+        self.bridge_in_published.add(inward.published - in_before.published);
+        self.bridge_in_dropped.add(inward.dropped.total() - in_before.dropped.total());
+    }
+
     /// Reads every count.
     pub(crate) fn read(&self) -> Figures {
         Figures {
@@ -176,6 +227,17 @@ impl Counters {
             values_published: self.values_published.read(),
             writes_done: self.writes_done.read(),
             writes_refused: self.writes_refused.read(),
+            bridges: self.bridges.read(),
+            bridges_connected: self.bridges_connected.read(),
+            bridge_connects: self.bridge_connects.read(),
+            bridge_losses: self.bridge_losses.read(),
+            bridge_out_received: self.bridge_out_received.read(),
+            bridge_out_sent: self.bridge_out_sent.read(),
+            bridge_out_dropped: self.bridge_out_dropped.read(),
+            bridge_out_queued: self.bridge_out_queued.read(),
+            bridge_in_received: self.bridge_in_received.read(),
+            bridge_in_published: self.bridge_in_published.read(),
+            bridge_in_dropped: self.bridge_in_dropped.read(),
             admin_done: self.admin_done.read(),
             admin_refused: self.admin_refused.read(),
             admin_repeated: self.admin_repeated.read(),

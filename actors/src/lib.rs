@@ -8,6 +8,8 @@
 //!     ├ Device           one thing, on demand: presence, telemetry, shadows  `device`
 //!     ├ EdgeNode         the drivers in this process                         `edge_node`
 //!     │ └ Driver         one connection to one machine                       `driver`
+//!     ├ Bridges          the bridges to other brokers                        `bridges`
+//!     │ └ Bridge         one connection to one broker                        `bridge`
 //!     └ Admin            the admin API of the namespace                      `admin`
 //! ```
 //!
@@ -20,6 +22,8 @@
 
 mod admin;
 mod ask;
+mod bridge;
+mod bridges;
 mod cluster;
 mod context;
 mod device;

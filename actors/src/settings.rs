@@ -37,6 +37,10 @@ pub struct Settings {
     pub writes_max: usize,
     /// How often figures of a driver are published, if they have changed.
     pub driver_status_ms: u64,
+    /// Messages that one bridge may hold unacknowledged on their way to its queue.
+    pub bridge_window: usize,
+    /// How often figures of a bridge are published, if they have changed.
+    pub bridge_status_ms: u64,
     /// The longest that any single operation of a driver may take before it is given up as hung.
     pub driver_deadline_ms: u64,
     /// Answers of the admin API that are kept to make repeated requests harmless, per namespace.
@@ -67,6 +71,8 @@ impl Default for Settings {
             driver_window: 256,
             writes_max: 64,
             driver_status_ms: 10_000,
+            bridge_window: 1024,
+            bridge_status_ms: 5_000,
             // Longer than the longest time-out of a driver, so that it never hides a better reason.
             driver_deadline_ms: 90_000,
             answers_max: 1024,

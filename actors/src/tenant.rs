@@ -1,5 +1,5 @@
 //! The tenant actor: one namespace. Supervised by the cluster; its children are the devices that
-//! are awake, the local edge node and the admin API of the namespace.
+//! are awake, the local edge node, the bridges and the admin API of the namespace.
 //!
 //! It hands what the broker delivers to the device that it is about, waking the device if it
 //! sleeps, and tells devices of their connections. A device that wants to sleep asks first, so that
@@ -10,7 +10,7 @@
 //! [`RestartPolicy`](crate::RestartPolicy). Mail for a resting device waits, bounded by the window
 //! of the tenant's client. A device beyond its budget is quarantined: its messages are refused, an
 //! event and an error tell of it, and it is tried again after `quarantine_ms` or when an admin
-//! changes it. An edge node or admin API beyond its budget fails the tenant, which the cluster
+//! changes it. An edge node, bridges or admin API beyond its budget fails the tenant, which the cluster
 //! restarts. At start, devices whose last run ended with the node are said to be offline, from
 //! their rows, without waking them.
 

@@ -126,6 +126,12 @@ impl Client {
         self.space.namespace()
     }
 
+    /// Names the namespace as it stands on the path of messages over bridges; the first name stays. What comes from
+    /// the network and has been here before ([`proto::hops`]) is then taken and goes nowhere.
+    pub fn set_origin(&self, origin: &str) {
+        self.space.set_origin(origin);
+    }
+
     /// Subscribes. Retained messages are not sent; [`Client::retained`] reads them.
     pub fn subscribe(&self, filter: TopicFilter, qos: Qos) {
         let options = Options {

@@ -29,6 +29,7 @@ pub(crate) struct Counters {
     pub(crate) publisher_stalls: AtomicU64,
     pub(crate) stored: AtomicU64,
     pub(crate) store_errors: AtomicU64,
+    pub(crate) loops: AtomicU64,
 }
 
 /// A reading of the counters and gauges.
@@ -82,6 +83,8 @@ pub struct Figures {
     pub stored: u64,
     /// Commits that failed.
     pub store_errors: u64,
+    /// Messages that came back over a bridge to where they had been, and went no further.
+    pub loops: u64,
     /// Sessions, connected or not.
     pub sessions: u64,
     /// Retained messages.
@@ -125,6 +128,7 @@ impl Counters {
             publisher_stalls: read(&self.publisher_stalls),
             stored: read(&self.stored),
             store_errors: read(&self.store_errors),
+            loops: read(&self.loops),
             sessions: 0,
             retained: 0,
             retained_bytes: 0,

@@ -1,6 +1,7 @@
 //! The publishing side of a client: checks what it sends, remembers its topics, hands messages to the outbox.
 
 use crate::codec::publish::Incoming;
+use crate::figures::Counters;
 use crate::message::{Message, Sender};
 use crate::outbox::{Outbox, Routed};
 use crate::packet::Publish;
@@ -91,6 +92,10 @@ impl Publisher {
         outbox: &mut Outbox,
     ) -> Result<Routed, Refused> {
         let mut message = self.message(space, publish, now, outbox)?;
+        if message.properties.as_deref().is_some_and(|it| space.has_passed(it)) {
+            Counters::add(&space.shared().counters.loops, 1);
+            return Ok(Routed::Done(Reason::Success));
+        }
         if audience == Audience::Everybody {
             return Ok(self.publish_message(space, &Arc::new(message), outbox));
         }

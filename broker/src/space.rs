@@ -10,15 +10,15 @@ pub(crate) use sessions::{Asked, Carried, Leaving, Opened, Wish};
 use crate::config::Limits;
 use crate::durable::rows::{RetainedRow, SessionRow};
 use crate::figures::Counters;
-use crate::message::{Message, Sender};
+use crate::message::{Message, Properties, Sender};
 use crate::outbox::Outbox;
 use crate::router::Router;
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use parking_lot::{Mutex, RwLock};
-use proto::{ClientId, Clock, Entropy, Identity, Namespace, Qos, TopicName};
-use std::sync::Arc;
+use proto::{ClientId, Clock, Entropy, Identity, Namespace, Qos, TopicName, hops};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use store::{SessionKey, Snapshot, Store};
 
 /// What all spaces of a broker share.
@@ -89,6 +89,8 @@ pub(crate) struct Space {
     router: Router,
     retained: RwLock<crate::retained::Retained>,
     sessions: Mutex<sessions::Sessions>,
+    /// Its name on the path of messages over bridges, once it has bridges.
+    origin: OnceLock<Box<str>>,
 }
 
 impl Space {
@@ -104,6 +106,7 @@ impl Space {
             router: Router::default(),
             retained: RwLock::default(),
             sessions: Mutex::default(),
+            origin: OnceLock::new(),
         });
         let prefix = store::prefix(&space.namespace);
         let mut retained = space.retained.write();
@@ -139,6 +142,19 @@ impl Space {
 
     pub(crate) fn retained(&self) -> &RwLock<crate::retained::Retained> {
         &self.retained
+    }
+
+    /// See [`crate::Client::set_origin`].
+    pub(crate) fn set_origin(&self, origin: &str) {
+        let _ = self.origin.set(origin.into());
+    }
+
+    /// Whether a message with these properties has been in this namespace before.
+    pub(crate) fn has_passed(&self, properties: &Properties) -> bool {
+        let Some(origin) = self.origin.get() else { return false };
+        let path =
+            hops::path_of(properties.user_properties.iter().map(|(name, value)| (name, value)));
+        path.is_some_and(|path| hops::leads_through(path, origin))
     }
 
     /// The key of the row of a retained message.

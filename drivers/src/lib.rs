@@ -4,6 +4,7 @@
 //! - [`config`]: what an operator says about a machine and its tags
 //! - [`open()`]: turns that into a driver, or says which field is wrong
 //! - [`modbus`]: Modbus TCP
+//! - [`bridge`]: a client of another MQTT broker, for bridges
 //! - [`schedule`] and [`backoff`]: when to poll and when to reconnect, as pure values for the actor
 //! - [`contract`]: what every driver must keep, as a check that runs against any of them
 //!
@@ -12,6 +13,7 @@
 //! simulation.
 
 pub mod backoff;
+pub mod bridge;
 pub mod config;
 pub mod contract;
 pub mod modbus;

@@ -51,6 +51,8 @@ pub mod kind {
     pub enum Driver {}
     /// Of [`TagId`](super::TagId).
     pub enum Tag {}
+    /// Of [`BridgeId`](super::BridgeId).
+    pub enum Bridge {}
     /// Of [`UserId`](super::UserId).
     pub enum User {}
     /// Of [`EventName`](super::EventName).
@@ -83,6 +85,9 @@ pub mod kind {
     }
     impl Kind for Tag {
         const NAME: &'static str = "tag";
+    }
+    impl Kind for Bridge {
+        const NAME: &'static str = "bridge";
     }
     impl Kind for User {
         const NAME: &'static str = "user";
@@ -117,6 +122,8 @@ pub type ThingId = Id<kind::Thing>;
 pub type EdgeId = Id<kind::Edge>;
 /// A driver of an edge node: one connection to one machine.
 pub type DriverId = Id<kind::Driver>;
+/// A bridge to another broker.
+pub type BridgeId = Id<kind::Bridge>;
 /// A tag of a driver: one point of a machine.
 pub type TagId = Id<kind::Tag>;
 /// A person or an application.

@@ -5,12 +5,14 @@
 //! - [`uns`]: paths of the Unified Namespace; [`value`]: what they carry
 //! - [`platform`]: every topic the platform itself owns, as one enum, and the filters over them
 //! - [`refusal`]: the one table of refusal codes; [`role`]: who a client is; [`clock`]: time and randomness
+//! - [`hops`]: the path of a message over bridges to other brokers
 //! - [`admin`]: the envelope of the admin API; [`shadow`]: the documents of the device shadow
 //!
 //! No topic of the platform is built from text anywhere else; a house rule checks it.
 
 pub mod admin;
 pub mod clock;
+pub mod hops;
 pub mod id;
 pub mod platform;
 pub mod refusal;
@@ -22,8 +24,8 @@ pub mod value;
 
 pub use clock::{Clock, Entropy};
 pub use id::{
-    ClientId, CommandName, DriverId, EdgeId, EventName, JobId, Namespace, ProjectId, RequestId,
-    ShadowName, TagId, TenantId, ThingId, TransferId, UserId, UserName,
+    BridgeId, ClientId, CommandName, DriverId, EdgeId, EventName, JobId, Namespace, ProjectId,
+    RequestId, ShadowName, TagId, TenantId, ThingId, TransferId, UserId, UserName,
 };
 pub use platform::PlatformTopic;
 pub use refusal::{Refusal, RefusalCode};

@@ -1,10 +1,11 @@
 //! Every topic that the platform itself owns, as one enum: parsed here, written here, nowhere else.
 //!
 //! [`PlatformTopic::parse`] reads a topic name of a namespace; `None` is a free topic, which belongs to its users.
-//! [`PlatformTopic::topic`] writes it. [`filters`] holds the filters that the platform and the roles subscribe
-//! with. The roots are those of the public contract: `uns`, `things`, `$aws/things`, `edges`, `admin`, `events`,
-//! `clients`; `$SYS` is the broker's.
+//! [`PlatformTopic::topic`] writes it. [`crossing`] says what a bridge may carry. [`filters`] holds the filters that
+//! the platform and the roles subscribe with. The roots are those of the public contract: `uns`, `things`,
+//! `$aws/things`, `edges`, `admin`, `events`, `clients`; `$SYS` is the broker's.
 
+pub mod crossing;
 mod edge;
 pub mod filters;
 mod thing;
@@ -12,7 +13,7 @@ mod thing;
 pub use edge::EdgeTopic;
 pub use thing::{CommandTopic, JobTopic, ShadowTopic, ShadowVerb, Stage, ThingRoot, ThingTopic};
 
-use crate::id::{ClientId, EdgeId, Id, RequestId, ThingId, kind};
+use crate::id::{BridgeId, ClientId, EdgeId, Id, RequestId, ThingId, kind};
 use crate::topic::TopicName;
 use crate::uns::UnsPath;
 
@@ -75,6 +76,8 @@ pub enum EventTopic {
     Thing(ThingId),
     /// `events/rejected/<thing>`: what a device sent and the platform refused.
     Rejected(ThingId),
+    /// `events/bridges/<bridge>`: state and accounts of a bridge, retained.
+    Bridge(BridgeId),
 }
 
 impl PlatformTopic {
@@ -114,6 +117,7 @@ impl PlatformTopic {
             Self::Event(EventTopic::ClientDisconnected) => "events/clients/disconnected".to_owned(),
             Self::Event(EventTopic::Thing(thing)) => format!("events/things/{thing}"),
             Self::Event(EventTopic::Rejected(thing)) => format!("events/rejected/{thing}"),
+            Self::Event(EventTopic::Bridge(bridge)) => format!("events/bridges/{bridge}"),
         };
         written(text)
     }
@@ -174,6 +178,7 @@ fn parse_event(rest: &str) -> Option<EventTopic> {
         ("clients", "disconnected") => Some(EventTopic::ClientDisconnected),
         ("things", thing) => ThingId::parse(thing).ok().map(EventTopic::Thing),
         ("rejected", thing) => ThingId::parse(thing).ok().map(EventTopic::Rejected),
+        ("bridges", bridge) => BridgeId::parse(bridge).ok().map(EventTopic::Bridge),
         _ => None,
     }
 }
@@ -222,6 +227,7 @@ mod tests {
         "events/clients/disconnected",
         "events/things/pump7",
         "events/rejected/pump7",
+        "events/bridges/hub",
     ];
 
     #[test]

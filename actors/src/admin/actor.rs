@@ -6,6 +6,7 @@ use super::plan::{After, Owner, Plan, Request, SecretToHash};
 use super::request::{Body, Caller};
 use super::table::{self, Operation};
 use crate::ask::ask;
+use crate::bridges::BridgesMsg;
 use crate::cluster::{ClusterMsg, ProjectRow};
 use crate::context::{Context, Shared};
 use crate::device::DeviceMsg;
@@ -218,6 +219,13 @@ impl AdminCore {
                 let question = |reply| {
                     let change = EdgeNodeMsg::Reconfigure { driver, changes, messages, reply };
                     TenantMsg::ToEdgeNode(Box::new(change))
+                };
+                self.ask_tenant(question).await
+            }
+            Owner::Bridge(bridge) => {
+                let question = |reply| {
+                    let change = BridgesMsg::Reconfigure { bridge, changes, messages, reply };
+                    TenantMsg::ToBridges(Box::new(change))
                 };
                 self.ask_tenant(question).await
             }

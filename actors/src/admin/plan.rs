@@ -8,7 +8,8 @@ use broker::credential::{Credential, CredentialIdentity, CredentialKey};
 use broker::{Client, Outgoing};
 use proto::platform::EventTopic;
 use proto::{
-    ClientId, DriverId, Identity, Namespace, PlatformTopic, Qos, Refusal, ThingId, TimestampMs,
+    BridgeId, ClientId, DriverId, Identity, Namespace, PlatformTopic, Qos, Refusal, ThingId,
+    TimestampMs,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
@@ -54,6 +55,8 @@ pub(super) enum Owner {
     RetiredDevice(ThingId),
     /// The edge node, which restarts a driver.
     Driver(DriverId),
+    /// The bridges, which restart one.
+    Bridge(BridgeId),
     /// The cluster, which starts a tenant.
     StartedProject(Namespace),
     /// The cluster, which ends a tenant.

@@ -3,6 +3,7 @@
 use super::answers::AnswerRow;
 use super::list::list as list_rows;
 use super::plan::{Owner, Plan, Request, unreadable};
+use crate::bridge::row::{BridgeRow, OriginRow};
 use crate::cluster::ProjectRow;
 use crate::device::row::ThingRow;
 use crate::driver::row::DriverRow;
@@ -72,6 +73,7 @@ pub(super) fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
     let held = [
         ("things", holds::<ThingRow>(request, &namespace)?),
         ("drivers", holds::<DriverRow>(request, &namespace)?),
+        ("bridges", holds::<BridgeRow>(request, &namespace)?),
         ("users", holds::<Credential>(request, &namespace)?),
     ];
     if let Some((what, _)) = held.iter().find(|(_, is_held)| *is_held) {
@@ -80,6 +82,7 @@ pub(super) fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
     let mut plan =
         Plan::answer(json!({ "tenant": namespace.tenant, "project": namespace.project }));
     plan.changes.delete::<ProjectRow>(&namespace);
+    plan.changes.delete::<OriginRow>(&namespace);
     plan.changes.delete_prefix::<AnswerRow>(&store::prefix(&namespace));
     plan.owner = Owner::EndedProject(namespace);
     Ok(plan)

@@ -2,7 +2,7 @@
 //! something, and the function that does it.
 
 use super::plan::{Plan, Request};
-use super::{connections, drivers, metrics, projects, tags, things, users};
+use super::{bridges, connections, drivers, metrics, projects, tags, things, users};
 use proto::{Refusal, RefusalCode, Role};
 
 /// One operation.
@@ -36,6 +36,13 @@ const SYSTEM: Role = Role::SystemAdmin;
 
 /// The table, by resource.
 pub(super) const OPERATIONS: &[Operation] = &[
+    operation("bridges", "create", ADMIN, true, bridges::create),
+    operation("bridges", "delete", ADMIN, true, bridges::delete),
+    operation("bridges", "get", READER, false, bridges::get),
+    operation("bridges", "list", READER, false, bridges::list),
+    operation("bridges", "pause", ADMIN, true, bridges::pause),
+    operation("bridges", "resume", ADMIN, true, bridges::resume),
+    operation("bridges", "update", ADMIN, true, bridges::update),
     operation("connections", "disconnect", ADMIN, true, connections::disconnect),
     operation("connections", "get", READER, false, connections::get),
     operation("connections", "list", READER, false, connections::list),

@@ -4,6 +4,7 @@ use super::directory::Directory;
 use super::parts::Parts;
 use super::settle;
 use crate::admin::AdminMsg;
+use crate::bridges::BridgesMsg;
 use crate::cluster::ClusterMsg;
 use crate::context::Shared;
 use crate::device::DeviceMsg;
@@ -45,10 +46,14 @@ pub(crate) enum TenantMsg {
     ToDevice(ThingId, Box<DeviceMsg>),
     /// The admin API has something for the edge node.
     ToEdgeNode(Box<EdgeNodeMsg>),
+    /// The admin API has something for the bridges.
+    ToBridges(Box<BridgesMsg>),
     /// The pause of a failed device is over.
     DeviceRested(ThingId, u64),
     /// The pause of the failed edge node is over.
     EdgeNodeRested,
+    /// The pause of the failed bridges is over.
+    BridgesRested,
     /// The pause of the failed admin API is over.
     AdminRested,
     /// The node stops: let everybody finish what is in their mailbox.
@@ -109,6 +114,7 @@ impl Actor for TenantActor {
             span: span.clone(),
         };
         core.start_edge_node(&myself).instrument(span.clone()).await?;
+        core.start_bridges(&myself).instrument(span.clone()).await?;
         core.start_admin(&myself).instrument(span).await?;
         Ok(core)
     }
@@ -160,10 +166,12 @@ impl TenantCore {
                 self.send(myself, thing, *message).await;
             }
             TenantMsg::ToEdgeNode(message) => self.parts.to_edge_node(*message),
+            TenantMsg::ToBridges(message) => self.parts.to_bridges(*message),
             TenantMsg::DeviceRested(thing, incarnation) => {
                 self.device_rested(myself, thing, incarnation).await;
             }
             TenantMsg::EdgeNodeRested => self.start_edge_node(myself).await?,
+            TenantMsg::BridgesRested => self.start_bridges(myself).await?,
             TenantMsg::AdminRested => self.start_admin(myself).await?,
             TenantMsg::Stop(reply) => self.stop_admin(myself, reply),
             TenantMsg::Finish(reply) => {

@@ -1,20 +1,21 @@
-//! The parts of a tenant that always run: the local edge node and the admin API; and the end of any
-//! child.
+//! The parts of a tenant that always run: the local edge node, the bridges and the admin API; and the
+//! end of any child.
 
 use super::actor::{TenantCore, TenantMsg};
 use crate::admin::{AdminActor, AdminArgs, AdminMsg};
 use crate::ask::ask;
+use crate::bridges::{BridgesActor, BridgesArgs, BridgesMsg};
 use crate::cluster::ClusterMsg;
 use crate::device::DeviceMsg;
 use crate::door::Door;
 use crate::edge_node::{EdgeNodeActor, EdgeNodeArgs, EdgeNodeMsg};
 use crate::restart::{Failures, Verdict};
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The two parts, and how often each has failed.
+/// The three parts, and how often each has failed.
 pub(crate) struct Parts {
     cluster: ActorRef<ClusterMsg>,
     admin_door: Arc<Door<AdminMsg>>,
@@ -22,6 +23,8 @@ pub(crate) struct Parts {
     admin_failures: Failures,
     edge_node: Option<ActorRef<EdgeNodeMsg>>,
     edge_node_failures: Failures,
+    bridges: Option<ActorRef<BridgesMsg>>,
+    bridges_failures: Failures,
 }
 
 impl Parts {
@@ -34,6 +37,8 @@ impl Parts {
             admin_failures: Failures::default(),
             edge_node: None,
             edge_node_failures: Failures::default(),
+            bridges: None,
+            bridges_failures: Failures::default(),
         }
     }
 
@@ -44,9 +49,28 @@ impl Parts {
             let _ = edge_node.cast(message);
         }
     }
+
+    /// Passes a message on, as above.
+    pub(super) fn to_bridges(&self, message: BridgesMsg) {
+        if let Some(bridges) = &self.bridges {
+            let _ = bridges.cast(message);
+        }
+    }
 }
 
 impl TenantCore {
+    /// Starts the bridges.
+    pub(super) async fn start_bridges(
+        &mut self,
+        myself: &ActorRef<TenantMsg>,
+    ) -> Result<(), ActorProcessingErr> {
+        let args = BridgesArgs { context: self.context.clone(), client: self.client.clone() };
+        let (bridges, _) =
+            BridgesActor::spawn_linked(None, BridgesActor, args, myself.get_cell()).await?;
+        self.parts.bridges = Some(bridges);
+        Ok(())
+    }
+
     /// Starts the local edge node.
     pub(super) async fn start_edge_node(
         &mut self,
@@ -101,6 +125,10 @@ impl TenantCore {
                 self.parts.edge_node = None;
                 let verdict = self.parts.edge_node_failures.record(&policy, now_ms);
                 ("edge node", verdict, || TenantMsg::EdgeNodeRested)
+            } else if is(self.parts.bridges.as_ref().map(|actor| actor.get_id())) {
+                self.parts.bridges = None;
+                let verdict = self.parts.bridges_failures.record(&policy, now_ms);
+                ("bridges", verdict, || TenantMsg::BridgesRested)
             } else {
                 return Ok(());
             };
@@ -133,11 +161,22 @@ impl TenantCore {
     /// Lets the other children finish, and ends them; those that take too long are killed.
     pub(super) async fn stop_rest(&mut self) {
         let timeout = self.context.call_timeout();
-        if let Some(edge_node) = self.parts.edge_node.take()
-            && ask(&edge_node, EdgeNodeMsg::Stop, timeout).await.is_none()
-        {
-            edge_node.kill();
-        }
+        let (edge_node, bridges) = (self.parts.edge_node.take(), self.parts.bridges.take());
+        let edge_node = async {
+            if let Some(edge_node) = edge_node
+                && ask(&edge_node, EdgeNodeMsg::Stop, timeout).await.is_none()
+            {
+                edge_node.kill();
+            }
+        };
+        let bridges = async {
+            if let Some(bridges) = bridges
+                && ask(&bridges, BridgesMsg::Stop, timeout).await.is_none()
+            {
+                bridges.kill();
+            }
+        };
+        join(edge_node, bridges).await;
         self.context.counters.devices_awake.subtract(self.device_of.len() as u64);
         self.device_of.clear();
         let devices = self.directory.handles();

@@ -1,12 +1,12 @@
 //! The receiving side of a client in process.
 
 use crate::live::Live;
-use crate::message::Sender;
+use crate::message::{Message, Properties, Sender};
 use crate::session::Session;
 use crate::session::acks::Hold;
 use crate::space::{Carried, Leaving, Space};
 use bytes::Bytes;
-use proto::{Qos, TopicName};
+use proto::{Qos, TimestampMs, TopicName};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -40,6 +40,7 @@ pub struct Delivery {
     pub correlation_data: Option<Bytes>,
     /// Who published it.
     pub sender: Arc<Sender>,
+    message: Arc<Message>,
     token: AckToken,
 }
 
@@ -97,6 +98,7 @@ impl Inbox {
             response_topic: properties.and_then(|it| it.response_topic.clone()),
             correlation_data: properties.and_then(|it| it.correlation_data.clone()),
             sender: Arc::clone(&message.sender),
+            message: Arc::clone(message),
             token: AckToken { hold: delivery.hold, handed_out },
         }))
     }
@@ -114,6 +116,16 @@ impl Delivery {
     /// Acknowledges it: its work is done, durably.
     pub fn ack(self) {
         self.token.ack();
+    }
+
+    /// All of its MQTT 5.0 properties; `None` if it has none.
+    pub fn properties(&self) -> Option<&Properties> {
+        self.message.properties.as_deref()
+    }
+
+    /// When it may no longer be delivered (MQTT 5.0 3.3.2.3.3).
+    pub fn expires_at(&self) -> Option<TimestampMs> {
+        self.message.expires_at
     }
 
     /// Takes the duty to acknowledge out, to be fulfilled elsewhere.

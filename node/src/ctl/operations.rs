@@ -18,6 +18,19 @@ const LIST: &str = "filter? limit? cursor?";
 
 const RESOURCES: &[Resource] = &[
     Resource {
+        name: "bridges",
+        is: "connections to other MQTT brokers",
+        verbs: &[
+            ("create", "bridge remote.url rules remote.user_name? remote.secret? queue? ..."),
+            ("delete", "bridge"),
+            ("get", "bridge"),
+            ("list", LIST),
+            ("pause", "bridge"),
+            ("resume", "bridge"),
+            ("update", "bridge, and what is to change"),
+        ],
+    },
+    Resource {
         name: "connections",
         is: "clients that are connected now",
         verbs: &[("disconnect", "client_id"), ("get", "client_id"), ("list", LIST)],
@@ -124,6 +137,6 @@ mod tests {
     fn an_unknown_resource_is_wrong_usage_that_names_the_known_ones() {
         let failure = list(Some("pumps")).unwrap_err();
         assert_eq!(failure.code(), 2);
-        assert!(failure.reason().contains("connections, drivers, metrics"));
+        assert!(failure.reason().contains("bridges, connections, drivers, metrics"));
     }
 }

@@ -95,6 +95,11 @@ pub(super) fn broker(is: &broker::Figures) -> Vec<Figure> {
         ),
         counter("broker_stored_messages", "Deliveries written to the store.", is.stored),
         counter("broker_store_errors", "Commits of the broker that failed.", is.store_errors),
+        counter(
+            "broker_loops",
+            "Messages that came back over a bridge and went no further.",
+            is.loops,
+        ),
         gauge("broker_sessions", "Sessions, connected or not.", is.sessions),
         gauge("broker_retained_messages", "Retained messages.", is.retained),
         gauge("broker_retained_bytes", "Bytes of retained messages.", is.retained_bytes),
@@ -159,7 +164,7 @@ pub(super) fn store(is: &store::Figures, waiting: store::Backlog) -> Vec<Figure>
 
 /// The supervision tree.
 pub(super) fn actors(is: &actors::Figures) -> Vec<Figure> {
-    [tree(is), devices(is), machines(is)].concat()
+    [tree(is), devices(is), machines(is), bridges(is)].concat()
 }
 
 fn tree(is: &actors::Figures) -> Vec<Figure> {
@@ -227,6 +232,54 @@ fn devices(is: &actors::Figures) -> Vec<Figure> {
         ),
         counter("actors_events_accepted", "Events of devices taken in.", is.events_accepted),
         counter("actors_events_rejected", "Events of devices refused.", is.events_rejected),
+    ]
+}
+
+fn bridges(is: &actors::Figures) -> Vec<Figure> {
+    vec![
+        gauge("actors_bridges", "Bridges to other brokers that are there.", is.bridges),
+        gauge("actors_bridges_connected", "Bridges that have a connection.", is.bridges_connected),
+        counter("actors_bridge_connects", "Connections of bridges made.", is.bridge_connects),
+        counter(
+            "actors_bridge_losses",
+            "Connections of bridges lost, and attempts that failed.",
+            is.bridge_losses,
+        ),
+        counter(
+            "actors_bridge_out_received",
+            "Messages given to bridges to go out.",
+            is.bridge_out_received,
+        ),
+        counter(
+            "actors_bridge_out_sent",
+            "Messages of bridges that remote brokers have taken.",
+            is.bridge_out_sent,
+        ),
+        counter(
+            "actors_bridge_out_dropped",
+            "Messages that bridges dropped on the way out.",
+            is.bridge_out_dropped,
+        ),
+        gauge(
+            "actors_bridge_out_queued",
+            "Messages that wait in bridges to go out.",
+            is.bridge_out_queued,
+        ),
+        counter(
+            "actors_bridge_in_received",
+            "Messages that remote brokers sent to bridges.",
+            is.bridge_in_received,
+        ),
+        counter(
+            "actors_bridge_in_published",
+            "Messages of remote brokers published.",
+            is.bridge_in_published,
+        ),
+        counter(
+            "actors_bridge_in_dropped",
+            "Messages of remote brokers dropped.",
+            is.bridge_in_dropped,
+        ),
     ]
 }
 

@@ -38,6 +38,11 @@ pub fn client_events() -> TopicFilter {
     written("events/clients/+")
 }
 
+/// What bridges say of themselves.
+pub fn bridge_events() -> TopicFilter {
+    written("events/bridges/+")
+}
+
 /// All topics of the broker's own figures.
 pub fn broker_figures() -> TopicFilter {
     written("$SYS/#")

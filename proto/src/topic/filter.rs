@@ -81,6 +81,24 @@ impl TopicFilter {
         other_levels.next().is_none()
     }
 
+    /// Whether some topic is one of both filters.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let hides =
+            |wide: &Self, narrow: &Self| narrow.0.starts_with('$') && wide.starts_with_wildcard();
+        if hides(self, other) || hides(other, self) {
+            return false;
+        }
+        let (mut ours, mut theirs) = (self.levels(), other.levels());
+        loop {
+            match (ours.next(), theirs.next()) {
+                (Some("#"), _) | (_, Some("#")) | (None, None) => return true,
+                (Some("+"), Some(_)) | (Some(_), Some("+")) => {}
+                (Some(our), Some(their)) if our == their => {}
+                _ => return false,
+            }
+        }
+    }
+
     fn starts_with_wildcard(&self) -> bool {
         matches!(self.0.as_bytes().first(), Some(b'+' | b'#'))
     }
@@ -198,6 +216,20 @@ mod tests {
             let (wide, narrow, topic) = (filter(&wide), filter(&narrow), name(&topic));
             if wide.covers(&narrow) && narrow.matches(&topic) {
                 prop_assert!(wide.matches(&topic));
+            }
+        }
+
+        #[test]
+        fn filters_of_one_topic_overlap(
+            one in "([ab+]/){0,3}[ab+#]", other in "([ab+]/){0,3}[ab+#]", topic in "([ab]/){0,4}[ab]",
+        ) {
+            let (one, other, topic) = (filter(&one), filter(&other), name(&topic));
+            prop_assert_eq!(one.overlaps(&other), other.overlaps(&one));
+            if one.matches(&topic) && other.matches(&topic) {
+                prop_assert!(one.overlaps(&other));
+            }
+            if one.covers(&other) {
+                prop_assert!(one.overlaps(&other));
             }
         }
 

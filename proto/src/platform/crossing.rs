@@ -1,0 +1,82 @@
+//! What may cross a bridge to or from another broker.
+//!
+//! A bridge publishes in the platform's name, so what comes in is held to what the other side may know of: free
+//! topics, values and writes of the Unified Namespace, Sparkplug, telemetry and events of devices. Requests to the
+//! admin API and replies, which may carry secrets, neither come in nor go out.
+
+use super::{PlatformTopic, ThingTopic};
+use crate::topic::TopicName;
+
+/// Roots that the platform keeps to itself; a topic below them that is none of its own is nobody's.
+const KEPT: [&str; 6] = ["uns", "things", "edges", "admin", "events", "clients"];
+
+/// Roots whose messages never leave a namespace.
+const PRIVATE: [&str; 2] = ["admin", "clients"];
+
+/// Whether a message of another broker may be published here.
+pub fn may_enter(name: &TopicName) -> bool {
+    match PlatformTopic::parse(name) {
+        None => !name.is_system() && !KEPT.contains(&root(name)),
+        Some(PlatformTopic::Uns(_) | PlatformTopic::UnsSet(_) | PlatformTopic::UnsSetResult(_)) => {
+            true
+        }
+        Some(PlatformTopic::Thing { topic, .. }) => {
+            matches!(topic, ThingTopic::Telemetry | ThingTopic::Event(_))
+        }
+        Some(
+            PlatformTopic::Edge { .. }
+            | PlatformTopic::Admin { .. }
+            | PlatformTopic::Reply { .. }
+            | PlatformTopic::Event(_),
+        ) => false,
+    }
+}
+
+/// Whether a message of this namespace may be given to another broker.
+pub fn may_leave(name: &TopicName) -> bool {
+    !PRIVATE.contains(&root(name))
+}
+
+/// Whether every topic below a prefix, or of a filter, is one that may neither come in nor go out.
+pub fn is_private(text: &str) -> bool {
+    PRIVATE.contains(&text.split('/').next().unwrap_or_default())
+}
+
+fn root(name: &TopicName) -> &str {
+    name.levels().next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_stay_and_orders_do_not_come_in() {
+        // Topic, may come in, may go out.
+        let cases = [
+            ("plant/a", true, true),
+            ("温度/1", true, true),
+            ("uns/acme/_raw/x", true, true),
+            ("uns/acme/_raw/x/set", true, true),
+            ("uns/nonsense", false, true),
+            ("spBv1.0/g/NDATA/e", true, true),
+            ("things/p/telemetry", true, true),
+            ("things/p/events/hot", true, true),
+            ("things/p/status", false, true),
+            ("things/p/shadow/update", false, true),
+            ("$aws/things/p/shadow/update", false, true),
+            ("$SYS/uptime", false, true),
+            ("edges/e/status", false, true),
+            ("events/clients/connected", false, true),
+            ("admin/users/create", false, false),
+            ("admin/odd", false, false),
+            ("clients/c/reply/1", false, false),
+        ];
+        for (text, comes_in, goes_out) in cases {
+            let name = TopicName::parse(text.to_owned()).unwrap();
+            assert_eq!(may_enter(&name), comes_in, "{text} in");
+            assert_eq!(may_leave(&name), goes_out, "{text} out");
+        }
+        assert!(is_private("admin/users/#") && !is_private("#") && !is_private("administration/"));
+    }
+}

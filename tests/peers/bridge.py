@@ -1,0 +1,149 @@
+"""Bridges to mosquitto as the remote broker, with MQTT 5.0 and 3.1.1."""
+
+import json
+import os
+import queue
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+import paho.mqtt.client as mqtt
+
+from checks import check, finish
+from hub import PATIENCE_SECS, Client, Hub
+
+
+def free_port():
+    with socket.socket() as it:
+        it.bind(("127.0.0.1", 0))
+        return it.getsockname()[1]
+
+
+class Mosquitto:
+    """A mosquitto on a port of its own, whose sessions outlive it."""
+
+    def __init__(self, data):
+        self.port = free_port()
+        self.config = os.path.join(data, "mosquitto.conf")
+        with open(self.config, "w", encoding="utf-8") as out:
+            out.write(f"listener {self.port} 127.0.0.1\nallow_anonymous true\n")
+            out.write(f"persistence true\npersistence_location {data}/\nuser root\n")
+        self.start()
+
+    def start(self):
+        self.child = subprocess.Popen(
+            ["mosquitto", "-c", self.config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + PATIENCE_SECS
+        while time.monotonic() < deadline:
+            with socket.socket() as it:
+                if it.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.02)
+        raise RuntimeError("mosquitto does not listen")
+
+    def stop(self):
+        self.child.send_signal(signal.SIGTERM)
+        self.child.wait(PATIENCE_SECS)
+
+
+def until(what, is_it):
+    """The first value that is it."""
+    deadline = time.monotonic() + PATIENCE_SECS
+    while time.monotonic() < deadline:
+        value = what()
+        if is_it(value):
+            return value
+        time.sleep(0.05)
+    return None
+
+
+def payloads(client, last):
+    """What comes, up to the last."""
+    found = []
+    while not found or found[-1][1] != last:
+        try:
+            message = client.messages.get(timeout=PATIENCE_SECS)
+        except queue.Empty:
+            return found
+        found.append((message.topic, message.payload.decode(), message.retain))
+    return found
+
+
+def carried(hub, far, secret, version, rules):
+    name = f"m{version.replace('.', '')}"
+    remote = {"url": f"mqtt://127.0.0.1:{far.port}", "version": version}
+    body = {"bridge": name, "remote": remote, "rules": rules}
+    hub.ctl("bridges", "create", "--json-body", json.dumps(body))
+
+    def status():
+        return hub.ctl("bridges", "get", f"bridge={name}")["status"] or {}
+
+    is_connected = lambda it: it.get("state") == "connected"
+    check(f"{version}: the bridge connects", until(status, is_connected) is not None, status())
+
+    near = Client(hub.port, f"near-{name}", "watcher", secret)
+    there = Client(far.port, f"there-{name}", "u", "s", mqtt.MQTTv311)
+    near.subscribe(f"{name}/down/#")
+    there.subscribe(f"{name}/up/#")
+    near.publish(f"{name}/up/a", 1)
+    there.publish(f"{name}/down/a", 2)
+    found = payloads(there, "1")
+    check(f"{version}: out once", found == [(f"{name}/up/a", "1", False)], found)
+    found = payloads(near, "2")
+    check(f"{version}: in once", found == [(f"{name}/down/a", "2", False)], found)
+
+    near.paho.publish(f"{name}/up/kept", "3", qos=1, retain=True).wait_for_publish(PATIENCE_SECS)
+    payloads(there, "3")
+    late = Client(far.port, f"late-{name}", "u", "s")
+    late.subscribe(f"{name}/up/kept")
+    found = payloads(late, "3")
+    check(f"{version}: RETAIN goes along", found == [(f"{name}/up/kept", "3", True)], found)
+    late.leave()
+    there.leave()
+
+    far.stop()
+    until(status, lambda it: it.get("state") == "connecting")
+    for number in range(100, 150):
+        near.publish(f"{name}/up/b", number)
+    waiting = status()
+    check(f"{version}: what cannot go waits", waiting["out"]["queued"] == 50, waiting)
+    far.start()
+    there = Client(far.port, f"again-{name}", "u", "s", mqtt.MQTTv311)
+    there.subscribe(f"{name}/up/b")
+    near.publish(f"{name}/up/b", 150)
+    found = [int(it[1]) for it in payloads(there, "150") if not it[2]]
+    # What was delivered before this client subscribed is not for it; nothing is out of order.
+    check(f"{version}: then it goes, in order", found == sorted(found) and found[-1] == 150, found)
+    end = until(status, lambda it: it["out"]["queued"] == 0) or status()
+    out, inward = end["out"], end["in"]
+    given = out["restored"] + out["received"]
+    gone = out["sent"] + out["queued"] + sum(out["dropped"].values())
+    check(f"{version}: the accounts are balanced", given == gone == out["sent"], end)
+    check(f"{version}: nothing has come back", inward["received"] == 1, end)
+    near.leave()
+    there.leave()
+    hub.ctl("bridges", "delete", f"bridge={name}")
+
+
+def main(data):
+    hub = Hub(os.path.join(data, "hub"))
+    far_data = os.path.join(data, "far")
+    os.mkdir(far_data)
+    far = Mosquitto(far_data)
+    user = hub.ctl("users", "create", "user=watcher", "role=project_admin")
+    carried(hub, far, user["secret"], "5", [{"direction": "both", "filter": "m5/#"}])
+    rules = [
+        {"direction": "out", "filter": "m311/up/#"},
+        {"direction": "in", "filter": "m311/down/#"},
+    ]
+    carried(hub, far, user["secret"], "3.1.1", rules)
+    far.stop()
+    hub.kill()
+    finish()
+
+
+with tempfile.TemporaryDirectory() as folder:
+    main(folder)
