@@ -46,6 +46,7 @@ pub(crate) enum Packet {
 
 /// Which of the four packets that acknowledge a PUBLISH; the number is their packet type (MQTT 5.0 2.1.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::enum_variant_names, reason = "they are the names of the packets")]
 pub(crate) enum AckKind {
     PubAck = 4,
     PubRec = 5,

@@ -6,7 +6,8 @@ use manifold_tests::node::{Node, SECRET, Site};
 use manifold_tests::wire::{Hello, Version, Wire};
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// The disk. The node keeps a reserve of it free.
 const DISK_MIB: u64 = 128;

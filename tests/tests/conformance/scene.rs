@@ -19,13 +19,14 @@ struct House {
 
 impl House {
     /// The node that runs, or a new one.
+    #[expect(clippy::disallowed_methods, reason = "the node's runtime outlives that of a test")]
     fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<House>> = Mutex::new(Weak::new());
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(house) = shared.upgrade() {
             return house;
         }
-        // A thread of its own: the node's runtime must outlive that of the test that comes first.
+        // A runtime cannot be entered from within that of the test that comes first.
         let start = std::thread::spawn(Self::start);
         let house = Arc::new(start.join().expect("the node starts"));
         *shared = Arc::downgrade(&house);
