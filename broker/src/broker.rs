@@ -1,10 +1,11 @@
 //! The broker as a whole: its namespaces, its listeners, its end.
 
-use crate::auth::{Anonymous, Authenticator};
+use crate::auth::{Anonymous, AuthConfig, AuthError, Authenticator};
 use crate::client::{AttachOptions, Client, Inbox};
 use crate::config::Limits;
 use crate::connection::handshake::Door;
 use crate::connections::ConnectionInfo;
+use crate::credential::{Credential, system_namespace};
 use crate::durable::rows::{RetainedRow, SessionRow};
 use crate::figures::Figures;
 use crate::listener;
@@ -16,7 +17,7 @@ use crate::packet::Version;
 use crate::reason::Reason;
 use crate::space::{Asked, Shared, Space};
 use parking_lot::RwLock;
-use proto::{ClientId, Clock, Entropy, Identity, Namespace};
+use proto::{ClientId, Clock, Entropy, Identity, Namespace, UserId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -34,12 +35,20 @@ pub struct BrokerConfig {
     pub limits: Limits,
     /// Where a client without a user name goes; `None` refuses it.
     pub anonymous: Option<Anonymous>,
+    /// How clients prove who they are.
+    pub auth: AuthConfig,
 }
 
-/// The store cannot be read.
+/// The broker cannot start.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot load the broker's state: {0}")]
-pub struct OpenError(#[from] ReadError);
+pub enum OpenError {
+    /// The store cannot be read.
+    #[error("cannot load the broker's state: {0}")]
+    Read(#[from] ReadError),
+    /// A key or a secret cannot be had.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+}
 
 /// The handle of a broker.
 #[derive(Clone)]
@@ -105,7 +114,8 @@ impl Broker {
     ) -> Result<Self, OpenError> {
         let shared = Arc::new(Shared::new(store, clock, entropy, config.limits));
         let spaces = Arc::new(Spaces::default());
-        let authenticator = Authenticator::new(Arc::clone(&shared), config.anonymous);
+        let authenticator =
+            Authenticator::open(Arc::clone(&shared), &config.auth, config.anonymous)?;
         let door = Door {
             shared: Arc::clone(&shared),
             authenticator: Arc::new(authenticator),
@@ -208,6 +218,35 @@ impl Broker {
     pub fn disconnect_identity(&self, namespace: &Namespace, identity: &Identity) -> usize {
         let space = self.inner.spaces.get(namespace);
         space.map_or(0, |space| space.end_sessions_of(identity))
+    }
+
+    /// Has what the credential of a name says now count for whoever is connected under it, and for its sessions.
+    ///
+    /// Role and access list change at once: subscriptions that are no longer allowed end, deliveries that wait and
+    /// are no longer allowed are dropped and counted. A disabled name is disconnected (0x87), and so is a client that
+    /// came in by a token or a hook (0x98), which has to come in anew. Returns how many sessions it has. A credential
+    /// that is gone is the business of [`Broker::disconnect_identity`].
+    pub fn permissions_changed(
+        &self,
+        namespace: &Namespace,
+        name: &UserId,
+    ) -> Result<usize, ReadError> {
+        let snapshot = self.inner.shared.store.read()?;
+        let Some(credential) = snapshot.get::<Credential>(&(namespace.clone(), name.clone()))?
+        else {
+            return Ok(0);
+        };
+        let mut count = 0;
+        for space in self.inner.spaces.all() {
+            let own = (space.namespace().clone(), name.clone());
+            let is_meant = space.namespace() == namespace
+                // An operator of the whole system may be anywhere where the name is not somebody else's.
+                || *namespace == system_namespace() && !snapshot.contains::<Credential>(&own)?;
+            if is_meant {
+                count += space.follow(&credential, name);
+            }
+        }
+        Ok(count)
     }
 
     /// What the broker has counted.

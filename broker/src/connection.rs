@@ -12,6 +12,7 @@ pub(crate) mod handshake;
 mod inbound;
 mod outbound;
 mod socket;
+mod standing;
 
 use crate::figures::Counters;
 use crate::live::Live;
@@ -28,6 +29,7 @@ use bytes::BytesMut;
 pub(crate) use end_timer::EndTimer;
 use proto::TimestampMs;
 pub(crate) use socket::Socket;
+use standing::Standing;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -70,6 +72,10 @@ pub(crate) struct Connection<S> {
     live: Arc<Live>,
     machine: Machine,
     publisher: Publisher,
+    /// Of the permissions that it goes by.
+    revision: u32,
+    /// How the client can prove itself anew.
+    standing: Option<Box<Standing>>,
     will: Option<Message>,
     inbox: Inbox,
     out: BytesMut,
@@ -120,6 +126,7 @@ impl<S: Socket> Connection<S> {
         if let Some(reason) = self.live.stop_reason() {
             return Err(End::Closed(reason));
         }
+        self.keep_to_permissions();
         loop {
             let has_read = self.read(cx)?;
             self.outbox.flush(self.space.shared());

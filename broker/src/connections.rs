@@ -66,7 +66,7 @@ impl ConnectionInfo {
         let queue = session.queue();
         Self {
             client_id: session.sender().client_id.clone(),
-            identity: session.identity().clone(),
+            identity: session.permissions().sender.identity.clone(),
             address: live.peer.as_ref().map(|peer| peer.address),
             listener: live.peer.as_ref().map(|peer| Arc::clone(&peer.listener)),
             proxy: live.peer.as_ref().and_then(Peer::proxy),

@@ -2,14 +2,19 @@
 //!
 //! One row per name and namespace; things, edge nodes and users share the names. Secrets of devices are made by the
 //! platform with all the entropy they need, so a salted HMAC-SHA-256 guards them at little cost; secrets of people
-//! are guarded by Argon2id, tens of milliseconds of work, which callers do off the async threads.
+//! are guarded by Argon2id, tens of milliseconds of work, which callers do off the async threads. Beside either are
+//! the keys of SCRAM-SHA-256, made of the same secret.
 
+pub(crate) mod scram_keys;
 mod slow_hash;
 
+pub use scram_keys::ScramKeys;
 pub use slow_hash::{HashError, SlowHash};
 
+use crate::permissions::acl::AclRule;
 use hmac::{Hmac, KeyInit, Mac};
 use proto::{EdgeId, Entropy, Identity, Namespace, Role, ThingId, UserId};
+use scram_keys::{CHOSEN_ROUNDS, MADE_ROUNDS};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use slow_hash::SALT_BYTES;
@@ -64,15 +69,24 @@ pub struct Credential {
     pub identity: CredentialIdentity,
     /// How its secret is checked.
     pub hash: SecretHash,
+    /// How its secret is proved without being shown; absent if it was set before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scram: Option<ScramKeys>,
+    /// What it may do within its role; absent: all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acl: Option<Vec<AclRule>>,
+    /// Nobody comes in with it for now.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_disabled: bool,
 }
 
 impl Credential {
     /// A credential with a secret that the platform has made.
     pub fn device(identity: CredentialIdentity, secret: &str, entropy: &dyn Entropy) -> Self {
-        let mut salt = [0; SALT_BYTES];
-        entropy.fill(&mut salt);
+        let salt = salt(entropy);
         let hash = code(&salt, secret.as_bytes()).finalize().into_bytes().into();
-        Self { identity, hash: SecretHash::Hmac { salt, hash } }
+        let scram = ScramKeys::new(secret.as_bytes(), self::salt(entropy), MADE_ROUNDS);
+        Self::new(identity, SecretHash::Hmac { salt, hash }, scram)
     }
 
     /// A credential with a secret that a person has chosen. Takes tens of milliseconds.
@@ -81,10 +95,20 @@ impl Credential {
         secret: &str,
         entropy: &dyn Entropy,
     ) -> Result<Self, HashError> {
-        let mut salt = [0; SALT_BYTES];
-        entropy.fill(&mut salt);
-        let hash = SlowHash::new(secret.as_bytes(), salt)?;
-        Ok(Self { identity, hash: SecretHash::Argon2(hash) })
+        let hash = SlowHash::new(secret.as_bytes(), salt(entropy))?;
+        let scram = ScramKeys::new(secret.as_bytes(), salt(entropy), CHOSEN_ROUNDS);
+        Ok(Self::new(identity, SecretHash::Argon2(hash), scram))
+    }
+
+    fn new(identity: CredentialIdentity, hash: SecretHash, scram: ScramKeys) -> Self {
+        Self { identity, hash, scram: Some(scram), acl: None, is_disabled: false }
+    }
+
+    /// With the access list of another credential, and disabled if that is.
+    #[must_use]
+    pub fn like(self, other: Option<&Self>) -> Self {
+        let Some(other) = other else { return self };
+        Self { acl: other.acl.clone(), is_disabled: other.is_disabled, ..self }
     }
 
     /// Whether `secret` is the right one; the time taken does not tell how nearly.
@@ -108,6 +132,12 @@ impl Credential {
             CredentialIdentity::User { role } => Identity::User { name: name.clone(), role: *role },
         }
     }
+}
+
+fn salt(entropy: &dyn Entropy) -> [u8; SALT_BYTES] {
+    let mut salt = [0; SALT_BYTES];
+    entropy.fill(&mut salt);
+    salt
 }
 
 fn code(salt: &[u8], secret: &[u8]) -> Hmac<Sha256> {

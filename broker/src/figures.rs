@@ -19,6 +19,17 @@ pub(crate) struct Counters {
     pub(crate) proxy_header_errors: AtomicU64,
     pub(crate) websocket_handshake_errors: AtomicU64,
     pub(crate) authentication_failures: AtomicU64,
+    pub(crate) refused_credentials: AtomicU64,
+    pub(crate) refused_tokens: AtomicU64,
+    pub(crate) refused_locked_out: AtomicU64,
+    pub(crate) refused_busy: AtomicU64,
+    pub(crate) refused_unavailable: AtomicU64,
+    pub(crate) refused_not_allowed: AtomicU64,
+    pub(crate) lockouts: AtomicU64,
+    pub(crate) lockouts_without_room: AtomicU64,
+    pub(crate) hook_requests: AtomicU64,
+    pub(crate) hook_remembered: AtomicU64,
+    pub(crate) hook_failures: AtomicU64,
     pub(crate) protocol_errors: AtomicU64,
     pub(crate) publishes_refused: AtomicU64,
     pub(crate) received: AtomicU64,
@@ -26,6 +37,7 @@ pub(crate) struct Counters {
     pub(crate) sent: AtomicU64,
     pub(crate) sent_bytes: AtomicU64,
     pub(crate) dropped: AtomicU64,
+    pub(crate) forbidden: AtomicU64,
     pub(crate) publisher_stalls: AtomicU64,
     pub(crate) stored: AtomicU64,
     pub(crate) store_errors: AtomicU64,
@@ -63,6 +75,28 @@ pub struct Figures {
     pub websocket_handshake_errors: u64,
     /// CONNECTs with a wrong name or secret.
     pub authentication_failures: u64,
+    /// CONNECTs refused for a wrong or missing name or secret.
+    pub refused_credentials: u64,
+    /// CONNECTs refused for a token that is not believed.
+    pub refused_tokens: u64,
+    /// CONNECTs refused after repeated failures.
+    pub refused_locked_out: u64,
+    /// CONNECTs refused because too many passwords were being checked.
+    pub refused_busy: u64,
+    /// CONNECTs refused because the store or a hook did not answer.
+    pub refused_unavailable: u64,
+    /// CONNECTs refused though the client has proved who it is.
+    pub refused_not_allowed: u64,
+    /// Times a name or an address was locked out.
+    pub lockouts: u64,
+    /// Failures that could not be watched because everything watched was locked.
+    pub lockouts_without_room: u64,
+    /// Questions asked of the hook.
+    pub hook_requests: u64,
+    /// Questions answered out of what the hook said before.
+    pub hook_remembered: u64,
+    /// Questions to which the hook gave no answer that can be used.
+    pub hook_failures: u64,
     /// Connections ended for breaking the protocol.
     pub protocol_errors: u64,
     /// Messages refused: not permitted, over a quota, or failed.
@@ -77,6 +111,8 @@ pub struct Figures {
     pub sent_bytes: u64,
     /// Deliveries dropped at the bound of a queue.
     pub dropped: u64,
+    /// Deliveries dropped because a permission was taken away.
+    pub forbidden: u64,
     /// Times a publisher waited for a subscriber.
     pub publisher_stalls: u64,
     /// Deliveries written to the store.
@@ -118,6 +154,17 @@ impl Counters {
             proxy_header_errors: read(&self.proxy_header_errors),
             websocket_handshake_errors: read(&self.websocket_handshake_errors),
             authentication_failures: read(&self.authentication_failures),
+            refused_credentials: read(&self.refused_credentials),
+            refused_tokens: read(&self.refused_tokens),
+            refused_locked_out: read(&self.refused_locked_out),
+            refused_busy: read(&self.refused_busy),
+            refused_unavailable: read(&self.refused_unavailable),
+            refused_not_allowed: read(&self.refused_not_allowed),
+            lockouts: read(&self.lockouts),
+            lockouts_without_room: read(&self.lockouts_without_room),
+            hook_requests: read(&self.hook_requests),
+            hook_remembered: read(&self.hook_remembered),
+            hook_failures: read(&self.hook_failures),
             protocol_errors: read(&self.protocol_errors),
             publishes_refused: read(&self.publishes_refused),
             received: read(&self.received),
@@ -125,6 +172,7 @@ impl Counters {
             sent: read(&self.sent),
             sent_bytes: read(&self.sent_bytes),
             dropped: read(&self.dropped),
+            forbidden: read(&self.forbidden),
             publisher_stalls: read(&self.publisher_stalls),
             stored: read(&self.stored),
             store_errors: read(&self.store_errors),

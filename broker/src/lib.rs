@@ -38,7 +38,10 @@ mod space;
 mod tls;
 mod websocket;
 
-pub use auth::Anonymous;
+pub use auth::{
+    Anonymous, AuthConfig, AuthError, AuthMethod, HookConfig, JWT_ISSUERS_MAX, JwtAlgorithm,
+    JwtConfig, LockoutConfig,
+};
 pub use broker::{Broker, BrokerConfig, OpenError};
 pub use client::{AckToken, AttachOptions, Client, Delivery, Inbox, Outgoing};
 pub use config::Limits;
@@ -48,6 +51,7 @@ pub use listener::config::{Endpoint, ListenError, ListenerConfig, ListenerKind};
 pub use listener::network::{Network, NetworkError};
 pub use message::{Properties, Sender};
 pub use peer::{ClientName, PeerAddress, TlsInfo};
+pub use permissions::acl::{ACL_RULES_MAX, AclAction, AclError, AclPermission, AclRule, check_acl};
 pub use reason::Reason;
 pub use tls::certificate::CertificateInfo;
 pub use tls::{ClientAuth, Tls, Tls12, TlsConfig, TlsError};

@@ -22,6 +22,8 @@ pub(crate) struct Live {
     pub(crate) inflight: AtomicU64,
     /// The code of the reason it has been asked to end for; 0 if not.
     stop: AtomicU8,
+    /// When its proof of who it is ends, in milliseconds since the epoch; 0 if never.
+    expires_at_ms: AtomicU64,
     /// Its session ends with it.
     is_session_ended: AtomicBool,
 }
@@ -46,8 +48,20 @@ impl Live {
             sent: AtomicU64::new(0),
             inflight: AtomicU64::new(0),
             stop: AtomicU8::new(0),
+            expires_at_ms: AtomicU64::new(0),
             is_session_ended: AtomicBool::new(false),
         }
+    }
+
+    /// Sets when its proof of who it is ends.
+    pub(crate) fn set_expires_at(&self, at: Option<TimestampMs>) {
+        self.expires_at_ms.store(at.map_or(0, |at| at.0), Ordering::Release);
+    }
+
+    /// When its proof of who it is ends.
+    pub(crate) fn expires_at(&self) -> Option<TimestampMs> {
+        let at = self.expires_at_ms.load(Ordering::Acquire);
+        (at != 0).then_some(TimestampMs(at))
     }
 
     /// Asks it to end; the first reason counts. Its session has to be woken.

@@ -179,7 +179,7 @@ impl FanOut<'_> {
     fn deliver(&mut self, target: &Target) {
         let session = &target.session;
         let message = self.message;
-        if target.no_local && Arc::ptr_eq(session.sender(), &message.sender) {
+        if target.no_local && session.sender().client_id == message.sender.client_id {
             return;
         }
         let qos = message.qos.min(target.qos);

@@ -39,7 +39,7 @@ pub(crate) enum Packet {
         with_will: bool,
         session_expiry_secs: Option<u32>,
     },
-    Auth,
+    Auth(Box<AuthStep>),
     /// A packet that only a server sends.
     ServerOnly,
 }
@@ -78,8 +78,28 @@ pub(crate) struct Connect {
     pub(crate) receive_max: u16,
     pub(crate) packet_bytes_max: Option<u32>,
     pub(crate) topic_alias_max: u16,
-    /// Whether it asks for enhanced authentication.
-    pub(crate) has_auth_method: bool,
+    /// How it wants to prove who it is, if not by what CONNECT has room for (MQTT 5.0 3.1.2.11.9).
+    pub(crate) auth_method: Option<ByteString>,
+    pub(crate) auth_data: Option<Bytes>,
+}
+
+/// AUTH (MQTT 5.0 3.15), either way.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct AuthStep {
+    pub(crate) stage: AuthStage,
+    pub(crate) method: Option<ByteString>,
+    pub(crate) data: Option<Bytes>,
+}
+
+/// The reason code of AUTH (MQTT 5.0 3.15.2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AuthStage {
+    /// 0x00: the broker believes the client.
+    Success,
+    /// 0x18.
+    Continue,
+    /// 0x19: the client wants to prove itself anew.
+    Again,
 }
 
 /// A PUBLISH, or a will, from a client.
@@ -135,6 +155,7 @@ pub(crate) enum Reply {
         outcomes: Vec<Result<bool, Reason>>,
     },
     PingResp,
+    Auth(Box<AuthStep>),
     Disconnect(Reason),
 }
 
@@ -149,4 +170,6 @@ pub(crate) struct ConnAck {
     pub(crate) receive_max: u16,
     pub(crate) topic_alias_max: u16,
     pub(crate) packet_bytes_max: u32,
+    /// The method by which the client has proved who it is, and the last data of it.
+    pub(crate) auth: Option<(ByteString, Option<Bytes>)>,
 }

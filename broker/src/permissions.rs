@@ -2,11 +2,76 @@
 //!
 //! A publisher's permission is worked out once for each topic and kept in its route cache; a subscriber's once for
 //! each route. Nobody but the platform may speak in the platform's name: answers, results, presence and events
-//! cannot be published by a client of any role.
+//! cannot be published by a client of any role. An access list ([`acl`]) narrows a role for one client.
+
+pub(crate) mod acl;
+
+pub(crate) use acl::{Acl, Allowance};
+
+use acl::{AclError, AclRule};
 
 use crate::message::Sender;
 use proto::platform::{CommandTopic, JobTopic, ShadowTopic, ShadowVerb, Stage, ThingTopic};
-use proto::{Identity, PlatformTopic, Role, ThingId, TopicFilter, TopicName, platform::filters};
+use proto::{
+    Identity, PlatformTopic, Qos, Role, ThingId, TopicFilter, TopicName, platform::filters,
+};
+use std::sync::Arc;
+
+/// What one client may do: the rules of its role, narrowed by a list of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Permissions {
+    /// Who it is.
+    pub(crate) sender: Arc<Sender>,
+    /// Absent: all that the role allows.
+    pub(crate) acl: Option<Arc<Acl>>,
+    /// Whether role and list are those of the client's credential, and change with it.
+    pub(crate) is_by_credential: bool,
+}
+
+impl Permissions {
+    /// Those of a role alone.
+    pub(crate) fn of_role(sender: Arc<Sender>) -> Self {
+        Self { sender, acl: None, is_by_credential: false }
+    }
+
+    /// Those of the same client when its credential gives it another role or other lists.
+    pub(crate) fn of(&self, identity: &Identity, lists: &[Vec<AclRule>]) -> Result<Self, AclError> {
+        let client_id = &self.sender.client_id;
+        let acl = Acl::compile(lists, identity.name(), client_id.as_str())?.map(Arc::new);
+        let sender = match self.sender.identity == *identity {
+            true => Arc::clone(&self.sender),
+            false => Arc::new(Sender { client_id: client_id.clone(), identity: identity.clone() }),
+        };
+        Ok(Self { sender, acl, is_by_credential: self.is_by_credential })
+    }
+
+    /// What may be published on `topic`; `None` if nothing.
+    pub(crate) fn publish(&self, topic: &TopicName) -> Option<Allowance> {
+        if !may_publish(&self.sender, topic) {
+            return None;
+        }
+        self.acl.as_ref().map_or(Some(Allowance::ALL), |acl| acl.publish(topic))
+    }
+
+    /// The highest QoS that may be granted for `filter`; `None` if it may not be subscribed to.
+    pub(crate) fn subscribe(&self, filter: &TopicFilter) -> Option<Qos> {
+        if !may_subscribe(&self.sender, filter) {
+            return None;
+        }
+        self.acl.as_ref().map_or(Some(Qos::ExactlyOnce), |acl| acl.subscribe(filter))
+    }
+
+    /// Whether a message on `topic` may be given to the client.
+    pub(crate) fn receive(&self, topic: &TopicName) -> bool {
+        may_receive(&self.sender, topic) && self.acl.as_ref().is_none_or(|acl| acl.receive(topic))
+    }
+
+    /// Whether the platform may answer the client on `topic`.
+    pub(crate) fn be_answered_on(&self, topic: &TopicName) -> bool {
+        may_be_answered_on(&self.sender, topic)
+            && self.acl.as_ref().is_none_or(|acl| acl.receive(topic))
+    }
+}
 
 /// Whether `sender` may publish on `topic`.
 pub(crate) fn may_publish(sender: &Sender, topic: &TopicName) -> bool {

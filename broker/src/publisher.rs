@@ -5,7 +5,7 @@ use crate::figures::Counters;
 use crate::message::{Message, Sender};
 use crate::outbox::{Outbox, Routed};
 use crate::packet::Publish;
-use crate::permissions;
+use crate::permissions::{Allowance, Permissions};
 use crate::reason::Reason;
 use crate::router::cache::{Cache, Known};
 use crate::space::Space;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 /// See the module.
 pub(crate) struct Publisher {
-    sender: Arc<Sender>,
+    permissions: Permissions,
     cache: Cache,
     /// Woken when an acknowledgement comes due.
     waker: Arc<AtomicWaker>,
@@ -41,11 +41,22 @@ pub(crate) enum Refused {
 
 impl Publisher {
     pub(crate) fn new(sender: Arc<Sender>, waker: Arc<AtomicWaker>) -> Self {
-        Self { sender, cache: Cache::default(), waker }
+        Self::with(Permissions::of_role(sender), waker)
+    }
+
+    /// One that may do less than its role.
+    pub(crate) fn with(permissions: Permissions, waker: Arc<AtomicWaker>) -> Self {
+        Self { permissions, cache: Cache::default(), waker }
+    }
+
+    /// Goes by other permissions from now on.
+    pub(crate) fn permit(&mut self, permissions: Permissions) {
+        self.permissions = permissions;
+        self.cache = Cache::default();
     }
 
     pub(crate) fn sender(&self) -> &Arc<Sender> {
-        &self.sender
+        &self.permissions.sender
     }
 
     /// Publishes what lies in a receive buffer.
@@ -56,9 +67,9 @@ impl Publisher {
         outbox: &mut Outbox,
     ) -> Result<Routed, Refused> {
         debug_assert!(read.properties.is_empty());
-        let sender = Arc::clone(&self.sender);
+        let sender = Arc::clone(&self.permissions.sender);
         let waker = Arc::clone(&self.waker);
-        let known = self.known(space, read.topic, outbox)?;
+        let known = self.known(space, read.topic, (read.qos, read.retain), outbox)?;
         let topic = known.topic.clone();
         let route = known.route(space.router());
         // Many values of machines have no listener yet: they cost no copy.
@@ -115,7 +126,7 @@ impl Publisher {
         let waker = Arc::clone(&self.waker);
         let topic = message.topic.as_str().as_bytes();
         if self.cache.get(topic).is_none() {
-            self.cache.learn(message.topic.clone(), true, space.router());
+            self.cache.learn(message.topic.clone(), Some(Allowance::ALL), space.router());
         }
         match self.cache.get(topic) {
             Some(known) => outbox.publish(space, known.route(space.router()), message, &waker),
@@ -131,12 +142,15 @@ impl Publisher {
         now: TimestampMs,
         outbox: &mut Outbox,
     ) -> Result<Message, Refused> {
-        let topic = self.known(space, publish.topic.as_bytes(), outbox)?.topic.clone();
+        let topic = self
+            .known(space, publish.topic.as_bytes(), (publish.qos, publish.retain), outbox)?
+            .topic
+            .clone();
         let mut properties = publish.properties;
         if let Some(response_topic) = publish.response_topic {
             let response_topic = TopicName::parse(response_topic)
                 .map_err(|_| Refused::Connection(Reason::TopicNameInvalid))?;
-            if !permissions::may_be_answered_on(&self.sender, &response_topic) {
+            if !self.permissions.be_answered_on(&response_topic) {
                 outbox.count_refused();
                 return Err(Refused::Message(Reason::NotAuthorized));
             }
@@ -150,17 +164,18 @@ impl Publisher {
             qos: publish.qos,
             retain: publish.retain,
             properties,
-            sender: Arc::clone(&self.sender),
+            sender: Arc::clone(&self.permissions.sender),
             expires_at,
             gate: None,
         })
     }
 
-    /// What is known of a topic that the client may publish on.
+    /// What is known of a topic that the client may publish on, with this QoS and retained or not.
     fn known(
         &mut self,
         space: &Space,
         topic: &[u8],
+        (qos, retain): (Qos, bool),
         outbox: &mut Outbox,
     ) -> Result<&mut Known, Refused> {
         if self.cache.get(topic).is_none() {
@@ -172,11 +187,11 @@ impl Publisher {
                 outbox.count_refused();
                 return Err(Refused::Message(Reason::TopicNameInvalid));
             }
-            let is_allowed = permissions::may_publish(&self.sender, &name);
-            self.cache.learn(name, is_allowed, space.router());
+            let allowed = self.permissions.publish(&name);
+            self.cache.learn(name, allowed, space.router());
         }
         match self.cache.get(topic) {
-            Some(known) if known.is_allowed => Ok(known),
+            Some(known) if known.allowed.is_some_and(|it| it.covers(qos, retain)) => Ok(known),
             _ => {
                 outbox.count_refused();
                 Err(Refused::Message(Reason::NotAuthorized))

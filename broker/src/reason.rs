@@ -27,6 +27,10 @@ pub enum Reason {
     NotAuthorized,
     /// 0x88.
     ServerUnavailable,
+    /// 0x89.
+    ServerBusy,
+    /// 0x8A.
+    Banned,
     /// 0x8B.
     ServerShuttingDown,
     /// 0x8C.
@@ -72,6 +76,8 @@ impl Reason {
             Self::BadUserNameOrPassword => 0x86,
             Self::NotAuthorized => 0x87,
             Self::ServerUnavailable => 0x88,
+            Self::ServerBusy => 0x89,
+            Self::Banned => 0x8A,
             Self::ServerShuttingDown => 0x8B,
             Self::BadAuthenticationMethod => 0x8C,
             Self::KeepAliveTimeout => 0x8D,
@@ -121,6 +127,8 @@ impl Reason {
             Self::BadUserNameOrPassword => "bad_user_name_or_password",
             Self::NotAuthorized => "not_authorized",
             Self::ServerUnavailable => "server_unavailable",
+            Self::ServerBusy => "server_busy",
+            Self::Banned => "banned",
             Self::ServerShuttingDown => "server_shutting_down",
             Self::BadAuthenticationMethod => "bad_authentication_method",
             Self::KeepAliveTimeout => "keep_alive_timeout",

@@ -12,13 +12,13 @@ pub(crate) mod queue;
 pub(crate) mod received;
 
 use crate::message::Sender;
-use crate::permissions;
+use crate::permissions::Permissions;
 use futures_util::task::AtomicWaker;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use proto::{Identity, TopicName};
 use queue::{Bounds, Queue};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use store::SessionKey;
 
 /// A session.
@@ -29,6 +29,9 @@ pub(crate) struct Session {
     /// In-process sessions are never dropped from: publishers wait for them instead.
     is_in_process: bool,
     is_connected: AtomicBool,
+    permissions: RwLock<Permissions>,
+    /// Rises with each change of the permissions.
+    revision: AtomicU32,
     queue: Mutex<Queue>,
     /// Wakes the owner; shared with the acknowledgements that the owner waits for.
     waker: Arc<AtomicWaker>,
@@ -43,6 +46,8 @@ impl Session {
     ) -> Self {
         Self {
             key,
+            permissions: RwLock::new(Permissions::of_role(Arc::clone(&sender))),
+            revision: AtomicU32::new(0),
             sender,
             is_in_process,
             is_connected: AtomicBool::new(false),
@@ -78,7 +83,23 @@ impl Session {
 
     /// Whether it may be given messages of a topic.
     pub(crate) fn may_receive(&self, topic: &TopicName) -> bool {
-        permissions::may_receive(&self.sender, topic)
+        self.permissions.read().receive(topic)
+    }
+
+    /// What its client may do.
+    pub(crate) fn permissions(&self) -> Permissions {
+        self.permissions.read().clone()
+    }
+
+    /// Gives its client other permissions. Its owner has to be woken.
+    pub(crate) fn permit(&self, permissions: Permissions) {
+        *self.permissions.write() = permissions;
+        self.revision.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Rises with each change of the permissions.
+    pub(crate) fn revision(&self) -> u32 {
+        self.revision.load(Ordering::Acquire)
     }
 
     pub(crate) fn queue(&self) -> parking_lot::MutexGuard<'_, Queue> {

@@ -152,8 +152,9 @@ fn lock(platform: &SharedPlatform) -> MutexGuard<'_, Option<Platform>> {
 }
 
 fn broker_config(config: &Config) -> BrokerConfig {
-    let SecurityConfig { anonymous } = &config.security;
+    let SecurityConfig { anonymous, .. } = &config.security;
     let anonymous =
         anonymous.as_ref().map(|it| Anonymous { namespace: it.namespace.clone(), role: it.role });
-    BrokerConfig { limits: config.limits.broker(), anonymous }
+    let auth = config.security.broker();
+    BrokerConfig { limits: config.limits.broker(), anonymous, auth }
 }

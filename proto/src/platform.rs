@@ -72,6 +72,8 @@ pub enum EventTopic {
     ClientConnected,
     /// `events/clients/disconnected`.
     ClientDisconnected,
+    /// `events/clients/refused`: not let in.
+    ClientRefused,
     /// `events/things/<thing>`: registered, changed or deleted.
     Thing(ThingId),
     /// `events/rejected/<thing>`: what a device sent and the platform refused.
@@ -115,6 +117,7 @@ impl PlatformTopic {
             Self::Reply { client, request_id } => format!("clients/{client}/reply/{request_id}"),
             Self::Event(EventTopic::ClientConnected) => "events/clients/connected".to_owned(),
             Self::Event(EventTopic::ClientDisconnected) => "events/clients/disconnected".to_owned(),
+            Self::Event(EventTopic::ClientRefused) => "events/clients/refused".to_owned(),
             Self::Event(EventTopic::Thing(thing)) => format!("events/things/{thing}"),
             Self::Event(EventTopic::Rejected(thing)) => format!("events/rejected/{thing}"),
             Self::Event(EventTopic::Bridge(bridge)) => format!("events/bridges/{bridge}"),
@@ -176,6 +179,7 @@ fn parse_event(rest: &str) -> Option<EventTopic> {
     match rest.split_once('/')? {
         ("clients", "connected") => Some(EventTopic::ClientConnected),
         ("clients", "disconnected") => Some(EventTopic::ClientDisconnected),
+        ("clients", "refused") => Some(EventTopic::ClientRefused),
         ("things", thing) => ThingId::parse(thing).ok().map(EventTopic::Thing),
         ("rejected", thing) => ThingId::parse(thing).ok().map(EventTopic::Rejected),
         ("bridges", bridge) => BridgeId::parse(bridge).ok().map(EventTopic::Bridge),
@@ -225,6 +229,7 @@ mod tests {
         "clients/app-1/reply/42",
         "events/clients/connected",
         "events/clients/disconnected",
+        "events/clients/refused",
         "events/things/pump7",
         "events/rejected/pump7",
         "events/bridges/hub",

@@ -81,6 +81,26 @@ impl Identity {
     }
 }
 
+impl Identity {
+    /// The name; empty for the platform.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Thing(thing) => thing.as_str(),
+            Self::Edge(edge) => edge.as_str(),
+            Self::User { name, .. } => name.as_str(),
+            Self::Platform => "",
+        }
+    }
+
+    /// Whether it is the same client, whatever its role is now.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::User { name, .. }, Self::User { name: other, .. }) => name == other,
+            _ => self == other,
+        }
+    }
+}
+
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -61,10 +61,12 @@ class Process:
 class Hub(Process):
     """A node on free ports."""
 
-    def __init__(self, data):
+    def __init__(self, data, settings=()):
         command = [os.environ["MANIFOLD_BIN"], "serve", "--data", data]
         for listener in ("mqtt", "ws", "http"):
             command += ["--set", f"listen.{listener}=127.0.0.1:0"]
+        for setting in settings:
+            command += ["--set", setting]
         super().__init__(command, {"MANIFOLD_ADMIN_SECRET": SECRET})
         self.port = int(self.find(r'listener="mqtt" address=[\d.]+:(\d+)'))
         self.find(r"ready startup_ms=(\d+)")

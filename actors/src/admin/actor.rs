@@ -176,7 +176,7 @@ impl AdminCore {
 
     /// Argon2 takes its time and memory on purpose: not on a thread that others wait for.
     async fn hash(&self, hash: SecretToHash, changes: &mut Changes) -> Result<(), Refusal> {
-        let SecretToHash { key, identity, secret } = hash;
+        let SecretToHash { key, identity, secret, before } = hash;
         let context = self.context.clone();
         let hashed = tokio::task::spawn_blocking(move || {
             Credential::person(identity, &secret, &*context.outside.entropy)
@@ -184,7 +184,8 @@ impl AdminCore {
         let credential = hashed
             .await
             .map_err(|_| Refusal::new(RefusalCode::Unavailable, "the node is stopping"))?
-            .map_err(Refusal::internal)?;
+            .map_err(Refusal::internal)?
+            .like(before.as_ref());
         changes.put::<Credential>(&key, &credential);
         Ok(())
     }
@@ -258,6 +259,14 @@ impl AdminCore {
                 let end = |namespace| broker.disconnect_identity(namespace, &identity);
                 let ended: usize = entered.iter().map(end).sum();
                 tracing::info!(%identity, ended, "sessions ended");
+            }
+            After::Permissions(namespace, user) => {
+                match broker.permissions_changed(&namespace, &user) {
+                    Ok(sessions) => tracing::info!(%user, sessions, "permissions changed"),
+                    Err(error) => {
+                        tracing::error!(%user, %error, "permissions count from the next connect only");
+                    }
+                }
             }
             After::Disconnect(client_id) => {
                 broker.disconnect(self.client.namespace(), &client_id);

@@ -9,7 +9,7 @@ use broker::{Client, Outgoing};
 use proto::platform::EventTopic;
 use proto::{
     BridgeId, ClientId, DriverId, Identity, Namespace, PlatformTopic, Qos, Refusal, ThingId,
-    TimestampMs,
+    TimestampMs, UserId,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
@@ -68,12 +68,16 @@ pub(super) struct SecretToHash {
     pub(super) key: CredentialKey,
     pub(super) identity: CredentialIdentity,
     pub(super) secret: String,
+    /// The credential before, if there was one: its access list and whether it is disabled stay.
+    pub(super) before: Option<Credential>,
 }
 
 /// What follows a commit.
 pub(super) enum After {
     /// Ends the sessions of an identity whose credential is gone or has changed.
     EndSessions(Namespace, Identity),
+    /// Has what a credential says count for whoever is connected under its name.
+    Permissions(Namespace, UserId),
     /// Ends one connection.
     Disconnect(ClientId),
 }
@@ -117,7 +121,7 @@ impl Request<'_> {
         found.into_iter().map(|row| row.map_err(|error| unreadable(&error))).collect()
     }
 
-    /// The credential of a device or user: at once for a secret with entropy enough, else by way of
+    /// The credential of a device or user, in place of the one `before`: at once for a secret with entropy enough, else by way of
     /// the plan.
     pub(super) fn set_secret(
         &self,
@@ -125,16 +129,17 @@ impl Request<'_> {
         key: CredentialKey,
         identity: CredentialIdentity,
         secret: String,
+        before: Option<Credential>,
     ) {
         // 20 bytes of any made secret; what a person would choose is shorter, and wants the slow
         // hash.
         const STRONG_BYTES_MIN: usize = 20;
         if secret.len() >= STRONG_BYTES_MIN {
             let entropy = &*self.context.outside.entropy;
-            let credential = Credential::device(identity, &secret, entropy);
+            let credential = Credential::device(identity, &secret, entropy).like(before.as_ref());
             plan.changes.put::<Credential>(&key, &credential);
         } else {
-            plan.hash = Some(SecretToHash { key, identity, secret });
+            plan.hash = Some(SecretToHash { key, identity, secret, before });
         }
     }
 

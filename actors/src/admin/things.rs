@@ -76,7 +76,7 @@ pub(super) fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
     let mut plan = Plan::answer(data);
     plan.changes.put::<ThingRow>(&key, &row);
     plan.messages.push(request.thing_event(&thing, "created"));
-    request.set_secret(&mut plan, credential_key, identity, secret);
+    request.set_secret(&mut plan, credential_key, identity, secret, None);
     Ok(plan)
 }
 
@@ -117,7 +117,8 @@ pub(super) fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
     plan.messages.push(request.thing_event(&thing, "updated"));
     if let Some(secret) = secret {
         let (key, identity) = credential_of(&namespace, &thing)?;
-        request.set_secret(&mut plan, key, identity, checked(secret)?);
+        let before = request.get::<Credential>(&key)?;
+        request.set_secret(&mut plan, key, identity, checked(secret)?, before);
         plan.after.push(After::EndSessions(namespace, Identity::Thing(thing.clone())));
     }
     plan.owner = Owner::ChangedDevice(thing, Box::new(row));

@@ -6,11 +6,12 @@ use super::plan::{After, Plan, Request};
 use super::request::rank;
 use crate::cluster::ProjectRow;
 use crate::secret;
+use broker::AclRule;
 use broker::credential::{Credential, CredentialIdentity, CredentialKey, system_namespace};
 use proto::admin::ListRequest;
 use proto::{Identity, Namespace, Refusal, RefusalCode, Role, UserId};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value as Json, json};
 
 #[derive(Deserialize)]
@@ -31,6 +32,17 @@ struct UpdateUser {
     role: Option<Role>,
     #[serde(default)]
     secret: Option<String>,
+    /// Whether the user may come in.
+    #[serde(default)]
+    enabled: Option<bool>,
+    /// What it may do within its role; `null` takes the list away.
+    #[serde(default, deserialize_with = "given")]
+    acl: Option<Option<Vec<AclRule>>>,
+}
+
+/// Tells a field that is `null` from one that is not there.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
 }
 
 #[derive(Deserialize)]
@@ -57,15 +69,15 @@ pub(super) fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
         }
     };
     let mut plan = Plan::answer(data);
-    request.set_secret(&mut plan, key, CredentialIdentity::User { role }, secret);
+    request.set_secret(&mut plan, key, CredentialIdentity::User { role }, secret, None);
     Ok(plan)
 }
 
 /// Shows a user.
 pub(super) fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
     let (namespace, OneUser { user }) = read(request)?;
-    let (role, _) = find(request, &(namespace, user.clone()))?;
-    Ok(Plan::answer(show(&user, role)))
+    let (role, credential) = find(request, &(namespace, user.clone()))?;
+    Ok(Plan::answer(show_all(&user, role, &credential)))
 }
 
 /// Lists users.
@@ -76,16 +88,18 @@ pub(super) fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
         Err(error) => Err(Refusal::new(RefusalCode::Invalid, error.to_string())),
     };
     let item = |key: &CredentialKey, row: Credential| match row.identity {
-        CredentialIdentity::User { role } => Some((key.1.to_string(), show(&key.1, role))),
+        CredentialIdentity::User { role } => {
+            Some((key.1.to_string(), show_all(&key.1, role, &row)))
+        }
         CredentialIdentity::Thing(_) | CredentialIdentity::Edge(_) => None,
     };
     let prefix = store::prefix(&namespace);
     Ok(Plan::answer(list_rows::<Credential>(request, &asked, &prefix, key_of, item)?))
 }
 
-/// Changes role or secret; the user's sessions end.
+/// Changes the user. With another secret its sessions end; all else counts for them at once.
 pub(super) fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
-    let (namespace, UpdateUser { user, role, secret }) = read(request)?;
+    let (namespace, UpdateUser { user, role, secret, enabled, acl }) = read(request)?;
     let key: CredentialKey = (namespace.clone(), user.clone());
     let (before, mut credential) = find(request, &key)?;
     check_role(request.caller.role, &namespace, before)?;
@@ -94,16 +108,30 @@ pub(super) fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
     if role != Role::SystemAdmin {
         keep_an_operator(request, &key, before)?;
     }
-    let mut plan = Plan::answer(show(&user, role));
     let identity = CredentialIdentity::User { role };
+    credential.identity = identity.clone();
+    if let Some(acl) = acl {
+        credential.acl = acl;
+        check_acl(credential.acl.as_deref())?;
+    }
+    if let Some(enabled) = enabled {
+        credential.is_disabled = !enabled;
+    }
+    if credential.is_disabled {
+        keep_an_operator(request, &key, before)?;
+    }
+    let mut plan = Plan::answer(show_all(&user, role, &credential));
     match secret {
-        Some(secret) => request.set_secret(&mut plan, key, identity, checked(secret)?),
+        Some(secret) => {
+            request.set_secret(&mut plan, key, identity, checked(secret)?, Some(credential));
+            let identity = Identity::User { name: user, role: before };
+            plan.after.push(After::EndSessions(namespace, identity));
+        }
         None => {
-            credential.identity = identity;
             plan.changes.put::<Credential>(&key, &credential);
+            plan.after.push(After::Permissions(namespace, user));
         }
     }
-    plan.after.push(After::EndSessions(namespace, Identity::User { name: user, role: before }));
     Ok(plan)
 }
 
@@ -170,7 +198,7 @@ fn keep_an_operator(request: &Request<'_>, key: &CredentialKey, role: Role) -> R
     }
     let is_other_operator = |(other, row): &(CredentialKey, Credential)| {
         let operator = CredentialIdentity::User { role: Role::SystemAdmin };
-        other != key && row.identity == operator
+        other != key && row.identity == operator && !row.is_disabled
     };
     let all = request.scan::<Credential>(&store::prefix(&system_namespace()))?;
     if all.iter().any(is_other_operator) {
@@ -190,6 +218,12 @@ fn find(request: &Request<'_>, key: &CredentialKey) -> Result<(Role, Credential)
     }
 }
 
+/// A list that no client could use is refused when it is given, not when the client connects.
+fn check_acl(acl: Option<&[AclRule]>) -> Result<(), Refusal> {
+    let checked = acl.map_or(Ok(()), broker::check_acl);
+    checked.map_err(|error| Refusal::new(RefusalCode::Invalid, error.to_string()).at("acl"))
+}
+
 fn checked(secret: String) -> Result<String, Refusal> {
     match secret::check(&secret) {
         Ok(()) => Ok(secret),
@@ -199,6 +233,18 @@ fn checked(secret: String) -> Result<String, Refusal> {
 
 fn show(user: &UserId, role: Role) -> Json {
     json!({ "user": user, "role": role })
+}
+
+/// With what is there only if somebody has set it.
+fn show_all(user: &UserId, role: Role, credential: &Credential) -> Json {
+    let mut shown = show(user, role);
+    if credential.is_disabled {
+        shown["enabled"] = false.into();
+    }
+    if let Some(acl) = &credential.acl {
+        shown["acl"] = json!(acl);
+    }
+    shown
 }
 
 #[cfg(test)]

@@ -95,7 +95,8 @@ fn connect(it: v3::Connect) -> Connect {
         receive_max: u16::MAX,
         packet_bytes_max: None,
         topic_alias_max: 0,
-        has_auth_method: false,
+        auth_method: None,
+        auth_data: None,
     }
 }
 
@@ -123,7 +124,7 @@ pub(super) fn encode(reply: &Reply, out: &mut BytesMut) {
         Reply::UnsubAck { packet_id, .. } => v3::Packet::UnsubscribeAck { packet_id: *packet_id },
         Reply::PingResp => v3::Packet::PingResponse,
         // A server of these versions just closes; acknowledgements are written elsewhere.
-        Reply::Disconnect(_) | Reply::Ack { .. } => return,
+        Reply::Auth(_) | Reply::Disconnect(_) | Reply::Ack { .. } => return,
     };
     // The sizes are ours and small; the codec refuses only packets over the limit of the protocol.
     let _ = v3::Codec::default().encode(packet, out);
@@ -135,7 +136,7 @@ fn return_code(reason: Reason) -> Option<ConnectAckReason> {
         Reason::UnsupportedProtocolVersion => ConnectAckReason::UnacceptableProtocolVersion,
         Reason::ClientIdNotValid => ConnectAckReason::IdentifierRejected,
         Reason::BadUserNameOrPassword => ConnectAckReason::BadUserNameOrPassword,
-        Reason::NotAuthorized => ConnectAckReason::NotAuthorized,
+        Reason::NotAuthorized | Reason::Banned => ConnectAckReason::NotAuthorized,
         Reason::MalformedPacket
         | Reason::ProtocolError
         | Reason::PacketTooLarge

@@ -3,7 +3,8 @@
 use super::{Frame, frame};
 use crate::message::Properties;
 use crate::packet::{
-    Ack, AckKind, ConnAck, Connect, Options, Packet, Publish, Reply, RetainHandling, Version,
+    Ack, AckKind, AuthStage, AuthStep, ConnAck, Connect, Options, Packet, Publish, Reply,
+    RetainHandling, Version,
 };
 use crate::reason::Reason;
 use bytes::BytesMut;
@@ -84,7 +85,15 @@ fn from_codec(packet: v5::Packet) -> Packet {
             with_will: it.reason_code == v5::DisconnectReasonCode::DisconnectWithWillMessage,
             session_expiry_secs: it.session_expiry_interval_secs,
         },
-        v5::Packet::Auth(_) => Packet::Auth,
+        v5::Packet::Auth(it) => Packet::Auth(Box::new(AuthStep {
+            stage: match it.reason_code {
+                v5::AuthReasonCode::Success => AuthStage::Success,
+                v5::AuthReasonCode::ContinueAuth => AuthStage::Continue,
+                v5::AuthReasonCode::ReAuth => AuthStage::Again,
+            },
+            method: it.auth_method,
+            data: it.auth_data,
+        })),
         v5::Packet::ConnectAck(_)
         | v5::Packet::SubscribeAck(_)
         | v5::Packet::UnsubscribeAck(_)
@@ -109,7 +118,8 @@ fn connect(it: v5::Connect) -> Connect {
         receive_max: it.receive_max.map_or(u16::MAX, NonZeroU16::get),
         packet_bytes_max: it.max_packet_size.map(std::num::NonZeroU32::get),
         topic_alias_max: it.topic_alias_max,
-        has_auth_method: it.auth_method.is_some(),
+        auth_method: it.auth_method,
+        auth_data: it.auth_data,
     }
 }
 
@@ -218,6 +228,16 @@ pub(super) fn encode(reply: &Reply, out: &mut BytesMut) {
         Reply::PingResp => v5::Packet::PingResponse,
         // Written elsewhere.
         Reply::Ack { .. } => return,
+        Reply::Auth(it) => v5::Packet::Auth(v5::Auth {
+            reason_code: match it.stage {
+                AuthStage::Success => v5::AuthReasonCode::Success,
+                AuthStage::Continue => v5::AuthReasonCode::ContinueAuth,
+                AuthStage::Again => v5::AuthReasonCode::ReAuth,
+            },
+            auth_method: it.method.clone(),
+            auth_data: it.data.clone(),
+            ..v5::Auth::default()
+        }),
         Reply::Disconnect(reason) => v5::Packet::Disconnect(v5::Disconnect::new(code(
             *reason,
             v5::DisconnectReasonCode::UnspecifiedError,
@@ -237,6 +257,8 @@ fn conn_ack(it: &ConnAck) -> v5::ConnectAck {
             topic_alias_max: it.topic_alias_max,
             assigned_client_id: it.assigned_client_id.clone(),
             server_keepalive_sec: it.server_keep_alive_secs,
+            auth_method: it.auth.as_ref().map(|(method, _)| method.clone()),
+            auth_data: it.auth.as_ref().and_then(|(_, data)| data.clone()),
             ..v5::ConnectAck::default()
         };
     };

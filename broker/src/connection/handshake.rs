@@ -1,16 +1,18 @@
 //! From the first byte to CONNACK (MQTT 5.0 3.1 and 3.2): one packet, one time-out, one bounded buffer.
 
+mod proof;
+
 use super::buffer::Inbox;
+use super::standing::{self, Standing};
 use super::{Connection, Socket};
-use crate::auth::{AuthError, Authenticator};
+use crate::auth::{Authenticator, Grant, Refusal};
 use crate::codec::{self, Frame};
-use crate::figures::Counters;
 use crate::listener::config::ListenerConfig;
 use crate::live::Live;
 use crate::message::{Message, Sender};
 use crate::outbox::Outbox;
 use crate::packet::{ConnAck, Connect, Packet, Publish, Reply, Version};
-use crate::peer::{ClientName, Peer};
+use crate::peer::Peer;
 use crate::publisher::{Publisher, Refused};
 use crate::reason::Reason;
 use crate::session::machine::{Agreed, Machine};
@@ -41,6 +43,9 @@ pub(crate) enum Turned {
     /// Its CONNECT was refused.
     #[error("{reason}: {why}")]
     Refused { reason: Reason, why: String },
+    /// It did not prove who it is; told of elsewhere.
+    #[error("{reason}")]
+    Unproved { reason: Reason },
 }
 
 impl Turned {
@@ -76,7 +81,12 @@ impl Door {
             }
         };
         let version = connect.version;
-        match self.admit(*connect, peer, listener).await {
+        let proved = self.prove(&connect, &peer, listener, &mut socket, &mut buffer).await;
+        let admitted = match proved {
+            Ok((grant, told)) => self.admit(*connect, peer, grant, told).await,
+            Err(turned) => Err(turned),
+        };
+        match admitted {
             Ok(admitted) => admitted.greet(socket, buffer).await,
             Err(turned) => {
                 refuse(&mut socket, Some(version), &turned).await;
@@ -125,22 +135,27 @@ impl Door {
         }
     }
 
-    /// Finds out who the client is and opens its session.
+    /// Opens the session of a client that has proved who it is.
     async fn admit(
         &self,
         connect: Connect,
         peer: Peer,
-        listener: &ListenerConfig,
+        grant: Grant,
+        told: proof::Told,
     ) -> Result<Admitted, Turned> {
-        if connect.has_auth_method {
-            let why = "no enhanced authentication method is offered";
-            return Err(Turned::new(Reason::BadAuthenticationMethod, why));
-        }
-        let (space, identity) = self.authenticate(&connect, &peer, listener).await?;
-        let (sender, assigned) = self.sender(&connect.client_id, identity)?;
-        let terms = self.terms(&connect, assigned);
+        let unproved = |refusal: Refusal| self.unproved(&connect, peer.address, &refusal);
+        let space = self.spaces.get(&grant.namespace);
+        let space = space.ok_or_else(|| unproved(Refusal::Namespace))?;
+        let (sender, assigned) = self.sender(&connect.client_id, grant.identity.clone())?;
+        let permissions = standing::permissions(&grant, &sender);
+        let permissions = permissions.map_err(|error| unproved(error.into()))?;
+        let mut terms = self.terms(&connect, assigned);
+        let standing = told.as_ref().map(|(method, _)| {
+            Box::new(Standing::new(Arc::clone(&self.authenticator), method.clone()))
+        });
+        terms.conn_ack.auth = told;
         let now = self.shared.clock.now();
-        let mut publisher = Publisher::new(Arc::clone(&sender), Arc::default());
+        let mut publisher = Publisher::with(permissions.clone(), Arc::default());
         let will = match connect.will {
             None => None,
             Some(will) => Some(self.will(&space, &mut publisher, *will, now)?),
@@ -159,49 +174,14 @@ impl Door {
             expiry_secs: terms.agreed.expiry_secs,
             is_in_process: false,
         };
+        live.set_expires_at(grant.expires_at);
         let opened = space
             .open_session(asked, &live)
             .await
             .map_err(|reason| Turned::new(reason, "the session cannot be opened"))?;
-        Ok(Admitted { space, sender, live, opened, terms, will })
-    }
-
-    /// The space a client is mounted in, and who it is. Where certificates give names, one that is shown decides.
-    async fn authenticate(
-        &self,
-        connect: &Connect,
-        peer: &Peer,
-        listener: &ListenerConfig,
-    ) -> Result<(Arc<Space>, Identity), Turned> {
-        let home = listener.namespace.as_ref();
-        let user_name = connect.user_name.as_deref().map(|name| at_home(name, home));
-        let user_name = user_name.as_deref();
-        let certificate = peer.certificate().filter(|_| listener.client_name != ClientName::None);
-        let authenticated = match certificate {
-            None => self.authenticator.authenticate(user_name, connect.password.as_deref()).await,
-            Some(certificate) => {
-                let name = listener.client_name.of(certificate).map(|name| at_home(name, home));
-                self.authenticator.vouch(name.as_deref(), user_name)
-            }
-        };
-        let (namespace, identity) = match authenticated {
-            Ok(found) => found,
-            Err(AuthError::Refused(why)) => {
-                Counters::add(&self.shared.counters.authentication_failures, 1);
-                return Err(Turned::new(Reason::BadUserNameOrPassword, why));
-            }
-            Err(AuthError::Store(error)) => {
-                return Err(Turned::new(Reason::ServerUnavailable, error));
-            }
-        };
-        if home.is_some_and(|home| *home != namespace) {
-            let why = "the listener is for another namespace";
-            return Err(Turned::new(Reason::NotAuthorized, why));
-        }
-        let space = self.spaces.get(&namespace);
-        let why = "there is no such namespace";
-        let space = space.ok_or_else(|| Turned::new(Reason::NotAuthorized, why))?;
-        Ok((space, identity))
+        space.permit(&opened.session, permissions);
+        self.authenticator.expiries.enter(&live, &opened.session);
+        Ok(Admitted { space, sender, live, opened, terms, will, standing })
     }
 
     /// What both sides keep to. A client before MQTT 5.0 cannot be told of a shorter keep alive, so its own counts.
@@ -236,6 +216,7 @@ impl Door {
                 receive_max: limits.receive_max,
                 topic_alias_max: limits.topic_aliases_max,
                 packet_bytes_max: u32::try_from(limits.packet_bytes_max).unwrap_or(u32::MAX),
+                auth: None,
             },
         }
     }
@@ -283,6 +264,7 @@ struct Admitted {
     opened: Opened,
     terms: Terms,
     will: Option<Message>,
+    standing: Option<Box<Standing>>,
 }
 
 /// What client and broker have agreed on.
@@ -329,7 +311,9 @@ impl Admitted {
             socket,
             space: Arc::clone(&self.space),
             machine: Machine::new(agreed, carried.kept),
-            publisher: Publisher::new(Arc::clone(session.sender()), Arc::clone(session.waker())),
+            publisher: Publisher::with(session.permissions(), Arc::clone(session.waker())),
+            revision: session.revision(),
+            standing: self.standing,
             session,
             live: Arc::clone(&self.live),
             will: self.will,
@@ -362,7 +346,11 @@ fn at_home<'a>(name: &'a str, home: Option<&Namespace>) -> Cow<'a, str> {
 /// Writes the refusal and closes. A client whose version is unknown is just closed, and so is one before MQTT 5.0
 /// whose refusal has no return code.
 async fn refuse<S: Socket>(socket: &mut S, version: Option<Version>, turned: &Turned) {
-    let (Some(version), Turned::Refused { reason, .. }) = (version, turned) else { return };
+    let (Some(version), Turned::Refused { reason, .. } | Turned::Unproved { reason }) =
+        (version, turned)
+    else {
+        return;
+    };
     let conn_ack = ConnAck {
         outcome: Err(*reason),
         session_present: false,
@@ -372,6 +360,7 @@ async fn refuse<S: Socket>(socket: &mut S, version: Option<Version>, turned: &Tu
         receive_max: 0,
         topic_alias_max: 0,
         packet_bytes_max: 0,
+        auth: None,
     };
     let mut out = BytesMut::new();
     codec::encode(version, &Reply::ConnAck(Box::new(conn_ack)), &mut out);

@@ -3,7 +3,6 @@
 use super::{Connection, End, Socket};
 use crate::codec::{self, Frame, publish};
 use crate::packet::{Options, Packet, Publish, Reply};
-use crate::permissions;
 use crate::publisher::Audience;
 use crate::reason::Reason;
 use crate::session::machine::Step;
@@ -84,6 +83,7 @@ impl<S: Socket> Connection<S> {
                 self.subscribe(packet_id, id, filters).map_err(End::Closed)?;
             }
             Step::Unsubscribe { packet_id, filters } => self.unsubscribe(packet_id, filters),
+            Step::Authenticate(step) => self.on_auth(&step).map_err(End::Closed)?,
             Step::Leave { with_will } => return Err(End::Left { with_will }),
             step => self.act_on_exchange(step),
         }
@@ -147,11 +147,12 @@ impl<S: Socket> Connection<S> {
         if levels > self.space.shared().limits.topic_levels_max {
             return Err(Reason::TopicFilterInvalid);
         }
-        if !permissions::may_subscribe(self.session.sender(), &subscription.filter) {
+        let Some(qos_max) = self.session.permissions().subscribe(&subscription.filter) else {
             let client = &self.session.sender().client_id;
             tracing::info!(%client, filter = %subscription.filter, "subscription not permitted");
             return Err(Reason::NotAuthorized);
-        }
+        };
+        let options = Options { qos: options.qos.min(qos_max), ..options };
         Ok(Wish { subscription, options, id })
     }
 

@@ -3,6 +3,7 @@
 use super::{Connection, OUT_BYTES_MAX, Socket};
 use crate::durable::body;
 use crate::durable::place::Place;
+use crate::figures::Counters;
 use crate::session::machine::Machine;
 use crate::session::queue::{Delivery, Progress};
 use std::collections::VecDeque;
@@ -18,7 +19,11 @@ impl<S: Socket> Connection<S> {
     /// Moves deliveries into the send buffer; `true` if it is full and there may be more.
     pub(super) fn fill(&mut self) -> bool {
         while self.out.len() < OUT_BYTES_MAX
-            && let Some(step) = self.machine.resend(self.now, &mut self.out)
+            && let Some(step) = {
+                let session = &self.session;
+                let is_allowed = |delivery: &Delivery| session.may_receive(&delivery.message.topic);
+                self.machine.resend(self.now, is_allowed, &mut self.out)
+            }
         {
             self.tally.sent += 1;
             self.act_on_exchange(step);
@@ -99,9 +104,19 @@ impl<S: Socket> Connection<S> {
                 (row.seq, self.restore(row))
             })
             .collect();
+        let permissions = self.session.permissions();
+        let mut forbidden = 0;
         let mut queue = self.session.queue();
         for (seq, delivery) in found {
             match delivery {
+                // Queued when it still might have it.
+                Ok(delivery) if !delivery.is_permitted(&permissions) => {
+                    queue.dropped += 1;
+                    forbidden += 1;
+                    if queue.acked(seq) {
+                        self.outbox.changes.dequeue(self.session.key(), seq);
+                    }
+                }
                 Ok(delivery) => {
                     let is_released = delivery.progress == Progress::Released;
                     let progress = queue.progress(seq, is_released);
@@ -113,6 +128,8 @@ impl<S: Socket> Connection<S> {
             }
         }
         queue.taken(read_to);
+        drop(queue);
+        Counters::add(&self.space.shared().counters.forbidden, forbidden);
     }
 
     /// The delivery of a row.

@@ -221,6 +221,8 @@ async fn welcome<S: Socket>(
         Ok(Err(Turned::Lost)) => {
             tracing::debug!(listener = %name, %address, "closed before CONNECT")
         }
+        // Logged where it was decided, at a bounded rate.
+        Ok(Err(Turned::Unproved { .. })) => Counters::add(&counters.connections_refused, 1),
         Ok(Err(error)) => {
             Counters::add(&counters.connections_refused, 1);
             tracing::info!(listener = %name, %address, %error, "connection refused");

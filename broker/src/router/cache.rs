@@ -3,6 +3,7 @@
 //! One cache belongs to one publisher, so it needs no lock. At [`TOPICS_MAX`] topics it starts afresh.
 
 use super::{Route, Router};
+use crate::permissions::Allowance;
 use hashbrown::HashMap;
 use proto::TopicName;
 use std::sync::Arc;
@@ -14,8 +15,8 @@ pub(crate) const TOPICS_MAX: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct Known {
     pub(crate) topic: TopicName,
-    /// Whether the publisher may publish on it.
-    pub(crate) is_allowed: bool,
+    /// What the publisher may publish on it; `None` if nothing.
+    pub(crate) allowed: Option<Allowance>,
     route: Arc<Route>,
     version: u64,
 }
@@ -36,7 +37,7 @@ impl Cache {
     pub(crate) fn learn(
         &mut self,
         topic: TopicName,
-        is_allowed: bool,
+        allowed: Option<Allowance>,
         router: &Router,
     ) -> &mut Known {
         if self.known.len() >= TOPICS_MAX {
@@ -44,7 +45,7 @@ impl Cache {
         }
         let (route, version) = router.route(&topic);
         let bytes = topic.as_str().as_bytes().into();
-        self.known.entry(bytes).insert(Known { topic, is_allowed, route, version }).into_mut()
+        self.known.entry(bytes).insert(Known { topic, allowed, route, version }).into_mut()
     }
 }
 

@@ -7,7 +7,7 @@
 use crate::codec;
 use crate::codec::publish::{self, Outgoing};
 use crate::durable::place::Place;
-use crate::packet::{Ack, AckKind, Packet, Publish, Reply, Version};
+use crate::packet::{Ack, AckKind, AuthStep, Packet, Publish, Reply, Version};
 use crate::reason::Reason;
 use crate::session::acks::{AckGate, Due, Owed, Promise};
 use crate::session::aliases;
@@ -45,6 +45,8 @@ pub(crate) enum Step {
         packet_id: NonZeroU16,
         filters: Vec<bytestring::ByteString>,
     },
+    /// Go on with, or begin, proving who the client is.
+    Authenticate(Box<AuthStep>),
     Reply(Reply),
     /// The client leaves.
     Leave {
@@ -172,9 +174,9 @@ impl Machine {
                 self.set_expiry(session_expiry_secs)?;
                 Ok(Step::Leave { with_will })
             }
-            // A second CONNECT (3.1.0-2), AUTH without an authentication method (4.12), a packet that only servers
-            // send.
-            Packet::Connect(_) | Packet::Auth | Packet::ServerOnly => Err(Reason::ProtocolError),
+            Packet::Auth(step) => Ok(Step::Authenticate(step)),
+            // A second CONNECT (3.1.0-2), a packet that only servers send.
+            Packet::Connect(_) | Packet::ServerOnly => Err(Reason::ProtocolError),
         }
     }
 
@@ -368,12 +370,17 @@ impl Machine {
     }
 
     /// Sends again the next one of what was in flight when the connection before ended (MQTT 5.0 4.4-1); `None` if
-    /// there is no more, or not before the client has acknowledged something.
-    pub(crate) fn resend(&mut self, now: TimestampMs, out: &mut BytesMut) -> Option<Step> {
+    /// there is no more, or not before the client has acknowledged something. What is not allowed any more is over.
+    pub(crate) fn resend(
+        &mut self,
+        now: TimestampMs,
+        is_allowed: impl Fn(&Delivery) -> bool,
+        out: &mut BytesMut,
+    ) -> Option<Step> {
         let packet_id = match self.inflight.next_again()? {
             Again::Publish(packet_id, delivery) => {
                 let how = outgoing(Some(packet_id), delivery, true, now);
-                if self.writer.write(&delivery.message, how, out) {
+                if is_allowed(delivery) && self.writer.write(&delivery.message, how, out) {
                     return Some(Step::Nothing);
                 }
                 packet_id

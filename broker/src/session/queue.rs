@@ -8,6 +8,7 @@
 
 use crate::durable::place::Place;
 use crate::message::{Gate, GateState, Message};
+use crate::permissions::Permissions;
 use crate::session::acks::Hold;
 use proto::{Qos, TimestampMs};
 use std::collections::VecDeque;
@@ -63,6 +64,13 @@ impl Delivery {
     pub(crate) fn is_expired(&self, now: TimestampMs) -> bool {
         let is_begun = self.qos == Qos::ExactlyOnce && self.progress != Progress::New;
         !is_begun && self.message.is_expired(now)
+    }
+}
+
+impl Delivery {
+    /// Whether the client may be given it, or has it already: then the exchange has to come to its end.
+    pub(crate) fn is_permitted(&self, permissions: &Permissions) -> bool {
+        self.progress == Progress::Released || permissions.receive(&self.message.topic)
     }
 }
 
@@ -296,6 +304,16 @@ impl Queue {
     /// The owner has read rows up to `seq` from the store.
     pub(crate) fn taken(&mut self, seq: u64) {
         self.taken_seq = self.taken_seq.max(seq);
+    }
+
+    /// Takes out of memory what `is_meant`; rows of it are the caller's to acknowledge.
+    pub(crate) fn remove(&mut self, is_meant: impl Fn(&Delivery) -> bool) -> VecDeque<Delivery> {
+        let all = std::mem::take(&mut self.ready);
+        let (removed, kept): (VecDeque<_>, VecDeque<_>) = all.into_iter().partition(is_meant);
+        self.ready = kept;
+        self.ready_bytes -= removed.iter().map(|it| it.message.weight()).sum::<usize>();
+        self.relax();
+        removed
     }
 
     /// Puts back a delivery read from the store.

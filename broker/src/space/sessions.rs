@@ -3,6 +3,7 @@
 //! A session belongs to the identity that began it: another one cannot take over its client id. A session with an
 //! expiry has a row in the store from its CONNACK on, and its subscriptions from their SUBACK on.
 
+mod permits;
 mod restore;
 
 use super::{Shared, Space};
@@ -120,7 +121,7 @@ impl Space {
         let mut changes = Changes::new();
         let client_id = &asked.sender.client_id;
         if let Some(known) = sessions.by_client.get_mut(client_id) {
-            if *known.session.identity() != asked.sender.identity {
+            if !known.session.identity().is_same_as(&asked.sender.identity) {
                 return Err(Reason::ClientIdNotValid);
             }
             match &mut known.presence {
@@ -396,7 +397,7 @@ impl Space {
         let row = SessionRow {
             key: known.session.key().0,
             client_id: sender.client_id.clone(),
-            identity: sender.identity.clone(),
+            identity: known.session.permissions().sender.identity.clone(),
             expiry_secs: known.expiry_secs,
             disconnected_at,
             sent_seq: None,
@@ -444,7 +445,7 @@ impl Space {
         let mut changes = Changes::new();
         let mut ended = 0;
         self.sessions.lock().by_client.retain(|_, known| {
-            if known.session.identity() != identity {
+            if !known.session.identity().is_same_as(identity) {
                 return true;
             }
             ended += 1;

@@ -6,15 +6,20 @@
 
 mod access;
 mod authority;
+mod hook;
 mod in_process;
+mod lockout;
 mod overload;
+mod permits;
 mod qos2;
 mod retained;
 mod routing;
 mod rules;
+mod scram;
 mod sessions;
 mod sockets;
 mod tls;
+mod tokens;
 mod topic_aliases;
 mod web_socket;
 mod wire;

@@ -73,6 +73,10 @@ impl Bench {
     }
 
     pub(crate) async fn start_with(limits: Limits) -> Self {
+        Self::start_as(BrokerConfig { limits, ..BrokerConfig::default() }).await
+    }
+
+    pub(crate) async fn start_as(config: BrokerConfig) -> Self {
         let store = Store::in_memory().unwrap();
         let outside = Arc::new(Outside::default());
         let mut changes = Changes::new();
@@ -89,17 +93,16 @@ impl Bench {
             }
         }
         store.commit(changes).await.unwrap();
-        Self::on(store, outside, limits).await
+        Self::on(store, outside, config).await
     }
 
     /// Another broker on the same store, as after a restart.
     pub(crate) async fn restart(self) -> Self {
         self.broker.drain(PATIENCE).await;
-        Self::on(self.store, self.outside, Limits::default()).await
+        Self::on(self.store, self.outside, BrokerConfig::default()).await
     }
 
-    async fn on(store: Store, outside: Arc<Outside>, limits: Limits) -> Self {
-        let config = BrokerConfig { limits, anonymous: None };
+    async fn on(store: Store, outside: Arc<Outside>, config: BrokerConfig) -> Self {
         let broker = Broker::open(config, store.clone(), outside.clone(), outside.clone()).unwrap();
         broker.mount(&namespace()).unwrap();
         broker.mount(&other_namespace()).unwrap();
@@ -189,6 +192,15 @@ impl Client {
         address: SocketAddr,
         connect: v5::Connect,
     ) -> (Self, v5::ConnectAck) {
+        let mut client = Self::open(address, connect).await;
+        match client.receive().await {
+            Some(Packet::ConnectAck(ack)) => (client, *ack),
+            other => panic!("no CONNACK but {other:?}"),
+        }
+    }
+
+    /// A client whose CONNECT has not been answered.
+    pub(crate) async fn open(address: SocketAddr, connect: v5::Connect) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Self::try_on(Box::new(stream), connect).await.expect("a CONNACK")
@@ -218,6 +230,16 @@ impl Client {
             Packet::ConnectAck(ack) => Some((client, *ack)),
             other => panic!("no CONNACK but {other:?}"),
         }
+    }
+
+    /// A client on TCP whose CONNECT has not been answered.
+    pub(crate) async fn open(address: SocketAddr, connect: v5::Connect) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let (stream, codec) = (Box::new(stream), v5::Codec::default());
+        let mut client = Self { stream, codec, buffer: BytesMut::new(), next_id: 1 };
+        client.send(Packet::Connect(Box::new(connect))).await;
+        client
     }
 
     pub(crate) async fn send(&mut self, packet: Packet) {

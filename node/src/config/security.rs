@@ -1,16 +1,37 @@
-//! `[security]`: who may come in without credentials. By default nobody.
+//! `[security]`: how clients prove who they are, and who may come in without that. By default nobody.
+
+mod auth;
 
 use super::Problems;
+use broker::{AuthConfig, AuthMethod, HookConfig, JwtConfig, LockoutConfig};
 use proto::{Namespace, Role};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The section `security`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct SecurityConfig {
+    /// The ways in which clients may prove who they are, tried in this order.
+    pub(crate) chain: Vec<AuthMethod>,
+    /// What happens after failures.
+    pub(crate) lockout: LockoutConfig,
     /// What a client without credentials is; absent: it is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) anonymous: Option<AnonymousConfig>,
+    /// Whose tokens are taken.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) jwt: Vec<JwtConfig>,
+    /// Whom to ask about clients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) http: Option<HookConfig>,
+}
+
+impl Default for SecurityConfig {
+    /// Tokens and hooks have to be set up; until then their places in the chain are passed over.
+    fn default() -> Self {
+        let AuthConfig { chain, jwt, http, lockout } = AuthConfig::default();
+        Self { chain, lockout, anonymous: None, jwt, http }
+    }
 }
 
 /// The table `security.anonymous`.
@@ -25,7 +46,18 @@ pub(crate) struct AnonymousConfig {
 }
 
 impl SecurityConfig {
+    /// What the broker gets.
+    pub(crate) fn broker(&self) -> AuthConfig {
+        AuthConfig {
+            chain: self.chain.clone(),
+            jwt: self.jwt.clone(),
+            http: self.http.clone(),
+            lockout: self.lockout,
+        }
+    }
+
     pub(super) fn check(&self, problems: &mut Problems) {
+        auth::check(self, problems);
         let Some(anonymous) = &self.anonymous else { return };
         if !matches!(anonymous.role, Role::User | Role::App) {
             problems.add(

@@ -87,7 +87,7 @@ const RESOURCES: &[Resource] = &[
             ("delete", "user namespace?"),
             ("get", "user namespace?"),
             ("list", "namespace? filter? limit? cursor?"),
-            ("update", "user role? secret? namespace?"),
+            ("update", "user role? secret? enabled? acl? namespace?"),
         ],
     },
 ];

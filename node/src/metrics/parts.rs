@@ -70,6 +70,53 @@ pub(super) fn broker(is: &broker::Figures) -> Vec<Figure> {
             is.authentication_failures,
         ),
         counter(
+            "broker_refused_credentials",
+            "CONNECTs refused for a wrong or missing name or secret.",
+            is.refused_credentials,
+        ),
+        counter(
+            "broker_refused_tokens",
+            "CONNECTs refused for a token that is not believed.",
+            is.refused_tokens,
+        ),
+        counter(
+            "broker_refused_locked_out",
+            "CONNECTs refused after repeated failures.",
+            is.refused_locked_out,
+        ),
+        counter(
+            "broker_refused_busy",
+            "CONNECTs refused because too many passwords were being checked.",
+            is.refused_busy,
+        ),
+        counter(
+            "broker_refused_unavailable",
+            "CONNECTs refused because the store or a hook did not answer.",
+            is.refused_unavailable,
+        ),
+        counter(
+            "broker_refused_not_allowed",
+            "CONNECTs refused though the client has proved who it is.",
+            is.refused_not_allowed,
+        ),
+        counter("broker_lockouts", "Times a name or an address was locked out.", is.lockouts),
+        counter(
+            "broker_lockouts_without_room",
+            "Failures that could not be watched because everything watched was locked.",
+            is.lockouts_without_room,
+        ),
+        counter("broker_hook_requests", "Questions asked of the hook.", is.hook_requests),
+        counter(
+            "broker_hook_remembered",
+            "Questions answered out of what the hook said before.",
+            is.hook_remembered,
+        ),
+        counter(
+            "broker_hook_failures",
+            "Questions to which the hook gave no answer that can be used.",
+            is.hook_failures,
+        ),
+        counter(
             "broker_protocol_errors",
             "Connections ended for breaking the protocol.",
             is.protocol_errors,
@@ -87,6 +134,11 @@ pub(super) fn broker(is: &broker::Figures) -> Vec<Figure> {
             "broker_dropped_messages",
             "Deliveries dropped at the bound of a queue.",
             is.dropped,
+        ),
+        counter(
+            "broker_forbidden_messages",
+            "Deliveries dropped because a permission was taken away.",
+            is.forbidden,
         ),
         counter(
             "broker_publisher_stalls",

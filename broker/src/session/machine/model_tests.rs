@@ -235,7 +235,7 @@ impl Server {
         let now = TimestampMs(0);
         let Some(machine) = &mut self.machine else { return };
         machine.write_due(&mut self.out).expect("nothing fails");
-        while let Some(step) = self.machine.as_mut().unwrap().resend(now, &mut self.out) {
+        while let Some(step) = self.machine.as_mut().unwrap().resend(now, |_| true, &mut self.out) {
             self.act(step);
         }
         let machine = self.machine.as_mut().unwrap();

@@ -1,0 +1,119 @@
+//! Permissions that change under a session: what it may no longer have goes at once, wherever it waits.
+//!
+//! Subscriptions that are no longer allowed end, those with too high a QoS are lowered, and deliveries that wait in
+//! memory are dropped and counted. Deliveries in the store are looked at when they are read, and what a connection
+//! has already taken is looked at by the connection, which is woken.
+
+use super::{Known, Presence, Space};
+use crate::credential::Credential;
+use crate::figures::Counters;
+use crate::packet::Options;
+use crate::permissions::Permissions;
+use crate::reason::Reason;
+use crate::router::Subscriber;
+use crate::session::Session;
+use proto::UserId;
+use std::sync::Arc;
+use store::Changes;
+
+impl Space {
+    /// Gives a session other permissions than it has.
+    pub(crate) fn permit(&self, session: &Arc<Session>, permissions: Permissions) {
+        let mut sessions = self.sessions.lock();
+        let known = sessions.by_client.get_mut(&session.sender().client_id);
+        let Some(known) = known.filter(|known| Arc::ptr_eq(&known.session, session)) else {
+            return;
+        };
+        let mut changes = Changes::new();
+        self.permit_known(known, permissions, &mut changes);
+        drop(sessions);
+        if !changes.is_empty() {
+            // What a crash leaves behind is looked at again when the client returns.
+            drop(self.shared.store.submit(changes));
+        }
+    }
+
+    /// Gives every session of a name the permissions that its credential says now. Returns how many there are.
+    pub(crate) fn follow(&self, credential: &Credential, name: &UserId) -> usize {
+        let identity = credential.identity(name);
+        let lists: Vec<_> = credential.acl.iter().cloned().collect();
+        let mut changes = Changes::new();
+        let mut count = 0;
+        for known in self.sessions.lock().by_client.values_mut() {
+            if !known.session.identity().is_same_as(&identity) {
+                continue;
+            }
+            count += 1;
+            let permissions = known.session.permissions();
+            if credential.is_disabled {
+                known.stop(Reason::NotAuthorized);
+            } else if !permissions.is_by_credential {
+                known.stop(Reason::AdministrativeAction);
+            } else if let Ok(permissions) = permissions.of(&identity, &lists) {
+                self.permit_known(known, permissions, &mut changes);
+            } else {
+                known.stop(Reason::NotAuthorized);
+            }
+        }
+        if !changes.is_empty() {
+            drop(self.shared.store.submit(changes));
+        }
+        count
+    }
+
+    fn permit_known(&self, known: &mut Known, permissions: Permissions, changes: &mut Changes) {
+        let session = &known.session;
+        if session.permissions() == permissions {
+            return;
+        }
+        session.permit(permissions.clone());
+        known.subscriptions.retain(|subscription, (options, id)| {
+            let Some(qos_max) = permissions.subscribe(&subscription.filter) else {
+                self.router.unsubscribe(subscription, session);
+                return false;
+            };
+            if options.qos > qos_max {
+                *options = Options { qos: qos_max, ..*options };
+                let subscriber = Subscriber {
+                    session: Arc::clone(session),
+                    group: subscription.group.clone(),
+                    options: *options,
+                    id: *id,
+                };
+                self.router.subscribe(&subscription.filter, subscriber);
+            }
+            true
+        });
+        // Routes hold what a session may receive.
+        self.router.invalidate();
+        let mut queue = session.queue();
+        let forbidden = queue.remove(|delivery| !delivery.is_permitted(&permissions));
+        queue.dropped += forbidden.len() as u64;
+        for seq in forbidden.iter().filter_map(|delivery| delivery.seq) {
+            if queue.acked(seq) {
+                changes.dequeue(session.key(), seq);
+            }
+        }
+        drop(queue);
+        Counters::add(&self.shared.counters.forbidden, forbidden.len() as u64);
+        if known.expiry_secs > 0 {
+            let since = match &known.presence {
+                Presence::Away { since, .. } => Some(*since),
+                Presence::Connected { .. } => None,
+            };
+            let (key, row) = self.row(known, since);
+            changes.put(&key, &row);
+        }
+        known.session.wake();
+    }
+}
+
+impl Known {
+    /// Has its connection end, if it has one; the session stays.
+    fn stop(&self, reason: Reason) {
+        if let Presence::Connected { live, .. } = &self.presence {
+            live.stop(reason);
+            self.session.wake();
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Permissions that change under clients: each place in which a message can wait, and each thing a client can do.
+
+use crate::wire::{Bench, SECRET, message, namespace, until};
+use broker::credential::{Credential, CredentialIdentity};
+use broker::{AclAction, AclPermission, AclRule};
+use proto::{Role, UserId};
+use rmqtt_codec::types::QoS;
+use rmqtt_codec::v5::{DisconnectReasonCode, PublishAckReason, SubscribeAckReason};
+use store::Changes;
+
+fn rule(permission: AclPermission, topic: &str) -> AclRule {
+    AclRule {
+        permission,
+        action: AclAction::All,
+        topic: topic.to_owned(),
+        qos_max: None,
+        retain: None,
+    }
+}
+
+/// Everything but what is below `secret`.
+fn open_only() -> Vec<AclRule> {
+    vec![rule(AclPermission::Deny, "secret/#"), rule(AclPermission::Allow, "#")]
+}
+
+/// Changes the credential of `app`, and has it count.
+async fn change(bench: &Bench, role: Role, edit: impl FnOnce(&mut Credential)) -> usize {
+    let name = UserId::parse("app").unwrap();
+    let identity = CredentialIdentity::User { role };
+    let mut credential = Credential::device(identity, SECRET, &*bench.outside);
+    edit(&mut credential);
+    let mut changes = Changes::new();
+    changes.put(&(namespace(), name.clone()), &credential);
+    bench.store.commit(changes).await.unwrap();
+    bench.broker.permissions_changed(&namespace(), &name).unwrap()
+}
+
+#[tokio::test]
+async fn what_a_connected_client_may_no_longer_do_ends_at_once() {
+    let bench = Bench::start().await;
+    let (mut app, mut admin) = (bench.client("app", "app").await, bench.admin("admin").await);
+    for filter in ["secret/a", "open/#", "+/b"] {
+        assert_eq!(app.subscribe(filter, QoS::AtLeastOnce).await, SubscribeAckReason::GrantedQos1);
+    }
+    assert_eq!(
+        app.publish_acked(message("secret/x", "1")).await,
+        PublishAckReason::NoMatchingSubscribers
+    );
+    assert_eq!(change(&bench, Role::App, |it| it.acl = Some(open_only())).await, 1);
+    let told = app.publish_acked(message("secret/x", "1")).await;
+    assert_eq!(told, PublishAckReason::NotAuthorized, "what it had published on before");
+    for topic in ["secret/a", "secret/b", "open/1"] {
+        admin.publish(topic, topic.to_owned()).await;
+    }
+    assert_eq!(app.expect_payload().await, "open/1");
+    assert_eq!(bench.broker.connections(&namespace())[1].subscriptions, 2, "secret/a is gone");
+    assert_eq!(app.subscribe("secret/a", QoS::AtMostOnce).await, SubscribeAckReason::NotAuthorized);
+    let mut retained = message("secret/kept", "1");
+    retained.retain = true;
+    admin.publish_acked(retained).await;
+    app.subscribe("+/kept", QoS::AtMostOnce).await;
+    app.expect_silence().await;
+    assert_eq!(change(&bench, Role::App, |_| {}).await, 1);
+    assert_eq!(app.subscribe("secret/a", QoS::AtMostOnce).await, SubscribeAckReason::GrantedQos0);
+}
+
+#[tokio::test]
+async fn another_role_counts_at_once_in_both_directions() {
+    let bench = Bench::start().await;
+    let mut app = bench.client("app", "app").await;
+    let free = PublishAckReason::NoMatchingSubscribers;
+    assert_eq!(app.publish_acked(message("free", "1")).await, free);
+    change(&bench, Role::User, |_| {}).await;
+    assert_eq!(app.publish_acked(message("free", "1")).await, PublishAckReason::NotAuthorized);
+    change(&bench, Role::ProjectAdmin, |_| {}).await;
+    assert_eq!(app.publish_acked(message("free", "1")).await, free);
+    assert_eq!(app.publish_acked(message("uns/a/_raw/x", "1")).await, free);
+}
+
+#[tokio::test]
+async fn what_waits_for_a_client_that_is_away_is_dropped_and_counted() {
+    let bench = Bench::start().await;
+    let (mut app, _) = bench.durable("app", "app").await;
+    app.subscribe("secret/a", QoS::AtLeastOnce).await;
+    app.subscribe("+/b", QoS::AtLeastOnce).await;
+    app.leave().await;
+    let mut admin = bench.admin("admin").await;
+    for topic in ["secret/a", "secret/b", "open/b"] {
+        admin.publish_acked(message(topic, topic.to_owned())).await;
+    }
+    change(&bench, Role::App, |it| it.acl = Some(open_only())).await;
+    admin.publish_acked(message("secret/a", "later")).await;
+    let (mut app, is_present) = bench.durable("app", "app").await;
+    assert!(is_present);
+    assert_eq!(app.expect_payload().await, "open/b");
+    app.expect_silence().await;
+    assert_eq!(bench.broker.figures().forbidden, 2);
+    until(|| bench.broker.connections(&namespace()).iter().all(|it| it.stored == 0)).await;
+}
+
+#[tokio::test]
+async fn the_list_of_a_credential_counts_from_its_first_connect() {
+    let bench = Bench::start().await;
+    change(&bench, Role::App, |it| it.acl = Some(open_only())).await;
+    let mut app = bench.client("app", "app").await;
+    assert_eq!(app.publish_acked(message("secret/x", "1")).await, PublishAckReason::NotAuthorized);
+    assert_eq!(app.publish_acked(message("x", "1")).await, PublishAckReason::NoMatchingSubscribers);
+}
+
+#[tokio::test]
+async fn a_will_that_may_no_longer_be_published_is_not() {
+    let bench = Bench::start().await;
+    let will = rmqtt_codec::v5::LastWill {
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        topic: "secret/will".into(),
+        message: "the will".into(),
+        will_delay_interval_sec: None,
+        correlation_data: None,
+        message_expiry_interval: None,
+        content_type: None,
+        user_properties: Vec::new(),
+        is_utf8_payload: None,
+        response_topic: None,
+    };
+    let connect =
+        rmqtt_codec::v5::Connect { last_will: Some(will), ..crate::wire::connect("app", "app") };
+    let (app, _) = crate::wire::Client::connect(bench.address, connect).await;
+    let mut admin = bench.admin("admin").await;
+    admin.subscribe("secret/#", QoS::AtMostOnce).await;
+    change(&bench, Role::App, |it| it.acl = Some(open_only())).await;
+    app.vanish();
+    until(|| bench.broker.connections(&namespace()).len() == 1).await;
+    admin.expect_silence().await;
+}
+
+#[tokio::test]
+async fn a_name_that_is_disabled_goes_and_stays_out_and_keeps_its_session() {
+    let bench = Bench::start().await;
+    let (mut app, _) = bench.durable("app", "app").await;
+    app.subscribe("t", QoS::AtLeastOnce).await;
+    change(&bench, Role::App, |it| it.is_disabled = true).await;
+    assert_eq!(app.expect_end().await, DisconnectReasonCode::NotAuthorized);
+    let hello = crate::wire::connect("app", "app");
+    let (_, ack) = crate::wire::Client::connect(bench.address, hello).await;
+    assert_eq!(ack.reason_code, rmqtt_codec::v5::ConnectAckReason::NotAuthorized);
+    change(&bench, Role::App, |_| {}).await;
+    let (_, is_present) = bench.durable("app", "app").await;
+    assert!(is_present);
+}
