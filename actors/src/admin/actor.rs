@@ -104,6 +104,12 @@ impl AdminCore {
                 (Err(refusal), Vec::new())
             }
         };
+        // Whoever reads that a permission is gone may rely on it.
+        let (at_once, after): (Vec<After>, Vec<After>) =
+            after.into_iter().partition(|step| matches!(step, After::Permissions(..)));
+        for step in at_once {
+            self.follow(step);
+        }
         self.reply(&delivery, request_id.as_ref(), outcome);
         delivery.ack();
         // After the answer: the session that ends may be the caller's own.

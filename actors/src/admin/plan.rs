@@ -121,8 +121,8 @@ impl Request<'_> {
         found.into_iter().map(|row| row.map_err(|error| unreadable(&error))).collect()
     }
 
-    /// The credential of a device or user, in place of the one `before`: at once for a secret with entropy enough, else by way of
-    /// the plan.
+    /// The credential of a device or user, in place of the one `before`: at once for a secret with
+    /// entropy enough, else by way of the plan.
     pub(super) fn set_secret(
         &self,
         plan: &mut Plan,

@@ -18,6 +18,14 @@ fn seconds(micros: u64) -> Number {
 
 /// The MQTT broker.
 pub(super) fn broker(is: &broker::Figures) -> Vec<Figure> {
+    let mut all = listeners(is);
+    all.extend(admission(is));
+    all.extend(traffic(is));
+    all
+}
+
+/// Sockets, up to their CONNECT.
+fn listeners(is: &broker::Figures) -> Vec<Figure> {
     vec![
         gauge("broker_connections", "MQTT connections now.", is.connections),
         counter("broker_connections_accepted", "Sockets accepted.", is.connections_total),
@@ -64,11 +72,12 @@ pub(super) fn broker(is: &broker::Figures) -> Vec<Figure> {
             "WebSocket handshakes that failed.",
             is.websocket_handshake_errors,
         ),
-        counter(
-            "broker_authentication_failures",
-            "CONNECTs with a wrong name or secret.",
-            is.authentication_failures,
-        ),
+    ]
+}
+
+/// Who was let in and who was not.
+fn admission(is: &broker::Figures) -> Vec<Figure> {
+    vec![
         counter(
             "broker_refused_credentials",
             "CONNECTs refused for a wrong or missing name or secret.",
@@ -115,6 +124,16 @@ pub(super) fn broker(is: &broker::Figures) -> Vec<Figure> {
             "broker_hook_failures",
             "Questions to which the hook gave no answer that can be used.",
             is.hook_failures,
+        ),
+    ]
+}
+
+fn traffic(is: &broker::Figures) -> Vec<Figure> {
+    vec![
+        counter(
+            "broker_authentication_failures",
+            "CONNECTs with a wrong name or secret.",
+            is.authentication_failures,
         ),
         counter(
             "broker_protocol_errors",

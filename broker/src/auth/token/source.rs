@@ -11,8 +11,9 @@ use crate::auth::fetch::{FetchError, Fetcher};
 use parking_lot::RwLock;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// The least time between two looks.
 const PAUSE: Duration = Duration::from_secs(5);
