@@ -8,6 +8,7 @@ mod access;
 mod authority;
 mod hook;
 mod in_process;
+mod key_sets;
 mod lockout;
 mod overload;
 mod permits;

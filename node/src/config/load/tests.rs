@@ -78,6 +78,25 @@ fn what_is_wrong_is_told_with_the_path_of_its_key() {
             "[security]\nanonymous = { namespace = \"default\", role = \"app\" }",
             "security.anonymous.namespace: not a valid namespace",
         ),
+        ("[security]\nchain = []", "security.chain: nobody could come in"),
+        (
+            "[security]\nchain = [\"password\", \"password\"]",
+            "security.chain: a way in stands there twice",
+        ),
+        ("[security]\nchain = [\"magic\"]", "security.chain"),
+        ("[[security.jwt]]\nissuer = \"x\"", "security.jwt: exactly one of public_key_file"),
+        (
+            "[security]\nchain = [\"password\"]\n[[security.jwt]]\nsecret_file = \"x\"",
+            "security.jwt: \"jwt\" is not in security.chain",
+        ),
+        (
+            "[[security.jwt]]\nsecret_file = \"x\"\nleeway_secs = 601",
+            "leeway_secs: 601 is not within",
+        ),
+        ("[[security.jwt]]\nsecret_file = \"x\"\nalgorithms = [\"none\"]", "algorithms"),
+        ("[security.http]\nurl = \"ftp://host\"", "security.http.url: `ftp://host` is not a URL"),
+        ("[security.http]\nurl = \"http://host\"\nrequests_max = 0", "requests_max: 0 is not"),
+        ("[security.lockout]\nwatched_max = 1", "security.lockout.watched_max: 1 is not within"),
         (
             "[security]\nanonymous = { namespace = \"system/system\", role = \"app\" }",
             "security.anonymous.namespace: the tenant `system` takes no strangers",
@@ -166,6 +185,22 @@ fn a_setting_without_a_key_or_a_value_is_refused() {
         let error = load_set(&[setting]).unwrap_err();
         assert!(error.contains("it must read section.key=value"), "{error}");
     }
+}
+
+#[test]
+fn what_is_said_of_tokens_and_hooks_is_read_and_survives_being_written() {
+    let config = load_set(&[
+        "security.chain=[\"jwt\", \"http\"]",
+        "security.jwt=[{ secret_file = \"s\", roles = [\"app\"], namespace = \"a/b\" }]",
+        "security.http={ url = \"https://host:1/x?y=z\", authorise = true }",
+        "security.lockout.failures_max=0",
+    ])
+    .unwrap();
+    assert_eq!(load_text(&toml::to_string(&config).unwrap()).unwrap(), config);
+    let broker = config.security.broker();
+    assert_eq!((broker.chain.len(), broker.jwt.len(), broker.lockout.failures_max), (2, 1, 0));
+    assert_eq!(broker.jwt[0].namespace.to_string(), "a/b");
+    assert!(broker.http.unwrap().authorise);
 }
 
 #[test]
