@@ -43,6 +43,7 @@ impl<S: Socket> Connection<S> {
             Step::Forget(forget) => self.forget(forget),
             Step::Reply(reply) => codec::encode(self.machine.version, &reply, &mut self.out),
             Step::Nothing
+            | Step::Authenticate(_)
             | Step::Publish(_)
             | Step::Subscribe { .. }
             | Step::Unsubscribe { .. }

@@ -99,6 +99,27 @@ async fn what_waits_for_a_client_that_is_away_is_dropped_and_counted() {
 }
 
 #[tokio::test]
+async fn a_message_in_flight_is_not_sent_again() {
+    let bench = Bench::start().await;
+    let (mut app, _) = bench.durable("app", "app").await;
+    app.subscribe("+/a", QoS::AtLeastOnce).await;
+    let mut admin = bench.admin("admin").await;
+    for topic in ["secret/a", "open/a"] {
+        admin.publish_acked(message(topic, topic.to_owned())).await;
+        assert_eq!(app.expect_message().await.topic, topic);
+    }
+    // Neither is acknowledged.
+    app.vanish();
+    until(|| bench.broker.connections(&namespace()).len() == 1).await;
+    change(&bench, Role::App, |it| it.acl = Some(open_only())).await;
+    let (mut app, _) = bench.durable("app", "app").await;
+    let again = app.expect_message().await;
+    assert_eq!((&*again.topic, again.dup), ("open/a", true));
+    app.ack(again.packet_id.unwrap()).await;
+    app.expect_silence().await;
+}
+
+#[tokio::test]
 async fn the_list_of_a_credential_counts_from_its_first_connect() {
     let bench = Bench::start().await;
     change(&bench, Role::App, |it| it.acl = Some(open_only())).await;

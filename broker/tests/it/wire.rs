@@ -192,15 +192,6 @@ impl Client {
         address: SocketAddr,
         connect: v5::Connect,
     ) -> (Self, v5::ConnectAck) {
-        let mut client = Self::open(address, connect).await;
-        match client.receive().await {
-            Some(Packet::ConnectAck(ack)) => (client, *ack),
-            other => panic!("no CONNACK but {other:?}"),
-        }
-    }
-
-    /// A client whose CONNECT has not been answered.
-    pub(crate) async fn open(address: SocketAddr, connect: v5::Connect) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Self::try_on(Box::new(stream), connect).await.expect("a CONNACK")
