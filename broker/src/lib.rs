@@ -1,7 +1,8 @@
 //! The MQTT broker: MQTT 3.1, 3.1.1 and 5.0 over TCP, TLS, WebSocket and Unix sockets, and in process.
 //!
 //! - [`Broker`]: the whole; [`Client`] and [`Inbox`]: sessions without a socket, for the actors
-//! - `listener`, `tls`, `websocket`, `proxy_protocol`, `connection`: sockets; `codec`, `packet`: bytes to packets; `session`: the protocol, without I/O
+//! - `listener`, `tls`, `websocket`, `proxy_protocol`, `connection`: sockets; `codec`, `packet`: bytes to packets
+//! - `session`: the protocol, without I/O
 //! - `space`: one namespace; `router`: who gets a message; `outbox`: the way of a message; `retained`
 //! - `auth`, [`credential`], `permissions`: who comes in, and what it may do
 //! - `durable`: what is in the store

@@ -78,25 +78,6 @@ fn what_is_wrong_is_told_with_the_path_of_its_key() {
             "[security]\nanonymous = { namespace = \"default\", role = \"app\" }",
             "security.anonymous.namespace: not a valid namespace",
         ),
-        ("[security]\nchain = []", "security.chain: nobody could come in"),
-        (
-            "[security]\nchain = [\"password\", \"password\"]",
-            "security.chain: a way in stands there twice",
-        ),
-        ("[security]\nchain = [\"magic\"]", "security.chain"),
-        ("[[security.jwt]]\nissuer = \"x\"", "security.jwt: exactly one of public_key_file"),
-        (
-            "[security]\nchain = [\"password\"]\n[[security.jwt]]\nsecret_file = \"x\"",
-            "security.jwt: \"jwt\" is not in security.chain",
-        ),
-        (
-            "[[security.jwt]]\nsecret_file = \"x\"\nleeway_secs = 601",
-            "leeway_secs: 601 is not within",
-        ),
-        ("[[security.jwt]]\nsecret_file = \"x\"\nalgorithms = [\"none\"]", "algorithms"),
-        ("[security.http]\nurl = \"ftp://host\"", "security.http.url: `ftp://host` is not a URL"),
-        ("[security.http]\nurl = \"http://host\"\nrequests_max = 0", "requests_max: 0 is not"),
-        ("[security.lockout]\nwatched_max = 1", "security.lockout.watched_max: 1 is not within"),
         (
             "[security]\nanonymous = { namespace = \"system/system\", role = \"app\" }",
             "security.anonymous.namespace: the tenant `system` takes no strangers",
@@ -184,6 +165,34 @@ fn a_setting_without_a_key_or_a_value_is_refused() {
     for setting in ["listen.mqtt", "=x", ".a=1", "a..b=1", "a.=1"] {
         let error = load_set(&[setting]).unwrap_err();
         assert!(error.contains("it must read section.key=value"), "{error}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_the_ways_in_is_told_as_well() {
+    for (text, expected) in [
+        ("[security]\nchain = []", "security.chain: nobody could come in"),
+        (
+            "[security]\nchain = [\"password\", \"password\"]",
+            "security.chain: a way in stands there twice",
+        ),
+        ("[security]\nchain = [\"magic\"]", "security.chain"),
+        ("[[security.jwt]]\nissuer = \"x\"", "security.jwt: exactly one of public_key_file"),
+        (
+            "[security]\nchain = [\"password\"]\n[[security.jwt]]\nsecret_file = \"x\"",
+            "security.jwt: \"jwt\" is not in security.chain",
+        ),
+        (
+            "[[security.jwt]]\nsecret_file = \"x\"\nleeway_secs = 601",
+            "leeway_secs: 601 is not within",
+        ),
+        ("[[security.jwt]]\nsecret_file = \"x\"\nalgorithms = [\"none\"]", "algorithms"),
+        ("[security.http]\nurl = \"ftp://host\"", "security.http.url: `ftp://host` is not a URL"),
+        ("[security.http]\nurl = \"http://host\"\nrequests_max = 0", "requests_max: 0 is not"),
+        ("[security.lockout]\nwatched_max = 1", "security.lockout.watched_max: 1 is not within"),
+    ] {
+        let error = load_text(text).unwrap_err();
+        assert!(error.contains(expected), "{text}\n  told: {error}\n  expected: {expected}");
     }
 }
 
