@@ -209,7 +209,7 @@ pub(crate) fn watch(
                 Ok(Ok(false)) | Err(_) => {}
                 Ok(Err(error)) => {
                     Counters::add(&shared.counters.tls_reload_errors, 1);
-                    tracing::error!(%error, "TLS files have changed and are refused; those before stay in force");
+                    tracing::error!(%error, "changed TLS files are refused; those before stay");
                 }
             }
         }

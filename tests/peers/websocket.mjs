@@ -1,9 +1,9 @@
-// MQTT.js over WebSocket, MQTT 5.0 and 3.1.1, against a node on free ports.
+// MQTT.js over WebSocket, in the clear and over TLS, MQTT 5.0 and 3.1.1, against a node on free ports.
 //
 // MANIFOLD_BIN names the executable, MANIFOLD_PEERS the folder whose node_modules has `mqtt`.
 
-import { spawn } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
+import { execFileSync, spawn } from "node:child_process";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -30,20 +30,35 @@ function inTime(promise, what) {
   return Promise.race([promise, late]);
 }
 
-async function start(data) {
-  const listeners = ["mqtt", "ws", "http"].flatMap((name) => ["--set", `listen.${name}=127.0.0.1:0`]);
-  const child = spawn(process.env.MANIFOLD_BIN, ["serve", "--data", data, ...listeners], {
+/** A certificate for localhost that vouches for itself. */
+async function certificate(folder) {
+  const files = { certificate: join(folder, "server.crt"), key: join(folder, "server.key") };
+  const words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 10 -subj /CN=localhost";
+  const names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"];
+  const out = ["-keyout", files.key, "-out", files.certificate];
+  execFileSync("openssl", [...words.split(" "), ...names, ...out], { stdio: "ignore" });
+  return { ...files, ca: await readFile(files.certificate) };
+}
+
+async function start(data, tls) {
+  const listeners = ["mqtt", "ws", "wss", "http"].map((name) => `listen.${name}=127.0.0.1:0`);
+  const settings = [...listeners, `tls.certificate=${tls.certificate}`, `tls.key=${tls.key}`];
+  const words = settings.flatMap((setting) => ["--set", setting]);
+  const child = spawn(process.env.MANIFOLD_BIN, ["serve", "--data", data, ...words], {
     env: { MANIFOLD_ADMIN_SECRET: SECRET },
     stdio: ["ignore", "ignore", "pipe"],
   });
   const lines = createInterface({ input: child.stderr });
-  const address = new Promise((found) => {
+  const addresses = new Promise((found) => {
+    const seen = {};
     lines.on("line", (line) => {
-      const match = /listener="ws" address=(\S+)/.exec(line);
-      if (match) found(match[1]);
+      const match = /listener="(wss?)" address=(\S+)/.exec(line);
+      if (match) seen[match[1]] = match[2];
+      if (seen.ws && seen.wss) found(seen);
     });
   });
-  return { child, url: `ws://${await inTime(address, "the start")}/mqtt` };
+  const { ws, wss } = await inTime(addresses, "the start");
+  return { child, url: `ws://${ws}/mqtt`, secureUrl: `wss://${wss}/mqtt` };
 }
 
 class Client {
@@ -80,13 +95,13 @@ class Client {
   }
 }
 
-async function subscriptionTest(url, protocolVersion, name) {
+async function subscriptionTest(url, protocolVersion, name, tls = {}) {
   const persistent =
     protocolVersion === 5 ? { properties: { sessionExpiryInterval: 3600 } } : {};
-  const mobile = { protocolVersion, clientId: `mobile-${name}`, clean: false, ...persistent };
+  const mobile = { protocolVersion, clientId: `mobile-${name}`, clean: false, ...persistent, ...tls };
   let client = await Client.connect(url, mobile);
   check(`${name}: a new session is not present`, client.sessionPresent === false);
-  const speaker = await Client.connect(url, { protocolVersion, clientId: `speaker-${name}` });
+  const speaker = await Client.connect(url, { protocolVersion, clientId: `speaker-${name}`, ...tls });
   await speaker.mqtt.publishAsync(`ws/${name}/kept`, "before", { qos: 1, retain: true });
   const granted = await client.mqtt.subscribeAsync(`ws/${name}/+`, { qos: 1 });
   check(`${name}: the subscription is granted`, granted[0].qos === 1, granted);
@@ -116,11 +131,17 @@ async function subscriptionTest(url, protocolVersion, name) {
 
 async function main() {
   const data = await mkdtemp(join(tmpdir(), "manifold-peers-"));
-  const { child, url } = await start(data);
+  const tls = await certificate(data);
+  const { child, url, secureUrl } = await start(join(data, "node"), tls);
   const ended = new Promise((done) => child.once("exit", done));
   try {
     await subscriptionTest(url, 5, "5.0");
     await subscriptionTest(url, 4, "3.1.1");
+    await subscriptionTest(secureUrl, 5, "5.0 over TLS", { ca: tls.ca });
+    await subscriptionTest(secureUrl, 4, "3.1.1 over TLS", { ca: tls.ca });
+    const stranger = Client.connect(secureUrl, { protocolVersion: 5 });
+    const distrust = await stranger.then(() => null, (error) => error);
+    check("a certificate that nobody vouches for is not trusted", distrust !== null, distrust);
     const wrong = Client.connect(url, { protocolVersion: 5, password: "wrong" });
     const refused = await wrong.then(() => null, (error) => error);
     check("a wrong password is refused", refused?.code === 0x86 || refused?.code === 134, refused);

@@ -126,8 +126,9 @@ impl Reserve {
             *self = Self::new();
             return false;
         }
-        let is_accepted = tokio::time::timeout(ACCEPT_PAUSE, socket.accept()).await;
-        let is_turned_away = matches!(is_accepted, Ok(Ok(_)));
+        // The socket is closed before the reserve is taken back, which would find no descriptor otherwise.
+        let accepting = tokio::time::timeout(ACCEPT_PAUSE, socket.accept());
+        let is_turned_away = accepting.await.is_ok_and(|accepted| accepted.map(drop).is_ok());
         *self = Self::new();
         is_turned_away
     }
