@@ -58,7 +58,7 @@ pub struct TlsConfig {
     pub client_ca: Option<PathBuf>,
     /// Whether clients have to show a certificate of theirs.
     pub client_auth: ClientAuth,
-    /// PEM files of revocation lists. If there are any, each authority in a client's chain needs one.
+    /// PEM files of revocation lists. If there are any, each authority in a client's chain needs one, not out of date.
     pub revocation_lists: Vec<PathBuf>,
     /// What becomes of clients that know no TLS 1.3.
     pub tls12: Tls12,

@@ -75,7 +75,9 @@ fn verifier(config: &TlsConfig) -> Result<Option<Arc<dyn ClientCertVerifier>>, T
             .add(certificate)
             .map_err(|error| TlsError::Refused { path: path.clone(), why: error.to_string() })?;
     }
-    let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
+    // A list whose time is over says nothing of today (RFC 5280 6.3.3): nobody comes in by it.
+    let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
+        .enforce_revocation_expiration();
     for path in &config.revocation_lists {
         builder = builder.with_crls(revocation_lists(path)?);
     }

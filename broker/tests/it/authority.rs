@@ -98,6 +98,15 @@ impl Authority {
 
     /// Writes a revocation list: one that names the revoked certificates, or one that names none.
     pub(crate) fn revoke(&self, file: &str, is_revoked: bool) {
+        self.write_list(file, is_revoked, 2100);
+    }
+
+    /// Writes a revocation list that names none and should have been followed by another.
+    pub(crate) fn write_outdated_list(&self, file: &str) {
+        self.write_list(file, false, 2026);
+    }
+
+    fn write_list(&self, file: &str, is_revoked: bool, end: i32) {
         let revoked = RevokedCertParams {
             serial_number: SerialNumber::from(REVOKED),
             revocation_time: date_time_ymd(2026, 1, 1),
@@ -106,7 +115,7 @@ impl Authority {
         };
         let list = CertificateRevocationListParams {
             this_update: date_time_ymd(2026, 1, 1),
-            next_update: date_time_ymd(2100, 1, 1),
+            next_update: date_time_ymd(end, 2, 1),
             crl_number: SerialNumber::from(u64::from(is_revoked)),
             issuing_distribution_point: None,
             revoked_certs: if is_revoked { vec![revoked] } else { Vec::new() },

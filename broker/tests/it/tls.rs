@@ -127,6 +127,23 @@ async fn a_required_certificate_must_be_good() {
 }
 
 #[tokio::test]
+async fn an_outdated_revocation_list_lets_nobody_in() {
+    let (bench, authority) = (Bench::start().await, Authority::new());
+    authority.write_outdated_list("ca.crl");
+    let config = TlsConfig {
+        revocation_lists: vec![authority.path("ca.crl")],
+        ..mutual(&authority, ClientAuth::Required)
+    };
+    let address = listen(&bench, config, ClientName::None).await;
+    let certificate = authority.client("pump7");
+    let hello = || connect("c", "pump7");
+    assert!(enter(&authority, address, Some(&certificate), hello()).await.is_none());
+    authority.revoke("ca.crl", false);
+    until(|| bench.broker.figures().tls_reloads == 1).await;
+    assert!(enter(&authority, address, Some(&certificate), hello()).await.is_some());
+}
+
+#[tokio::test]
 async fn a_certificate_is_a_name() {
     let (bench, authority) = (Bench::start().await, Authority::new());
     let config = mutual(&authority, ClientAuth::Optional);
