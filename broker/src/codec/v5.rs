@@ -19,6 +19,12 @@ pub(super) fn decode(buffer: &mut BytesMut) -> Result<Packet, Reason> {
     let is_connect = buffer.first() == Some(&0x10);
     let copy = is_connect.then(|| buffer.clone());
     match (v5::Codec::default().decode(buffer), copy) {
+        // Data of no method (MQTT 5.0 3.1.2.11.10).
+        (Ok(Some((v5::Packet::Connect(it), _))), _)
+            if it.auth_data.is_some() && it.auth_method.is_none() =>
+        {
+            Err(Reason::ProtocolError)
+        }
         (Ok(Some((packet, _))), _) => Ok(from_codec(packet)),
         (Ok(None), _) => Err(Reason::MalformedPacket),
         (Err(DecodeError::InvalidClientId), Some(copy)) => decode_anonymous(copy),

@@ -30,6 +30,13 @@ async fn an_authentication_method_that_is_not_offered_is_refused() {
 }
 
 #[tokio::test]
+async fn authentication_data_without_a_method_are_refused() {
+    let scene = Scene::v5();
+    let hello = scene.hello("data").with(Property::AuthenticationData(vec![1]));
+    scene.assert_malformed("data without a method", &hello.encode()).await;
+}
+
+#[tokio::test]
 async fn an_auth_that_nobody_asked_for_ends_the_connection() {
     let scene = Scene::v5();
     let method = encode(&[Property::AuthenticationMethod("SCRAM-SHA-256".into())]);
