@@ -14,6 +14,7 @@ use crate::listener::lobby::Lobby;
 use crate::live::Live;
 use crate::message::Sender;
 use crate::packet::Version;
+use crate::promises::Promises;
 use crate::reason::Reason;
 use crate::space::{Asked, Shared, Space};
 use parking_lot::RwLock;
@@ -37,6 +38,8 @@ pub struct BrokerConfig {
     pub anonymous: Option<Anonymous>,
     /// How clients prove who they are.
     pub auth: AuthConfig,
+    /// What acknowledgements promise.
+    pub promises: Promises,
 }
 
 /// The broker cannot start.
@@ -112,7 +115,9 @@ impl Broker {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, OpenError> {
-        let shared = Arc::new(Shared::new(store, clock, entropy, config.limits));
+        let shared =
+            Shared::new(store, clock, entropy, config.limits).with_promises(config.promises);
+        let shared = Arc::new(shared);
         let spaces = Arc::new(Spaces::default());
         let authenticator =
             Authenticator::open(Arc::clone(&shared), &config.auth, config.anonymous)?;

@@ -158,7 +158,7 @@ impl Client {
     /// Publishes at once. A retained copy, or one owed to a durable session, is submitted to the store and not
     /// waited for.
     pub fn publish(&self, message: Outgoing) {
-        let mut outbox = Outbox::default();
+        let mut outbox = Outbox::of(&self.space);
         self.route(vec![message], None, &mut outbox);
         outbox.flush(self.space.shared());
     }
@@ -172,7 +172,7 @@ impl Client {
         messages: Vec<Outgoing>,
     ) -> Result<(), CommitError> {
         let gate = Arc::new(Gate::default());
-        let mut outbox = Outbox::default();
+        let mut outbox = Outbox::of(&self.space);
         outbox.changes = changes;
         let messages = self.route(messages, Some(&gate), &mut outbox);
         let (changes, settlement) = outbox.take_commit();

@@ -16,12 +16,12 @@ use crate::space::{Shared, Space};
 use futures_util::task::AtomicWaker;
 use proto::Qos;
 use std::sync::Arc;
-use store::{Changes, CommitError, QueueRef};
+use store::{Changes, CommitError, Durability, QueueRef};
 
 /// What a batch of publications brings about.
-#[derive(Default)]
 pub(crate) struct Outbox {
     pub(crate) changes: Changes,
+    durability: Durability,
     settlement: Settlement,
     woken: Vec<Arc<Session>>,
     /// A subscriber that has fallen behind and that the publisher should wait for.
@@ -48,6 +48,19 @@ pub(crate) enum Routed {
 }
 
 impl Outbox {
+    /// An outbox for publications in one namespace.
+    pub(crate) fn of(space: &Space) -> Self {
+        Self {
+            changes: Changes::new(),
+            durability: space.durability(),
+            settlement: Settlement::default(),
+            woken: Vec::new(),
+            pressure: None,
+            dropped: 0,
+            refused: 0,
+        }
+    }
+
     /// Puts `message` into the queues of everybody on `route`, and keeps it if it is to be retained.
     /// `waker` is woken when the acknowledgement, if any, is due.
     pub(crate) fn publish(
@@ -139,8 +152,7 @@ impl Outbox {
     /// Submits the changes, if there are any, and wakes everybody. Must run inside a tokio runtime.
     pub(crate) fn flush(&mut self, shared: &Arc<Shared>) {
         if !self.changes.is_empty() {
-            let changes = std::mem::take(&mut self.changes);
-            let settlement = std::mem::take(&mut self.settlement);
+            let (changes, settlement) = self.take_commit();
             Counters::add(&shared.counters.stored, settlement.rows.len() as u64);
             let commit = shared.store.submit(changes);
             if !settlement.is_empty() {
@@ -153,7 +165,9 @@ impl Outbox {
 
     /// Takes what has to be committed, for a caller that commits by itself and then calls [`Outbox::wake`].
     pub(crate) fn take_commit(&mut self) -> (Changes, Settlement) {
-        (std::mem::take(&mut self.changes), std::mem::take(&mut self.settlement))
+        let mut changes = std::mem::take(&mut self.changes);
+        changes.set_durability(self.durability);
+        (changes, std::mem::take(&mut self.settlement))
     }
 
     /// Wakes everybody who got something.

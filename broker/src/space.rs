@@ -12,6 +12,7 @@ use crate::durable::rows::{RetainedRow, SessionRow};
 use crate::figures::Counters;
 use crate::message::{Message, Properties, Sender};
 use crate::outbox::Outbox;
+use crate::promises::Promises;
 use crate::router::Router;
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
@@ -19,7 +20,7 @@ use parking_lot::{Mutex, RwLock};
 use proto::{ClientId, Clock, Entropy, Identity, Namespace, Qos, TopicName, hops};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use store::{SessionKey, Snapshot, Store};
+use store::{Durability, SessionKey, Snapshot, Store};
 
 /// What all spaces of a broker share.
 pub(crate) struct Shared {
@@ -31,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) is_draining: AtomicBool,
     /// The sender of what the broker itself says.
     voice: Arc<Sender>,
+    promises: Promises,
     next_session: AtomicU64,
     next_connection: AtomicU64,
 }
@@ -50,9 +52,14 @@ impl Shared {
             counters: Counters::default(),
             is_draining: AtomicBool::new(false),
             voice: Arc::new(voice()),
+            promises: Promises::default(),
             next_session: AtomicU64::new(1),
             next_connection: AtomicU64::new(1),
         }
+    }
+
+    pub(crate) fn with_promises(self, promises: Promises) -> Self {
+        Self { promises, ..self }
     }
 
     /// The sender of what the broker itself says.
@@ -85,6 +92,7 @@ fn voice() -> Sender {
 /// A namespace.
 pub(crate) struct Space {
     namespace: Namespace,
+    durability: Durability,
     shared: Arc<Shared>,
     router: Router,
     retained: RwLock<crate::retained::Retained>,
@@ -101,6 +109,7 @@ impl Space {
         snapshot: &Snapshot,
     ) -> Result<Arc<Self>, store::ReadError> {
         let space = Arc::new(Self {
+            durability: shared.promises.of(&namespace),
             namespace,
             shared,
             router: Router::default(),
@@ -130,6 +139,11 @@ impl Space {
 
     pub(crate) fn namespace(&self) -> &Namespace {
         &self.namespace
+    }
+
+    /// What its messages have survived when they are acknowledged.
+    pub(crate) fn durability(&self) -> Durability {
+        self.durability
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -166,7 +180,7 @@ impl Space {
     pub(crate) fn publish_unattended(&self, message: Message) {
         let message = Arc::new(message);
         let (route, _) = self.router.route(&message.topic);
-        let mut outbox = Outbox::default();
+        let mut outbox = Outbox::of(self);
         let _ = outbox.publish(self, &route, &message, &Arc::new(AtomicWaker::new()));
         outbox.flush(&self.shared);
     }

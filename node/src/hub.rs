@@ -52,7 +52,8 @@ impl Hub {
         on_first_admin: impl FnOnce(&FirstAdmin),
     ) -> anyhow::Result<Self> {
         let path = config.data.store_path();
-        let store = tokio::task::spawn_blocking(move || Store::open(&path))
+        let interval = config.data.sync_interval();
+        let store = tokio::task::spawn_blocking(move || Store::open_with(&path, interval))
             .await?
             .context("cannot open the store")?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -156,5 +157,6 @@ fn broker_config(config: &Config) -> BrokerConfig {
     let anonymous =
         anonymous.as_ref().map(|it| Anonymous { namespace: it.namespace.clone(), role: it.role });
     let auth = config.security.broker();
-    BrokerConfig { limits: config.limits.broker(), anonymous, auth }
+    let promises = config.data.promises();
+    BrokerConfig { limits: config.limits.broker(), anonymous, auth, promises }
 }

@@ -1,9 +1,10 @@
 //! Group commit measured: how many sets of changes a second, and how long each waits, by how many
 //! wait at once.
 //!
-//! `cargo bench -p manifold-store` runs every case for two seconds on a file in the temporary
-//! directory, or in the directory given as `-- --dir DIR`. Figures depend on the disk; compare them
-//! with each other, not across machines.
+//! `cargo bench -p manifold-store` runs every case for two seconds on a store in the temporary
+//! directory, or in the directory given as `-- --dir DIR`. "written" is what the process gave the
+//! disk for each byte of bodies and rows, the last checkpoint included. Then a process fills a store
+//! and aborts, and the opening after that is timed. Figures depend on the disk; compare them with each other, not across machines.
 #![allow(
     missing_docs,
     clippy::print_stdout,
@@ -21,6 +22,10 @@ use tokio::time::Instant;
 
 const BODY_BYTES: usize = 256;
 const RUN: Duration = Duration::from_secs(2);
+
+/// Names the store that a child process is to fill.
+const FILL: &str = "MANIFOLD_STORE_BENCH_FILL";
+const FILL_BYTES: u64 = 700 << 20;
 
 struct Blob(Vec<u8>);
 
@@ -58,8 +63,11 @@ fn main() {
         None => tempfile::tempdir().unwrap(),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    if let Some(path) = std::env::var_os(FILL) {
+        return runtime.block_on(fill_and_abort(Path::new(&path)));
+    }
     println!(
-        "{:<10} {:>7} {:>10} {:>8} {:>8} {:>8} {:>9} {:>9} {:>9}",
+        "{:<10} {:>7} {:>10} {:>8} {:>8} {:>8} {:>9} {:>9} {:>8} {:>9}",
         "work",
         "waiters",
         "commits/s",
@@ -68,7 +76,8 @@ fn main() {
         "batch",
         "apply ms",
         "fsync ms",
-        "file MiB"
+        "written",
+        "log MiB"
     );
     let works = [
         ("put", Work::Put),
@@ -78,14 +87,17 @@ fn main() {
     ];
     for (name, work) in works {
         for waiters in [1, 16, 64, 1000] {
-            let path = dir.path().join(format!("{}-{waiters}.redb", name.replace(' ', "-")));
-            runtime.block_on(measure(name, work, waiters, &path));
+            let dir = dir.path().join(format!("{}-{waiters}", name.replace(' ', "-")));
+            runtime.block_on(measure(name, work, waiters, &dir));
+            std::fs::remove_dir_all(dir).unwrap();
         }
     }
+    measure_opening(dir.path());
 }
 
-async fn measure(name: &str, work: Work, waiters: u64, path: &Path) {
-    let store = Store::open(path).unwrap();
+async fn measure(name: &str, work: Work, waiters: u64, dir: &Path) {
+    let store = Store::open(&dir.join("store.redb")).unwrap();
+    let written = written_bytes();
     let until = Instant::now() + RUN;
     let commits = Arc::new(AtomicU64::new(0));
     let mut tasks = Vec::new();
@@ -112,18 +124,65 @@ async fn measure(name: &str, work: Work, waiters: u64, path: &Path) {
     micros.sort_unstable();
     let at = |part: f64| micros[((micros.len() - 1) as f64 * part) as usize] as f64 / 1000.0;
     let figures = store.figures();
+    store.close().await.unwrap();
+    let written = written_bytes() - written;
     let batches = figures.batches.max(1);
     println!(
-        "{name:<10} {waiters:>7} {:>10.0} {:>8.2} {:>8.2} {:>8.1} {:>9.2} {:>9.2} {:>9}",
+        "{name:<10} {waiters:>7} {:>10.0} {:>8.2} {:>8.2} {:>8.1} {:>9.2} {:>9.2} {:>8.2} {:>9}",
         commits.load(Relaxed) as f64 / RUN.as_secs_f64(),
         at(0.5),
         at(0.99),
         figures.commits as f64 / batches as f64,
         figures.apply_micros_total as f64 / batches as f64 / 1000.0,
         figures.fsync_micros_total as f64 / batches as f64 / 1000.0,
-        path.metadata().unwrap().len() >> 20,
+        written as f64 / figures.bytes.max(1) as f64,
+        figures.log_bytes >> 20,
     );
-    store.close().await.unwrap();
+}
+
+/// Bytes that this process gave the disk, as far as the operating system says.
+fn written_bytes() -> u64 {
+    let io = std::fs::read_to_string("/proc/self/io").unwrap_or_default();
+    let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: "));
+    line.and_then(|bytes| bytes.parse().ok()).unwrap_or(0)
+}
+
+/// Fills a store with messages and rows that stay, and aborts in the middle of it.
+async fn fill_and_abort(path: &Path) {
+    let store = Store::open(path).unwrap();
+    let mut turn = 0;
+    while store.figures().log_bytes < FILL_BYTES {
+        let mut commits = Vec::new();
+        for waiter in 0..1000 {
+            turn += 1;
+            commits.push(store.submit(changes(Work::Enqueue, waiter, turn)));
+            commits.push(store.submit(changes(Work::Put, waiter, turn)));
+        }
+        for commit in commits {
+            commit.await.unwrap();
+        }
+    }
+    std::process::abort();
+}
+
+/// Times the opening of a store whose process was aborted.
+fn measure_opening(dir: &Path) {
+    let path = dir.join("aborted/store.redb");
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    child.env(FILL, &path).stderr(std::process::Stdio::null()).status().unwrap();
+    let began = Instant::now();
+    let store = Store::open(&path).unwrap();
+    let took = began.elapsed();
+    let figures = store.figures();
+    let rows = path.metadata().unwrap().len();
+    println!(
+        "opened after an abort in {:.0} ms: {} MiB of rows and places, {} segments, {} records of {} MiB replayed",
+        took.as_secs_f64() * 1000.0,
+        rows >> 20,
+        figures.segments,
+        figures.replayed_records,
+        figures.replayed_bytes >> 20,
+    );
 }
 
 fn changes(work: Work, waiter: u64, turn: u64) -> Changes {

@@ -63,6 +63,11 @@ impl Changes {
         Self { durability, ..Self::default() }
     }
 
+    /// Asks for another promise, whatever the set asked for before.
+    pub fn set_durability(&mut self, durability: Durability) {
+        self.durability = durability;
+    }
+
     /// What is promised when the set is answered.
     pub fn durability(&self) -> Durability {
         self.durability

@@ -248,7 +248,7 @@ impl Door {
         will: Publish,
         now: TimestampMs,
     ) -> Result<Message, Turned> {
-        let mut outbox = Outbox::default();
+        let mut outbox = Outbox::of(space);
         publisher.message(space, will, now, &mut outbox).map_err(|refused| {
             let (Refused::Connection(reason) | Refused::Message(reason)) = refused;
             Turned::new(reason, "the will cannot be published")
@@ -319,7 +319,7 @@ impl Admitted {
             will: self.will,
             inbox: Inbox::new(buffer, shared.limits.packet_bytes_max),
             out: BytesMut::new(),
-            outbox: Outbox::default(),
+            outbox: Outbox::of(&self.space),
             replay: carried.replay.into(),
             taken: VecDeque::new(),
             stall: None,

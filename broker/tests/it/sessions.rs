@@ -206,3 +206,20 @@ async fn a_namespace_that_has_ended_leaves_no_message_to_anybody() {
     assert!(is_present);
     subscriber.expect_silence().await;
 }
+
+#[tokio::test]
+async fn the_promise_of_a_namespace_decides_what_its_messages_wait_for() {
+    let bench = Bench::start().await;
+    for (user, is_synced) in [("app", true), ("acme/berlin/app", false)] {
+        let (mut subscriber, _) = bench.durable("sub", user).await;
+        subscriber.subscribe("t", QoS::AtLeastOnce).await;
+        subscriber.leave().await;
+        let mut publisher = bench.client("pub", user).await;
+        let before = bench.store.figures();
+        publisher.publish_acked(message("t", "kept")).await;
+        let after = bench.store.figures();
+        assert!(after.batches > before.batches, "{user}");
+        assert_eq!(after.syncs > before.syncs, is_synced, "{user}");
+        publisher.leave().await;
+    }
+}

@@ -1,7 +1,7 @@
 //! A broker to test and a client of bare packets to test it with.
 
 use broker::credential::{Credential, CredentialIdentity};
-use broker::{Broker, BrokerConfig, Limits, ListenerConfig, ListenerKind};
+use broker::{Broker, BrokerConfig, Limits, ListenerConfig, ListenerKind, Promises};
 use bytes::{Bytes, BytesMut};
 use proto::{Clock, Entropy, Namespace, Role, ThingId, TimestampMs, UserId};
 use rmqtt_codec::types::{Publish, QoS};
@@ -11,7 +11,7 @@ use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use store::{Changes, Store};
+use store::{Changes, Durability, Store};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::codec::{Decoder, Encoder};
@@ -103,6 +103,10 @@ impl Bench {
     }
 
     async fn on(store: Store, outside: Arc<Outside>, config: BrokerConfig) -> Self {
+        // The promise of the other namespace is a weaker one; for its clients nothing differs.
+        let namespaces = [(other_namespace(), Durability::Memory)].into();
+        let promises = Promises { usual: Durability::Sync, namespaces };
+        let config = BrokerConfig { promises, ..config };
         let broker = Broker::open(config, store.clone(), outside.clone(), outside.clone()).unwrap();
         broker.mount(&namespace()).unwrap();
         broker.mount(&other_namespace()).unwrap();

@@ -37,7 +37,7 @@ impl Writer {
         let again = self.failed.as_ref().map(|(_, at)| left(*at + CHECKPOINT_AGAIN_AFTER));
         let compaction = self.is_compaction_due().then_some(Duration::ZERO);
         let checkpoint = (!self.is_checkpointing && self.has_recent())
-            .then(|| left(self.checkpointed + CHECKPOINT_AFTER));
+            .then(|| left(self.checkpointed + self.checkpoint_after()));
         [again, compaction, checkpoint, sync].into_iter().flatten().min()
     }
 
@@ -88,8 +88,12 @@ impl Writer {
         let since = self.checkpointed.elapsed();
         self.recent_bytes() >= self.mode.bounds.recent_bytes
             || self.log_bytes() >= self.mode.bounds.log_bytes
-            || (self.has_recent() && since >= CHECKPOINT_AFTER)
-            || (self.has_recent() && self.space.is_full() && since >= CHECKPOINT_AGAIN_AFTER)
+            || (self.has_recent() && since >= self.checkpoint_after())
+    }
+
+    /// How old the oldest change may become; while the disk is full a checkpoint may make space.
+    fn checkpoint_after(&self) -> Duration {
+        if self.space.is_full() { CHECKPOINT_AGAIN_AFTER } else { CHECKPOINT_AFTER }
     }
 
     /// Whether so much came during a checkpoint that it has to end first.

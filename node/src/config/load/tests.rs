@@ -35,7 +35,12 @@ fn what_is_wrong_is_told_with_the_path_of_its_key() {
         ("[limits]\nconnections_max = 0", "limits.connections_max: 0 is not within 1..=10000000"),
         ("[limits]\nconnections_max = -1", "limits.connections_max"),
         ("[limits]\npacket_bytes_max = 5", "limits.packet_bytes_max: 5 is not within 1024..="),
-        ("[data]\ndurability = \"relaxed\"", "data.durability: `relaxed` is not available"),
+        (
+            "[data]\ndurability = \"relaxed\"",
+            "data.durability: `relaxed` is none of `sync`, `interval`",
+        ),
+        ("[data]\nsync_interval_ms = 0", "data.sync_interval_ms: 0 is not within 1..=60000"),
+        ("[data.namespaces]\n\"acme\" = \"memory\"", "data.namespaces.acme: "),
         ("[data]\ndir = \"\"", "data.dir: a directory is needed"),
         ("role = \"edge\"", "role: `edge` is not available in this version"),
         ("[listen]\nmqtt = \"localhost\"", "listen.mqtt: `localhost` is not an address"),
