@@ -205,7 +205,7 @@ fn has_test(source: &str, name: &str) -> bool {
         let rest = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ");
         rest.and_then(|rest| rest.strip_prefix(name)).is_some_and(|rest| rest.starts_with('('))
     };
-    let Some(head) = lines.iter().position(|line| is_head(line)) else { return false };
+    let Some(head) = lines.iter().position(is_head) else { return false };
     let attributes = lines[..head].iter().rev().take_while(|line| line.starts_with("#["));
     let attributes: Vec<_> = attributes.collect();
     attributes.iter().any(|it| it.starts_with("#[test]") || it.starts_with("#[tokio::test"))
