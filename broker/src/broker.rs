@@ -2,11 +2,11 @@
 
 use crate::auth::{Anonymous, AuthConfig, AuthError, Authenticator};
 use crate::client::{AttachOptions, Client, Inbox};
-use crate::config::Limits;
+use crate::config::{Limits, Policies};
 use crate::connection::handshake::Door;
 use crate::connections::ConnectionInfo;
 use crate::credential::{Credential, system_namespace};
-use crate::durable::rows::{RetainedRow, SessionRow};
+use crate::durable::rows::{GroupRow, RetainedRow, SessionRow};
 use crate::figures::Figures;
 use crate::listener;
 use crate::listener::config::{Endpoint, ListenError, ListenerConfig};
@@ -34,6 +34,8 @@ const EXPIRY_PERIOD: Duration = Duration::from_secs(5);
 pub struct BrokerConfig {
     /// Its bounds.
     pub limits: Limits,
+    /// What it does where several ways are right.
+    pub policies: Policies,
     /// Where a client without a user name goes; `None` refuses it.
     pub anonymous: Option<Anonymous>,
     /// How clients prove who they are.
@@ -115,9 +117,8 @@ impl Broker {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, OpenError> {
-        let shared =
-            Shared::new(store, clock, entropy, config.limits).with_promises(config.promises);
-        let shared = Arc::new(shared);
+        let shared = Shared::new(store, clock, entropy, config.limits, config.policies);
+        let shared = Arc::new(shared.with_promises(config.promises));
         let spaces = Arc::new(Spaces::default());
         let authenticator =
             Authenticator::open(Arc::clone(&shared), &config.auth, config.anonymous)?;
@@ -167,6 +168,7 @@ impl Broker {
         let prefix = store::prefix(namespace);
         changes.delete_prefix::<RetainedRow>(&prefix);
         changes.delete_prefix::<SessionRow>(&prefix);
+        changes.delete_prefix::<GroupRow>(&prefix);
         // What a crash leaves behind is of no namespace that is mounted.
         drop(self.inner.shared.store.submit(changes));
     }

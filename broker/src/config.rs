@@ -1,5 +1,6 @@
 //! The bounds of the broker, with their defaults and why these.
 
+use crate::group::SharedStrategy;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -83,4 +84,12 @@ impl Limits {
     pub(crate) fn connect_timeout(&self) -> Duration {
         Duration::from_millis(self.connect_timeout_ms)
     }
+}
+
+/// What the broker does where several ways are right.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Policies {
+    /// How a shared subscription spreads its messages over its members.
+    pub shared_strategy: SharedStrategy,
 }

@@ -261,6 +261,7 @@ impl<S: Socket> Connection<S> {
         Counters::add(&counters.sent_bytes, tally.sent_bytes);
         self.live.received.fetch_add(tally.received, Ordering::Relaxed);
         self.live.sent.fetch_add(tally.sent, Ordering::Relaxed);
+        self.session.hold(self.held());
         self.live.inflight.store(self.machine.inflight() as u64, Ordering::Relaxed);
     }
 

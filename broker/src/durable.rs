@@ -2,4 +2,5 @@
 
 pub(crate) mod body;
 pub(crate) mod place;
+pub(crate) mod refill;
 pub(crate) mod rows;

@@ -38,6 +38,7 @@ pub(crate) struct Counters {
     pub(crate) sent_bytes: AtomicU64,
     pub(crate) dropped: AtomicU64,
     pub(crate) forbidden: AtomicU64,
+    pub(crate) expired: AtomicU64,
     pub(crate) publisher_stalls: AtomicU64,
     pub(crate) stored: AtomicU64,
     pub(crate) store_errors: AtomicU64,
@@ -113,6 +114,8 @@ pub struct Figures {
     pub dropped: u64,
     /// Deliveries dropped because a permission was taken away.
     pub forbidden: u64,
+    /// Deliveries whose time was over before they were sent.
+    pub expired: u64,
     /// Times a publisher waited for a subscriber.
     pub publisher_stalls: u64,
     /// Deliveries written to the store.
@@ -173,6 +176,7 @@ impl Counters {
             sent_bytes: read(&self.sent_bytes),
             dropped: read(&self.dropped),
             forbidden: read(&self.forbidden),
+            expired: read(&self.expired),
             publisher_stalls: read(&self.publisher_stalls),
             stored: read(&self.stored),
             store_errors: read(&self.store_errors),

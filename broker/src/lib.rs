@@ -3,7 +3,8 @@
 //! - [`Broker`]: the whole; [`Client`] and [`Inbox`]: sessions without a socket, for the actors
 //! - `listener`, `tls`, `websocket`, `proxy_protocol`, `connection`: sockets; `codec`, `packet`: bytes to packets
 //! - `session`: the protocol, without I/O
-//! - `space`: one namespace; `router`: who gets a message; `outbox`: the way of a message; `retained`
+//! - `space`: one namespace; `router`: who gets a message; `group`: shared subscriptions; `outbox`: the way of a
+//!   message; `retained`
 //! - `auth`, [`credential`], `permissions`: who comes in, and what it may do
 //! - `durable`: what is in the store
 //!
@@ -22,6 +23,7 @@ mod durable;
 mod figures;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod group;
 mod listener;
 mod live;
 mod message;
@@ -46,9 +48,10 @@ pub use auth::{
 };
 pub use broker::{Broker, BrokerConfig, OpenError};
 pub use client::{AckToken, AttachOptions, Client, Delivery, Inbox, Outgoing};
-pub use config::Limits;
+pub use config::{Limits, Policies};
 pub use connections::ConnectionInfo;
 pub use figures::Figures;
+pub use group::SharedStrategy;
 pub use listener::config::{Endpoint, ListenError, ListenerConfig, ListenerKind};
 pub use listener::network::{Network, NetworkError};
 pub use message::{Properties, Sender};

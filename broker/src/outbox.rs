@@ -81,9 +81,6 @@ impl Outbox {
         for target in &route.targets {
             fan_out.deliver(target);
         }
-        for group in &route.groups {
-            fan_out.deliver(group.pick());
-        }
         let FanOut { gate, refs, hidden, .. } = fan_out;
         let for_platform = gate.is_some();
         self.settlement.hidden.extend(hidden);
@@ -109,6 +106,25 @@ impl Outbox {
             }
             None if route.is_empty() => Routed::Done(Reason::NoMatchingSubscribers),
             None => Routed::Done(Reason::Success),
+        }
+    }
+
+    /// Puts `message` into the queue of one session, and of nobody else.
+    pub(crate) fn hand_over(&mut self, target: &Target, message: &Arc<Message>) {
+        let waker = Arc::default();
+        let mut fan_out = FanOut {
+            outbox: self,
+            message,
+            waker: &waker,
+            gate: None,
+            refs: Vec::new(),
+            hidden: None,
+        };
+        fan_out.deliver(target);
+        let FanOut { refs, hidden, .. } = fan_out;
+        self.settlement.hidden.extend(hidden);
+        if !refs.is_empty() {
+            self.changes.enqueue(body::encode(message), refs);
         }
     }
 

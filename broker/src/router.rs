@@ -12,20 +12,17 @@ pub(crate) use route::{Route, Target};
 
 use crate::packet::Options;
 use crate::session::Session;
-use bytestring::ByteString;
 use parking_lot::RwLock;
-use proto::{Subscription, TopicFilter, TopicName};
+use proto::{TopicFilter, TopicName};
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use trie::Trie;
 
-/// One subscription of one session.
+/// One subscription of one session, or of a group as a whole.
 #[derive(Debug, Clone)]
 pub(crate) struct Subscriber {
     pub(crate) session: Arc<Session>,
-    /// The group of a shared subscription.
-    pub(crate) group: Option<ByteString>,
     pub(crate) options: Options,
     pub(crate) id: Option<NonZeroU32>,
 }
@@ -35,8 +32,6 @@ pub(crate) struct Subscriber {
 pub(crate) struct Router {
     trie: RwLock<Trie<Subscriber>>,
     version: AtomicU64,
-    /// Gives each route another first member of shared groups.
-    turn: AtomicUsize,
 }
 
 impl Router {
@@ -53,21 +48,17 @@ impl Router {
     /// Adds or replaces a subscription; says whether it is new.
     pub(crate) fn subscribe(&self, filter: &TopicFilter, subscriber: Subscriber) -> bool {
         let key = subscriber.session.key();
-        let group = subscriber.group.clone();
         let mut trie = self.trie.write();
-        let old =
-            trie.insert(filter, subscriber, |it| it.session.key() == key && it.group == group);
+        let old = trie.insert(filter, subscriber, |it| it.session.key() == key);
         self.invalidate();
         old.is_none()
     }
 
     /// Removes a subscription; says whether it was there.
-    pub(crate) fn unsubscribe(&self, subscription: &Subscription, session: &Session) -> bool {
+    pub(crate) fn unsubscribe(&self, filter: &TopicFilter, session: &Session) -> bool {
         let key = session.key();
         let mut trie = self.trie.write();
-        let old = trie.remove(&subscription.filter, |it| {
-            it.session.key() == key && it.group == subscription.group
-        });
+        let old = trie.remove(filter, |it| it.session.key() == key);
         self.invalidate();
         old.is_some()
     }
@@ -82,6 +73,6 @@ impl Router {
                 builder.add(subscriber);
             }
         });
-        (Arc::new(builder.build(self.turn.fetch_add(1, Ordering::Relaxed))), version)
+        (Arc::new(builder.build()), version)
     }
 }

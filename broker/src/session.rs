@@ -10,15 +10,17 @@ pub(crate) mod inflight;
 pub(crate) mod machine;
 pub(crate) mod queue;
 pub(crate) mod received;
+mod room;
 
 use crate::message::Sender;
 use crate::permissions::Permissions;
 use futures_util::task::AtomicWaker;
 use parking_lot::{Mutex, RwLock};
-use proto::{Identity, TopicName};
+use proto::{Identity, Qos, TopicName};
 use queue::{Bounds, Queue};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use room::Room;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use store::SessionKey;
 
 /// A session.
@@ -33,6 +35,10 @@ pub(crate) struct Session {
     /// Rises with each change of the permissions.
     revision: AtomicU32,
     queue: Mutex<Queue>,
+    /// Deliveries of QoS 1 and 2 that its client takes at once; 0 while there is none.
+    window: AtomicUsize,
+    /// Only a member of a group has one.
+    room: OnceLock<Box<Room>>,
     /// Wakes the owner; shared with the acknowledgements that the owner waits for.
     waker: Arc<AtomicWaker>,
 }
@@ -52,6 +58,8 @@ impl Session {
             is_in_process,
             is_connected: AtomicBool::new(false),
             queue: Mutex::new(Queue::new(bounds)),
+            window: AtomicUsize::new(0),
+            room: OnceLock::new(),
             waker: Arc::default(),
         }
     }
@@ -79,6 +87,41 @@ impl Session {
 
     pub(crate) fn set_connected(&self, is_connected: bool) {
         self.is_connected.store(is_connected, Ordering::Release);
+        if !is_connected {
+            self.window.store(0, Ordering::Release);
+        }
+    }
+
+    /// Its client is ready to be sent `window` deliveries at once, and has not acknowledged `held` from before.
+    pub(crate) fn set_window(&self, window: usize, held: usize) {
+        self.window.store(window, Ordering::Release);
+        self.hold(held);
+    }
+
+    /// How many deliveries the owner has taken out and the client has not acknowledged; wakes groups that wait for it.
+    pub(crate) fn hold(&self, held: usize) {
+        if let Some(room) = self.room.get() {
+            room.hold(held);
+        }
+    }
+
+    /// What groups know of the room it has; unknown at first, until the owner has its next turn.
+    pub(crate) fn room(&self) -> &Room {
+        self.room.get_or_init(Box::default)
+    }
+
+    /// Whether a delivery of this QoS would be sent at once.
+    pub(crate) fn has_room(&self, qos: Qos) -> bool {
+        if !self.is_connected() {
+            return false;
+        }
+        let queue = self.queue();
+        if qos == Qos::AtMostOnce {
+            return !queue.is_over_watermark();
+        }
+        let Some(room) = self.room.get() else { return false };
+        let held = room.held().saturating_add(queue.len());
+        !queue.is_spilled() && held < self.window.load(Ordering::Acquire)
     }
 
     /// Whether it may be given messages of a topic.

@@ -1,13 +1,17 @@
 //! One namespace of the broker: its subscriptions, retained messages and sessions.
 //!
 //! A client is mounted in one space and holds nothing that leads to another: topics, retained messages, wills,
-//! shared groups and sessions of two namespaces cannot meet. [`sessions`] holds the coming and going of sessions.
+//! shared groups and sessions of two namespaces cannot meet. [`sessions`] holds the coming and going of sessions,
+//! [`subscriptions`] what they ask for, [`groups`] what they share.
 
+mod groups;
 mod sessions;
+mod subscriptions;
 
-pub(crate) use sessions::{Asked, Carried, Leaving, Opened, Wish};
+pub(crate) use sessions::{Asked, Carried, Leaving, Opened};
+pub(crate) use subscriptions::Wish;
 
-use crate::config::Limits;
+use crate::config::{Limits, Policies};
 use crate::durable::rows::{RetainedRow, SessionRow};
 use crate::figures::Counters;
 use crate::message::{Message, Properties, Sender};
@@ -28,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) limits: Limits,
+    pub(crate) policies: Policies,
     pub(crate) counters: Counters,
     pub(crate) is_draining: AtomicBool,
     /// The sender of what the broker itself says.
@@ -43,12 +48,14 @@ impl Shared {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
         limits: Limits,
+        policies: Policies,
     ) -> Self {
         Self {
             store,
             clock,
             entropy,
             limits,
+            policies,
             counters: Counters::default(),
             is_draining: AtomicBool::new(false),
             voice: Arc::new(voice()),
@@ -99,6 +106,7 @@ pub(crate) struct Space {
     sessions: Mutex<sessions::Sessions>,
     /// Its name on the path of messages over bridges, once it has bridges.
     origin: OnceLock<Box<str>>,
+    groups: Mutex<groups::Groups>,
 }
 
 impl Space {
@@ -116,6 +124,7 @@ impl Space {
             retained: RwLock::default(),
             sessions: Mutex::default(),
             origin: OnceLock::new(),
+            groups: Mutex::default(),
         });
         let prefix = store::prefix(&space.namespace);
         let mut retained = space.retained.write();
@@ -128,12 +137,14 @@ impl Space {
             }
         }
         drop(retained);
+        space.load_groups(snapshot)?;
         for row in snapshot.scan::<SessionRow>(&prefix)? {
             match row {
                 Ok((_, row)) => space.restore_session(row, snapshot)?,
                 Err(error) => tracing::error!(%error, "a session is left out"),
             }
         }
+        space.resume_groups(snapshot)?;
         Ok(space)
     }
 

@@ -5,6 +5,7 @@
 //! limits. `config/manifold.toml` documents every key; tests keep it equal to the defaults here.
 //! Nothing here opens a file of the node or a socket.
 
+mod broker;
 pub(crate) mod check;
 mod data;
 mod limits;
@@ -16,6 +17,7 @@ mod security;
 mod telemetry;
 mod tls;
 
+pub(crate) use broker::BrokerConfig;
 pub(crate) use data::DataConfig;
 pub(crate) use limits::LimitsConfig;
 pub(crate) use listen::{Addresses, ListenConfig};
@@ -42,6 +44,8 @@ pub(crate) struct Config {
     pub(crate) tls: TlsTable,
     /// Who may come in.
     pub(crate) security: SecurityConfig,
+    /// What the broker does where several ways are right.
+    pub(crate) broker: BrokerConfig,
     /// Bounds of what clients may use.
     pub(crate) limits: LimitsConfig,
     /// The log.

@@ -156,7 +156,7 @@ fn broker_config(config: &Config) -> BrokerConfig {
     let SecurityConfig { anonymous, .. } = &config.security;
     let anonymous =
         anonymous.as_ref().map(|it| Anonymous { namespace: it.namespace.clone(), role: it.role });
-    let auth = config.security.broker();
-    let promises = config.data.promises();
-    BrokerConfig { limits: config.limits.broker(), anonymous, auth, promises }
+    let (limits, policies) = (config.limits.broker(), config.broker.policies());
+    let (auth, promises) = (config.security.broker(), config.data.promises());
+    BrokerConfig { limits, policies, anonymous, auth, promises }
 }

@@ -9,7 +9,7 @@ mod subscription;
 
 pub use filter::TopicFilter;
 pub use name::TopicName;
-pub use subscription::Subscription;
+pub use subscription::{SHARE_PREFIX, Subscription};
 
 use serde::{Deserialize, Serialize};
 

@@ -16,7 +16,7 @@ use crate::peer::Peer;
 use crate::publisher::{Publisher, Refused};
 use crate::reason::Reason;
 use crate::session::machine::{Agreed, Machine};
-use crate::space::{Asked, Leaving, Opened, Shared, Space};
+use crate::space::{Asked, Carried, Leaving, Opened, Shared, Space};
 use bytes::BytesMut;
 use bytestring::ByteString;
 use proto::{ClientId, Identity, Namespace, TimestampMs};
@@ -284,6 +284,8 @@ impl Admitted {
         let version = agreed.version;
         let outcome = if changes.is_empty() { Ok(()) } else { shared.store.commit(changes).await };
         let mut out = BytesMut::new();
+        let mut carried = carried;
+        let machine = Machine::new(agreed, std::mem::take(&mut carried.kept));
         let turned = match outcome {
             Ok(()) => {
                 let conn_ack = ConnAck { session_present: is_present, ..conn_ack };
@@ -302,15 +304,17 @@ impl Admitted {
             }
         };
         if let Some(turned) = turned {
+            let carried = Carried { kept: machine.into_kept(), ..carried };
             let leaving = Leaving { carried, expiry_secs: agreed.expiry_secs };
             self.space.leave_session(&session, leaving);
             return Err(turned);
         }
         socket.welcomed();
+        session.set_window(usize::from(agreed.inflight_max), machine.inflight());
         let connection = Connection {
             socket,
             space: Arc::clone(&self.space),
-            machine: Machine::new(agreed, carried.kept),
+            machine,
             publisher: Publisher::with(session.permissions(), Arc::clone(session.waker())),
             revision: session.revision(),
             standing: self.standing,

@@ -123,8 +123,11 @@ impl<S: Socket> Connection<S> {
         id: Option<NonZeroU32>,
         filters: Vec<(ByteString, Options)>,
     ) -> Result<(), Reason> {
-        // A shared subscription cannot leave out its own messages (MQTT 5.0 3.8.3.1-4).
-        if filters.iter().any(|(filter, how)| how.no_local && filter.starts_with("$share/")) {
+        let is_own_kept_from_a_group = |(filter, options): &(ByteString, Options)| {
+            options.no_local && filter.starts_with(proto::topic::SHARE_PREFIX)
+        };
+        if filters.iter().any(is_own_kept_from_a_group) {
+            // MQTT 5.0 3.8.3-4.
             return Err(Reason::ProtocolError);
         }
         let wishes =

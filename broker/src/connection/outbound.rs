@@ -1,19 +1,15 @@
 //! What a connection takes from its queue and writes to its client.
 
 use super::{Connection, OUT_BYTES_MAX, Socket};
-use crate::durable::body;
-use crate::durable::place::Place;
+use crate::durable::refill;
 use crate::figures::Counters;
 use crate::session::machine::Machine;
-use crate::session::queue::{Delivery, Progress};
+use crate::session::queue::Delivery;
+use proto::Qos;
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 /// Deliveries taken from the queue with one lock.
 const TAKEN_AT_ONCE: usize = 64;
-
-/// Rows read from the store at once.
-const ROWS_PER_READ: usize = 256;
 
 impl<S: Socket> Connection<S> {
     /// Moves deliveries into the send buffer; `true` if it is full and there may be more.
@@ -57,7 +53,8 @@ impl<S: Socket> Connection<S> {
         if self.take_ready(has_window) {
             return;
         }
-        self.read_rows();
+        let ids = |topic: &_| self.space.subscription_ids(&self.session, topic);
+        refill::read_rows(self.space.shared(), &self.session, ids);
         self.take_ready(has_window);
     }
 
@@ -69,6 +66,8 @@ impl<S: Socket> Connection<S> {
         {
             self.taken.push_back(delivery);
         }
+        // Under the lock: a group must not see the queue empty before it sees this full.
+        self.session.hold(self.held());
         if !self.taken.is_empty() {
             return true;
         }
@@ -79,92 +78,40 @@ impl<S: Socket> Connection<S> {
         !(has_window && queue.len() == 0 && queue.is_readable())
     }
 
-    /// Reads the next rows of a spilled queue. The read is short and bounded; the pages are in memory nearly always.
-    fn read_rows(&mut self) {
-        let (after, end) = self.session.queue().readable();
-        let shared = self.space.shared();
-        let bytes_max = shared.limits.queue_bytes_max / 4;
-        let rows = shared
-            .store
-            .read()
-            .and_then(|it| it.queue(self.session.key(), after, ROWS_PER_READ, bytes_max));
-        let rows = match rows {
-            Ok(rows) => rows,
-            Err(error) => {
-                tracing::error!(client = %self.session.sender().client_id, %error, "cannot read a queue");
-                return;
-            }
-        };
-        // Rows that are missing have been acknowledged, or their commit has failed.
-        let mut read_to = if rows.is_empty() { end - 1 } else { after };
-        let rows = rows.into_iter().take_while(|row| row.seq < end);
-        let found: Vec<_> = rows
-            .map(|row| {
-                read_to = row.seq;
-                (row.seq, self.restore(row))
-            })
-            .collect();
-        let permissions = self.session.permissions();
-        let mut forbidden = 0;
-        let mut queue = self.session.queue();
-        for (seq, delivery) in found {
-            match delivery {
-                // Queued when it still might have it.
-                Ok(delivery) if !delivery.is_permitted(&permissions) => {
-                    queue.dropped += 1;
-                    forbidden += 1;
-                    if queue.acked(seq) {
-                        self.outbox.changes.dequeue(self.session.key(), seq);
-                    }
-                }
-                Ok(delivery) => {
-                    let is_released = delivery.progress == Progress::Released;
-                    let progress = queue.progress(seq, is_released);
-                    queue.refill(Delivery { progress, ..delivery });
-                }
-                Err(error) => {
-                    tracing::error!(client = %self.session.sender().client_id, %error, "a queued message is left out");
-                }
-            }
-        }
-        queue.taken(read_to);
-        drop(queue);
-        Counters::add(&self.space.shared().counters.forbidden, forbidden);
+    /// Deliveries taken out of the queue and not acknowledged.
+    pub(super) fn held(&self) -> usize {
+        self.machine.inflight() + self.taken.len()
     }
 
-    /// The delivery of a row.
-    fn restore(&self, row: store::Queued) -> Result<Delivery, body::Damaged> {
-        let place = Place::read(row.flags);
-        let message = body::decode(row.body)?;
-        let subscription_ids = match place.has_subscription_ids {
-            true => self.space.subscription_ids(&self.session, &message.topic),
-            false => None,
-        };
-        Ok(Delivery {
-            qos: place.qos,
-            retain: place.retain,
-            subscription_ids,
-            seq: Some(row.seq),
-            progress: if place.is_released { Progress::Released } else { Progress::New },
-            gate: None,
-            hold: None,
-            message: Arc::new(message),
-        })
-    }
-
-    fn send(&mut self, delivery: Delivery) {
+    fn send(&mut self, mut delivery: Delivery) {
         let seq = delivery.seq;
-        let sent = if delivery.is_expired(self.now) {
+        // Of QoS 0, to be sent is all that can be promised.
+        let hold = if delivery.qos == Qos::AtMostOnce { delivery.hold.take() } else { None };
+        let is_expired = delivery.is_expired(self.now);
+        let sent = if is_expired {
             Err(delivery)
         } else {
             self.machine.deliver(delivery, self.now, &mut self.out)
         };
         match sent {
-            Ok(()) => self.tally.sent += 1,
-            Err(_) => {
+            Ok(()) => {
+                self.tally.sent += 1;
+                if let Some(hold) = hold {
+                    hold.done();
+                }
+            }
+            Err(delivery) => {
                 // Expired, or longer than the client takes (MQTT 5.0 3.1.2-25): as if delivered.
+                if let Some(hold) = hold.or(delivery.hold) {
+                    hold.done();
+                }
                 let mut queue = self.session.queue();
-                queue.dropped += 1;
+                if is_expired {
+                    queue.expired += 1;
+                    Counters::add(&self.space.shared().counters.expired, 1);
+                } else {
+                    queue.dropped += 1;
+                }
                 if let Some(seq) = seq
                     && queue.acked(seq)
                 {

@@ -38,6 +38,28 @@ impl Row for RetainedRow {
     }
 }
 
+/// A shared subscription whose messages outlive connections. Its members are in their own rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GroupRow {
+    /// Where its queue is.
+    pub(crate) key: u64,
+}
+
+impl Row for GroupRow {
+    /// The namespace, and `$share/<group>/<filter>`.
+    type Key = (Namespace, String);
+    const TABLE: &'static str = "groups";
+    const VERSION: u8 = 1;
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        store::encode_json(self, out);
+    }
+
+    fn decode(version: u8, bytes: &[u8]) -> Result<Self, RowError> {
+        store::decode_json(version, bytes)
+    }
+}
+
 /// A session that outlives its connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SessionRow {

@@ -4,6 +4,7 @@
 //! subscribers have done their work. Each of these holds the [`AckGate`] and releases it; [`Owed`] hands out
 //! packet identifiers from the front as their gates open.
 
+use crate::group::Loan;
 use crate::packet::AckKind;
 use crate::reason::Reason;
 use futures_util::task::AtomicWaker;
@@ -79,26 +80,50 @@ impl AckGate {
     }
 }
 
-/// A hold on a gate that lets go by itself: whoever drops it undone has failed.
+/// Somebody waits for what becomes of a delivery. Whoever drops it undone has failed.
 #[derive(Debug)]
-pub(crate) struct Hold(Option<Arc<AckGate>>);
+pub(crate) enum Hold {
+    /// A publisher waits for a part of the platform.
+    Publisher(GateHold),
+    /// A group waits for the member it has lent a message to.
+    Group(Box<Loan>),
+}
+
+/// A hold on a gate that lets go by itself.
+#[derive(Debug)]
+pub(crate) struct GateHold(Option<Arc<AckGate>>);
 
 impl Hold {
     /// Keeps `gate` shut until this is done or dropped.
     pub(crate) fn new(gate: &Arc<AckGate>) -> Self {
         gate.hold();
-        Self(Some(Arc::clone(gate)))
+        Self::Publisher(GateHold(Some(Arc::clone(gate))))
+    }
+
+    /// Gives the message back to its group unless it is done.
+    pub(crate) fn lent(loan: Loan) -> Self {
+        Self::Group(Box::new(loan))
+    }
+
+    /// Whether the message is lent by a group.
+    pub(crate) fn is_lent(&self) -> bool {
+        matches!(self, Self::Group(_))
     }
 
     /// What was promised has been done.
-    pub(crate) fn done(mut self) {
-        if let Some(gate) = self.0.take() {
-            gate.release(Ok(()));
+    pub(crate) fn done(self) {
+        match self {
+            Self::Publisher(mut hold) => {
+                if let Some(gate) = hold.0.take() {
+                    gate.release(Ok(()));
+                }
+            }
+            Self::Group(loan) => loan.done(),
         }
     }
 }
 
-impl Drop for Hold {
+impl Drop for GateHold {
     fn drop(&mut self) {
         if let Some(gate) = self.0.take() {
             gate.give_up();

@@ -4,7 +4,7 @@
 //! sending again, in order and with the same identifiers, when the client returns (4.4). The identifier of a delivery
 //! that has a row follows from the row, so that it is the same after a restart without having been written down.
 
-use crate::session::acks::AckGate;
+use crate::session::acks::{AckGate, Hold};
 use crate::session::queue::{Delivery, Progress};
 use std::collections::VecDeque;
 use std::num::NonZeroU16;
@@ -156,8 +156,12 @@ impl Inflight {
     }
 
     /// Has sent a delivery under [`Inflight::id_for`]; or its PUBREL, if that is how far it had come.
-    pub(crate) fn send(&mut self, delivery: Delivery) -> NonZeroU16 {
+    pub(crate) fn send(&mut self, mut delivery: Delivery) -> NonZeroU16 {
         let packet_id = self.id_for(&delivery);
+        if is_exactly_once(&delivery) {
+            // A group may give it to nobody else from now on, even if this session ends (MQTT 5.0 4.8.2-5).
+            had(&mut delivery);
+        }
         match delivery.seq {
             Some(seq) => self.sent_seq = self.sent_seq.max(seq),
             None => self.next_transient = self.next_transient % TRANSIENT_IDS + 1,
@@ -177,9 +181,10 @@ impl Inflight {
     /// identifier waits for one. An error if the packet does not go with the QoS.
     pub(crate) fn ack(&mut self, packet_id: NonZeroU16, is_rec: bool) -> Result<Option<Over>, ()> {
         let Some(index) = self.find(packet_id, self.hint) else { return Ok(None) };
-        match &self.sent[index].state {
+        match &mut self.sent[index].state {
             State::Sent(delivery) if is_exactly_once(delivery) == is_rec => {
                 let seq = delivery.seq;
+                had(delivery);
                 self.hint = self.gone + index as u64 + 1;
                 self.end_entry(index);
                 Ok(Some(Over { seq }))
@@ -245,11 +250,22 @@ impl Inflight {
         None
     }
 
+    /// Lets go of what groups have lent and the client has not: others are to have it.
+    pub(crate) fn give_back_lent(&mut self) {
+        for index in (0..self.sent.len()).rev() {
+            let is_lent = |it: &Delivery| it.hold.as_ref().is_some_and(Hold::is_lent);
+            if matches!(&self.sent[index].state, State::Sent(delivery) if is_lent(delivery)) {
+                self.end_entry(index);
+            }
+        }
+    }
+
     /// Takes a delivery out that the client of now cannot be sent.
     pub(crate) fn give_up(&mut self, packet_id: NonZeroU16) -> Option<Over> {
         let index = self.find(packet_id, self.gone)?;
-        let State::Sent(delivery) = &self.sent[index].state else { return None };
+        let State::Sent(delivery) = &mut self.sent[index].state else { return None };
         let seq = delivery.seq;
+        had(delivery);
         self.end_entry(index);
         Some(Over { seq })
     }
@@ -301,6 +317,13 @@ impl Inflight {
 pub(crate) struct Over {
     /// Its row, which may go.
     pub(crate) seq: Option<u64>,
+}
+
+/// The client has a message: whoever waits for that need wait no more.
+fn had(delivery: &mut Delivery) {
+    if let Some(hold) = delivery.hold.take() {
+        hold.done();
+    }
 }
 
 fn is_exactly_once(delivery: &Delivery) -> bool {

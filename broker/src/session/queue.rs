@@ -29,7 +29,7 @@ pub(crate) struct Delivery {
     pub(crate) progress: Progress,
     /// Its row is being committed, and it must not be seen before: the client remembers identifiers of QoS 2.
     pub(crate) gate: Option<Arc<Gate>>,
-    /// What the publisher waits for, if the session is in process.
+    /// Who waits for it to be taken: the publisher, if the session is in process, or the group that has lent it.
     pub(crate) hold: Option<Hold>,
 }
 
@@ -125,6 +125,14 @@ pub(crate) struct Queue {
     waiting: Vec<Waker>,
     /// Deliveries dropped since the session began.
     pub(crate) dropped: u64,
+    /// Deliveries whose time was over before they were sent.
+    pub(crate) expired: u64,
+}
+
+impl Delivery {
+    fn is_lent(&self) -> bool {
+        self.hold.as_ref().is_some_and(Hold::is_lent)
+    }
 }
 
 impl Queue {
@@ -144,6 +152,7 @@ impl Queue {
             stored: 0,
             waiting: Vec::new(),
             dropped: 0,
+            expired: 0,
         }
     }
 
@@ -183,7 +192,8 @@ impl Queue {
     pub(crate) fn disconnect(&mut self, sent_seq: u64) {
         self.is_connected = false;
         self.is_scheduled = false;
-        let transient = self.ready.iter().filter(|delivery| delivery.seq.is_none());
+        // What a group has lent goes back to it.
+        let transient = self.ready.iter().filter(|it| it.seq.is_none() && !it.is_lent());
         self.dropped += transient.count() as u64;
         self.ready.clear();
         self.ready_bytes = 0;
@@ -214,6 +224,11 @@ impl Queue {
         Some(seq)
     }
 
+    /// From now on deliveries of QoS 1 and 2 outlive the connection.
+    pub(crate) fn make_durable(&mut self) {
+        self.is_durable = true;
+    }
+
     /// Whether deliveries of QoS 1 and 2 outlive the connection.
     pub(crate) fn is_durable(&self) -> bool {
         self.is_durable
@@ -242,7 +257,7 @@ impl Queue {
             self.ready_bytes += weight;
             self.ready.push_back(delivery);
             pushed.wake = !std::mem::replace(&mut self.is_scheduled, true);
-        } else if delivery.seq.is_none() {
+        } else if delivery.seq.is_none() && !delivery.is_lent() {
             self.dropped += 1;
             pushed.dropped = true;
         }
@@ -370,7 +385,8 @@ impl Queue {
         self.waiting.drain(..).for_each(Waker::wake);
     }
 
-    fn is_over_watermark(&self) -> bool {
+    /// Whether publishers should wait.
+    pub(crate) fn is_over_watermark(&self) -> bool {
         self.ready.len() * 4 >= self.bounds.ready_max * 3
             || self.ready_bytes * 4 >= self.bounds.ready_bytes_max * 3
     }

@@ -10,14 +10,13 @@ use super::{Shared, Space};
 use crate::durable::rows::{ReceivedRow, SessionRow, StoredSubscription};
 use crate::live::Live;
 use crate::message::Sender;
-use crate::packet::{Options, RetainHandling};
+use crate::packet::Options;
 use crate::reason::Reason;
-use crate::router::Subscriber;
 use crate::session::Session;
 use crate::session::machine::Kept;
-use crate::session::queue::{Bounds, Delivery, Progress};
+use crate::session::queue::{Bounds, Delivery};
 use hashbrown::HashMap;
-use proto::{ClientId, Identity, Namespace, Qos, Subscription, TimestampMs, TopicName};
+use proto::{ClientId, Identity, Namespace, Subscription, TimestampMs, TopicName};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,18 +29,18 @@ const TAKEOVER_TIMEOUT: Duration = Duration::from_secs(5);
 /// All sessions of a namespace.
 #[derive(Default)]
 pub(crate) struct Sessions {
-    by_client: HashMap<ClientId, Known>,
+    pub(super) by_client: HashMap<ClientId, Known>,
 }
 
-struct Known {
-    session: Arc<Session>,
-    subscriptions: HashMap<Subscription, (Options, Option<NonZeroU32>)>,
+pub(super) struct Known {
+    pub(super) session: Arc<Session>,
+    pub(super) subscriptions: HashMap<Subscription, (Options, Option<NonZeroU32>)>,
     /// Seconds it outlives its connection; 0 ends with it.
-    expiry_secs: u32,
-    presence: Presence,
+    pub(super) expiry_secs: u32,
+    pub(super) presence: Presence,
 }
 
-enum Presence {
+pub(super) enum Presence {
     Connected { live: Arc<Live>, gone: watch::Receiver<()> },
     Away { since: TimestampMs, carried: Carried },
 }
@@ -77,13 +76,6 @@ pub(crate) struct Opened {
 pub(crate) struct Leaving {
     pub(crate) carried: Carried,
     pub(crate) expiry_secs: u32,
-}
-
-/// One filter of a SUBSCRIBE packet.
-pub(crate) struct Wish {
-    pub(crate) subscription: Subscription,
-    pub(crate) options: Options,
-    pub(crate) id: Option<NonZeroU32>,
 }
 
 impl Space {
@@ -141,7 +133,9 @@ impl Space {
                 }
                 Presence::Away { carried, .. } if !asked.clean_start => {
                     let carried = std::mem::take(carried);
-                    return Ok(Ok(self.resume(known, carried, asked, live)));
+                    let opened = self.resume(known, carried, asked, live);
+                    self.enter_groups(&mut sessions, client_id);
+                    return Ok(Ok(opened));
                 }
                 Presence::Away { .. } => {}
             }
@@ -222,6 +216,8 @@ impl Space {
         session.queue().disconnect(sent_seq);
         let mut changes = Changes::new();
         known.expiry_secs = leaving.expiry_secs;
+        let mut leaving = leaving;
+        self.step_out_of_groups(known, &mut leaving.carried);
         if leaving.expiry_secs == 0 {
             if let Some(known) = sessions.by_client.remove(client_id) {
                 self.discard(&known, &mut changes);
@@ -237,105 +233,6 @@ impl Space {
             // Nobody waits: after a crash the session is found as it was, and expires later at worst.
             drop(self.shared.store.submit(changes));
         }
-    }
-
-    /// Subscribes; the outcome of each wish, the retained messages to send, and what to commit before SUBACK.
-    /// A wish is refused while `unsent` retained messages and those of the wishes before reach the bound.
-    pub(crate) fn subscribe(
-        &self,
-        session: &Arc<Session>,
-        wishes: Vec<Result<Wish, Reason>>,
-        unsent: usize,
-    ) -> (Vec<Result<Qos, Reason>>, Vec<Delivery>, Changes) {
-        let mut sessions = self.sessions.lock();
-        let mut outcomes = Vec::with_capacity(wishes.len());
-        let mut replay = Vec::new();
-        let mut changes = Changes::new();
-        let Some(known) = sessions.by_client.get_mut(&session.sender().client_id) else {
-            return (vec![Err(Reason::UnspecifiedError); wishes.len()], replay, changes);
-        };
-        for wish in wishes {
-            // Else a client that asks again and again without reading would have us hold copies without end.
-            let is_full = unsent + replay.len() >= self.shared.limits.retained_messages_max;
-            let wish = if is_full { wish.and(Err(Reason::QuotaExceeded)) } else { wish };
-            outcomes.push(wish.and_then(|wish| self.subscribe_one(known, wish, &mut replay)));
-        }
-        if known.expiry_secs > 0 {
-            let (key, row) = self.row(known, None);
-            changes.put(&key, &row);
-        }
-        (outcomes, replay, changes)
-    }
-
-    fn subscribe_one(
-        &self,
-        known: &mut Known,
-        wish: Wish,
-        replay: &mut Vec<Delivery>,
-    ) -> Result<Qos, Reason> {
-        let Wish { subscription, options, id } = wish;
-        let has_room = known.subscriptions.len() < self.shared.limits.subscriptions_max;
-        if !has_room && !known.subscriptions.contains_key(&subscription) {
-            return Err(Reason::QuotaExceeded);
-        }
-        let session = &known.session;
-        let subscriber = Subscriber {
-            session: Arc::clone(session),
-            group: subscription.group.clone(),
-            options,
-            id,
-        };
-        let is_new = self.router.subscribe(&subscription.filter, subscriber);
-        let wants_retained = match options.retain_handling {
-            RetainHandling::AtSubscribe => true,
-            RetainHandling::AtNewSubscription => is_new,
-            RetainHandling::Never => false,
-        };
-        // A shared subscription gets no retained messages (MQTT 5.0 4.8.2).
-        if wants_retained && subscription.group.is_none() {
-            let ids: Option<Arc<[NonZeroU32]>> = id.map(|id| [id].into());
-            let now = self.shared.clock.now();
-            let found = self.retained.read().matching(&subscription.filter, now);
-            let allowed = found.into_iter().filter(|it| session.may_receive(&it.topic));
-            replay.extend(allowed.map(|message| Delivery {
-                qos: message.qos.min(options.qos),
-                message,
-                retain: true,
-                subscription_ids: ids.clone(),
-                seq: None,
-                progress: Progress::New,
-                gate: None,
-                hold: None,
-            }));
-        }
-        known.subscriptions.insert(subscription, (options, id));
-        Ok(options.qos)
-    }
-
-    /// Unsubscribes; whether each was there, and what to commit before UNSUBACK.
-    pub(crate) fn unsubscribe(
-        &self,
-        session: &Arc<Session>,
-        subscriptions: &[Option<Subscription>],
-    ) -> (Vec<bool>, Changes) {
-        let mut sessions = self.sessions.lock();
-        let mut changes = Changes::new();
-        let Some(known) = sessions.by_client.get_mut(&session.sender().client_id) else {
-            return (vec![false; subscriptions.len()], changes);
-        };
-        let mut existed = Vec::with_capacity(subscriptions.len());
-        for subscription in subscriptions {
-            let removed = subscription.as_ref().is_some_and(|subscription| {
-                known.subscriptions.remove(subscription);
-                self.router.unsubscribe(subscription, session)
-            });
-            existed.push(removed);
-        }
-        if known.expiry_secs > 0 {
-            let (key, row) = self.row(known, None);
-            changes.put(&key, &row);
-        }
-        (existed, changes)
     }
 
     /// Ends the sessions whose time has come.
@@ -371,7 +268,7 @@ impl Space {
     /// Forgets a session and everything of it.
     fn discard(&self, known: &Known, changes: &mut Changes) {
         for subscription in known.subscriptions.keys() {
-            self.router.unsubscribe(subscription, &known.session);
+            self.unroute(subscription, &known.session, changes);
         }
         if known.session.queue().is_durable() {
             let client_id = known.session.sender().client_id.clone();
@@ -381,7 +278,7 @@ impl Space {
         }
     }
 
-    fn row(
+    pub(super) fn row(
         &self,
         known: &Known,
         disconnected_at: Option<TimestampMs>,
@@ -466,7 +363,7 @@ impl Space {
     }
 }
 
-fn bounds(shared: &Shared) -> Bounds {
+pub(super) fn bounds(shared: &Shared) -> Bounds {
     Bounds {
         ready_max: shared.limits.queue_messages_max,
         ready_bytes_max: shared.limits.queue_bytes_max,

@@ -7,6 +7,7 @@
 mod access;
 mod authority;
 mod hook;
+mod groups;
 mod in_process;
 mod key_sets;
 mod lockout;

@@ -1,7 +1,7 @@
 //! A broker to test and a client of bare packets to test it with.
 
 use broker::credential::{Credential, CredentialIdentity};
-use broker::{Broker, BrokerConfig, Limits, ListenerConfig, ListenerKind, Promises};
+use broker::{Broker, BrokerConfig, Limits, ListenerConfig, ListenerKind, Policies, Promises};
 use bytes::{Bytes, BytesMut};
 use proto::{Clock, Entropy, Namespace, Role, ThingId, TimestampMs, UserId};
 use rmqtt_codec::types::{Publish, QoS};
@@ -74,6 +74,10 @@ impl Bench {
 
     pub(crate) async fn start_with(limits: Limits) -> Self {
         Self::start_as(BrokerConfig { limits, ..BrokerConfig::default() }).await
+    }
+
+    pub(crate) async fn start_by(policies: Policies) -> Self {
+        Self::start_as(BrokerConfig { policies, ..BrokerConfig::default() }).await
     }
 
     pub(crate) async fn start_as(config: BrokerConfig) -> Self {

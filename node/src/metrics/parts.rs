@@ -160,6 +160,11 @@ fn traffic(is: &broker::Figures) -> Vec<Figure> {
             is.forbidden,
         ),
         counter(
+            "broker_expired_messages",
+            "Deliveries whose time was over before they were sent.",
+            is.expired,
+        ),
+        counter(
             "broker_publisher_stalls",
             "Times a publisher waited for a subscriber.",
             is.publisher_stalls,

@@ -4,7 +4,8 @@ use super::{TopicError, TopicFilter};
 use bytestring::ByteString;
 use std::fmt;
 
-const SHARE_PREFIX: &str = "$share/";
+/// What the filter of a shared subscription begins with.
+pub const SHARE_PREFIX: &str = "$share/";
 
 /// A filter as it stands in a SUBSCRIBE packet.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -3,14 +3,13 @@
 use super::{Carried, Known, Presence, bounds};
 use crate::durable::rows::{ReceivedRow, SessionRow};
 use crate::message::Sender;
-use crate::router::Subscriber;
 use crate::session::Session;
 use crate::session::machine::Kept;
 use crate::session::received::Received;
 use crate::space::Space;
 use hashbrown::HashMap;
 use std::sync::Arc;
-use store::{SessionKey, Snapshot};
+use store::{Changes, SessionKey, Snapshot};
 
 impl Space {
     /// Takes up a session out of the store.
@@ -28,9 +27,8 @@ impl Space {
         session.queue().restore(stat.count, stat.last_seq, row.sent_seq);
         let mut subscriptions = HashMap::new();
         for (subscription, options, id) in row.subscriptions.iter().filter_map(|it| it.parts()) {
-            let group = subscription.group.clone();
-            let subscriber = Subscriber { session: Arc::clone(&session), group, options, id };
-            self.router.subscribe(&subscription.filter, subscriber);
+            // The rows of its groups are there already.
+            self.route(&session, &subscription, options, id, true, &mut Changes::new());
             subscriptions.insert(subscription, (options, id));
         }
         // One that was connected when the node stopped has been away since now.

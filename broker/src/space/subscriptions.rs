@@ -1,0 +1,150 @@
+//! Subscribing and unsubscribing (MQTT 5.0 3.8 and 3.10): who is routed to, and which retained messages are due.
+
+use super::Space;
+use super::sessions::Known;
+use crate::packet::{Options, RetainHandling};
+use crate::reason::Reason;
+use crate::router::Subscriber;
+use crate::session::Session;
+use crate::session::queue::{Delivery, Progress};
+use proto::{Qos, Subscription};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use store::Changes;
+
+/// One filter of a SUBSCRIBE packet.
+pub(crate) struct Wish {
+    pub(crate) subscription: Subscription,
+    pub(crate) options: Options,
+    pub(crate) id: Option<NonZeroU32>,
+}
+
+impl Space {
+    /// Subscribes; the outcome of each wish, the retained messages to send, and what to commit before SUBACK.
+    /// A wish is refused while `unsent` retained messages and those of the wishes before reach the bound.
+    pub(crate) fn subscribe(
+        &self,
+        session: &Arc<Session>,
+        wishes: Vec<Result<Wish, Reason>>,
+        unsent: usize,
+    ) -> (Vec<Result<Qos, Reason>>, Vec<Delivery>, Changes) {
+        let mut sessions = self.sessions.lock();
+        let mut outcomes = Vec::with_capacity(wishes.len());
+        let mut replay = Vec::new();
+        let mut changes = Changes::new();
+        let Some(known) = sessions.by_client.get_mut(&session.sender().client_id) else {
+            return (vec![Err(Reason::UnspecifiedError); wishes.len()], replay, changes);
+        };
+        for wish in wishes {
+            // Else a client that asks again and again without reading would have us hold copies without end.
+            let is_full = unsent + replay.len() >= self.shared.limits.retained_messages_max;
+            let wish = if is_full { wish.and(Err(Reason::QuotaExceeded)) } else { wish };
+            outcomes.push(
+                wish.and_then(|wish| self.subscribe_one(known, wish, &mut replay, &mut changes)),
+            );
+        }
+        if known.expiry_secs > 0 {
+            let (key, row) = self.row(known, None);
+            changes.put(&key, &row);
+        }
+        self.enter_groups(&mut sessions, &session.sender().client_id);
+        (outcomes, replay, changes)
+    }
+
+    fn subscribe_one(
+        &self,
+        known: &mut Known,
+        wish: Wish,
+        replay: &mut Vec<Delivery>,
+        changes: &mut Changes,
+    ) -> Result<Qos, Reason> {
+        let Wish { subscription, options, id } = wish;
+        let has_room = known.subscriptions.len() < self.shared.limits.subscriptions_max;
+        if !has_room && !known.subscriptions.contains_key(&subscription) {
+            return Err(Reason::QuotaExceeded);
+        }
+        let session = &known.session;
+        let is_durable = known.expiry_secs > 0;
+        let is_new = self.route(session, &subscription, options, id, is_durable, changes);
+        let wants_retained = match options.retain_handling {
+            RetainHandling::AtSubscribe => true,
+            RetainHandling::AtNewSubscription => is_new,
+            RetainHandling::Never => false,
+        };
+        // A shared subscription gets no retained messages (MQTT 5.0 4.8.2).
+        if wants_retained && subscription.group.is_none() {
+            let ids: Option<Arc<[NonZeroU32]>> = id.map(|id| [id].into());
+            let now = self.shared.clock.now();
+            let found = self.retained.read().matching(&subscription.filter, now);
+            let allowed = found.into_iter().filter(|it| session.may_receive(&it.topic));
+            replay.extend(allowed.map(|message| Delivery {
+                qos: message.qos.min(options.qos),
+                message,
+                retain: true,
+                subscription_ids: ids.clone(),
+                seq: None,
+                progress: Progress::New,
+                gate: None,
+                hold: None,
+            }));
+        }
+        known.subscriptions.insert(subscription, (options, id));
+        Ok(options.qos)
+    }
+
+    /// Unsubscribes; whether each was there, and what to commit before UNSUBACK.
+    pub(crate) fn unsubscribe(
+        &self,
+        session: &Arc<Session>,
+        subscriptions: &[Option<Subscription>],
+    ) -> (Vec<bool>, Changes) {
+        let mut sessions = self.sessions.lock();
+        let mut changes = Changes::new();
+        let Some(known) = sessions.by_client.get_mut(&session.sender().client_id) else {
+            return (vec![false; subscriptions.len()], changes);
+        };
+        let mut existed = Vec::with_capacity(subscriptions.len());
+        for subscription in subscriptions {
+            let removed = subscription.as_ref().is_some_and(|subscription| {
+                known.subscriptions.remove(subscription);
+                self.unroute(subscription, session, &mut changes)
+            });
+            existed.push(removed);
+        }
+        if known.expiry_secs > 0 {
+            let (key, row) = self.row(known, None);
+            changes.put(&key, &row);
+        }
+        (existed, changes)
+    }
+
+    /// Has messages on the topics of a subscription come to a session, or to its group; says whether that is new.
+    pub(super) fn route(
+        &self,
+        session: &Arc<Session>,
+        subscription: &Subscription,
+        options: Options,
+        id: Option<NonZeroU32>,
+        is_durable: bool,
+        changes: &mut Changes,
+    ) -> bool {
+        if subscription.group.is_some() {
+            return self.join_group(session, subscription, options, id, is_durable, changes);
+        }
+        let subscriber = Subscriber { session: Arc::clone(session), options, id };
+        self.router.subscribe(&subscription.filter, subscriber)
+    }
+
+    /// Has no more messages come of a subscription; says whether it was there.
+    pub(super) fn unroute(
+        &self,
+        subscription: &Subscription,
+        session: &Session,
+        changes: &mut Changes,
+    ) -> bool {
+        if subscription.group.is_some() {
+            return self.leave_group(session, subscription, changes);
+        }
+        self.router.unsubscribe(&subscription.filter, session)
+    }
+}
