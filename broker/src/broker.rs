@@ -4,9 +4,9 @@ use crate::auth::{Anonymous, AuthConfig, AuthError, Authenticator};
 use crate::client::{AttachOptions, Client, Inbox};
 use crate::config::{Limits, Policies};
 use crate::connection::handshake::Door;
-use crate::connections::ConnectionInfo;
+use crate::connections::{ConnectionInfo, SessionInfo};
 use crate::credential::{Credential, system_namespace};
-use crate::durable::rows::{GroupRow, RetainedRow, SessionRow};
+use crate::durable::rows::{GroupRow, RetainedRow, SessionRow, WillRow};
 use crate::figures::Figures;
 use crate::listener;
 use crate::listener::config::{Endpoint, ListenError, ListenerConfig};
@@ -17,6 +17,7 @@ use crate::packet::Version;
 use crate::promises::Promises;
 use crate::reason::Reason;
 use crate::space::{Asked, Shared, Space};
+use crate::sys;
 use parking_lot::RwLock;
 use proto::{ClientId, Clock, Entropy, Identity, Namespace, UserId};
 use std::collections::BTreeMap;
@@ -28,6 +29,9 @@ use tokio::sync::watch;
 
 /// How often sessions are looked through for those whose time has come.
 const EXPIRY_PERIOD: Duration = Duration::from_secs(5);
+
+/// How often it is seen whether a will is due.
+const WILL_PERIOD: Duration = Duration::from_millis(250);
 
 /// How the broker is set up.
 #[derive(Debug, Clone, Default)]
@@ -80,8 +84,21 @@ impl Spaces {
         self.by_name.read().get(namespace).cloned()
     }
 
-    fn all(&self) -> Vec<Arc<Space>> {
+    pub(crate) fn all(&self) -> Vec<Arc<Space>> {
         self.by_name.read().values().cloned().collect()
+    }
+
+    /// What the broker has counted.
+    pub(crate) fn figures(&self, shared: &Shared) -> Figures {
+        let mut figures = shared.counters.read();
+        for space in self.all() {
+            let retained = space.retained().lock();
+            figures.retained += retained.count() as u64;
+            figures.retained_bytes += retained.bytes() as u64;
+            drop(retained);
+            figures.sessions += space.session_count() as u64;
+        }
+        figures
     }
 }
 
@@ -133,6 +150,7 @@ impl Broker {
         let stop = watch::channel(false).0;
         let inner = Arc::new(Inner { shared, spaces, door, lobby, stop });
         let broker = Self { inner };
+        tokio::spawn(sys::run(Arc::clone(&broker.inner.shared), Arc::clone(&broker.inner.spaces)));
         tokio::spawn(expire(Arc::clone(&broker.inner.shared), Arc::clone(&broker.inner.spaces)));
         Ok(broker)
     }
@@ -169,6 +187,7 @@ impl Broker {
         changes.delete_prefix::<RetainedRow>(&prefix);
         changes.delete_prefix::<SessionRow>(&prefix);
         changes.delete_prefix::<GroupRow>(&prefix);
+        changes.delete_prefix::<WillRow>(&prefix);
         // What a crash leaves behind is of no namespace that is mounted.
         drop(self.inner.shared.store.submit(changes));
     }
@@ -187,7 +206,8 @@ impl Broker {
         let number = shared.new_connection();
         let now = shared.clock.now();
         let live = Arc::new(Live::new(number, None, Version::V5, now, 0, true));
-        let asked = Asked { sender, clean_start: true, expiry_secs: 0, is_in_process: true };
+        let asked =
+            Asked { sender, clean_start: true, expiry_secs: 0, is_in_process: true, will: None };
         let opened = space.try_open_now(&asked, &live)?;
         let client = Client::new(Arc::clone(&space), Arc::clone(&opened.session));
         let inbox = Inbox::new(space, opened.session, live, options.window, opened.hold);
@@ -204,6 +224,17 @@ impl Broker {
         }
         found.sort_by(|a, b| a.client_id.cmp(&b.client_id));
         found
+    }
+
+    /// At most `limit` sessions of a namespace, connected or not, after a client id and in the order of client ids.
+    pub fn sessions(
+        &self,
+        namespace: &Namespace,
+        after: Option<&ClientId>,
+        limit: usize,
+    ) -> Vec<SessionInfo> {
+        let space = self.inner.spaces.get(namespace);
+        space.map_or_else(Vec::new, |space| space.sessions_after(after, limit))
     }
 
     /// Ends the connection of a client with 0x98; `false` if it is not connected. Its session stays.
@@ -258,15 +289,8 @@ impl Broker {
 
     /// What the broker has counted.
     pub fn figures(&self) -> Figures {
-        let mut figures = self.inner.shared.counters.read();
+        let mut figures = self.inner.spaces.figures(&self.inner.shared);
         figures.handshakes = self.inner.lobby.count() as u64;
-        for space in self.inner.spaces.all() {
-            let retained = space.retained().read();
-            figures.retained += retained.count() as u64;
-            figures.retained_bytes += retained.bytes() as u64;
-            drop(retained);
-            figures.sessions += space.session_count() as u64;
-        }
         figures
     }
 
@@ -298,15 +322,24 @@ impl Broker {
     }
 }
 
+/// Does what is to be done at its time.
 async fn expire(shared: Arc<Shared>, spaces: Arc<Spaces>) {
+    let mut expires = tokio::time::Instant::now() + EXPIRY_PERIOD;
     loop {
-        tokio::time::sleep(EXPIRY_PERIOD).await;
+        tokio::time::sleep(WILL_PERIOD).await;
         if shared.is_draining.load(Ordering::Acquire) {
             return;
         }
         let now = shared.clock.now();
+        let has_to_expire = tokio::time::Instant::now() >= expires;
         for space in spaces.all() {
-            space.expire_sessions(now);
+            space.publish_due_wills(now);
+            if has_to_expire {
+                space.expire_sessions(now);
+            }
+        }
+        if has_to_expire {
+            expires += EXPIRY_PERIOD;
         }
     }
 }

@@ -174,10 +174,10 @@ impl Client {
         let gate = Arc::new(Gate::default());
         let mut outbox = Outbox::of(&self.space);
         outbox.changes = changes;
-        let messages = self.route(messages, Some(&gate), &mut outbox);
+        self.route(messages, Some(&gate), &mut outbox);
         let (changes, settlement) = outbox.take_commit();
         if changes.is_empty() {
-            self.reveal(&gate, &messages, settlement, outbox, Ok(()));
+            self.reveal(&gate, settlement, outbox, Ok(()));
             return Ok(());
         }
         let commit = self.space.shared().store.submit(changes);
@@ -185,7 +185,7 @@ impl Client {
         // A task of its own: the messages must not stay hidden because the caller was dropped.
         let revealed = tokio::spawn(async move {
             let outcome = commit.await;
-            client.reveal(&gate, &messages, settlement, outbox, outcome.clone());
+            client.reveal(&gate, settlement, outbox, outcome.clone());
             outcome
         });
         revealed.await.unwrap_or(Err(CommitError::Closed))
@@ -193,51 +193,30 @@ impl Client {
 
     /// The retained messages that match a filter.
     pub fn retained(&self, filter: &TopicFilter) -> Vec<(TopicName, Bytes)> {
-        let now = self.space.shared().clock.now();
-        let found = self.space.retained().read().matching(filter, now);
+        let found = self.space.retained_matching(filter);
         found.iter().map(|message| (message.topic.clone(), message.payload.clone())).collect()
     }
 
-    fn route(
-        &self,
-        messages: Vec<Outgoing>,
-        gate: Option<&Arc<Gate>>,
-        outbox: &mut Outbox,
-    ) -> Vec<Arc<Message>> {
+    fn route(&self, messages: Vec<Outgoing>, gate: Option<&Arc<Gate>>, outbox: &mut Outbox) {
         let now = self.space.shared().clock.now();
         let mut publisher = self.publisher.lock();
         let sender = Arc::clone(publisher.sender());
-        messages
-            .into_iter()
-            .map(|message| {
-                let message = Arc::new(message.into_message(&sender, now, gate));
-                // Nobody in process waits for an acknowledgement; the commit is waited for as a whole.
-                let _ = publisher.publish_message(&self.space, &message, outbox);
-                message
-            })
-            .collect()
+        for message in messages {
+            let message = Arc::new(message.into_message(&sender, now, gate));
+            // Nobody in process waits for an acknowledgement; the commit is waited for as a whole.
+            let _ = publisher.publish_message(&self.space, &message, outbox);
+        }
     }
 
     /// The commit has ended: lets the messages be seen, or has them never been.
     fn reveal(
         &self,
         gate: &Gate,
-        messages: &[Arc<Message>],
         settlement: Settlement,
         mut outbox: Outbox,
         outcome: Result<(), CommitError>,
     ) {
         let shared = self.space.shared();
-        if outcome.is_ok() {
-            let mut retained = self.space.retained().write();
-            for message in messages.iter().filter(|message| message.retain) {
-                if message.payload.is_empty() {
-                    retained.clear(&message.topic);
-                } else {
-                    retained.set(Arc::clone(message));
-                }
-            }
-        }
         gate.settle(outcome.is_ok());
         settlement.finish(outcome, shared);
         outbox.wake(shared);

@@ -30,8 +30,10 @@ pub struct Limits {
     pub queue_messages_max: usize,
     /// Bytes waiting in memory for one client.
     pub queue_bytes_max: usize,
-    /// Messages waiting in the store for one durable session; further ones are dropped and counted.
+    /// Messages waiting in the store for one durable session; what happens to further ones says [`QueueFull`].
     pub stored_messages_max: u64,
+    /// Bytes waiting in the store for one durable session.
+    pub stored_bytes_max: u64,
     /// Subscriptions of one session.
     pub subscriptions_max: usize,
     /// Levels of a topic name or filter.
@@ -67,6 +69,7 @@ impl Default for Limits {
             queue_messages_max: 10_000,
             queue_bytes_max: 16 * 1024 * 1024,
             stored_messages_max: 100_000,
+            stored_bytes_max: 1024 * 1024 * 1024,
             subscriptions_max: 1000,
             // Matching recurses by level.
             topic_levels_max: 128,
@@ -87,9 +90,37 @@ impl Limits {
 }
 
 /// What the broker does where several ways are right.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policies {
     /// How a shared subscription spreads its messages over its members.
     pub shared_strategy: SharedStrategy,
+    /// What happens to a message for a session whose queue is full.
+    pub queue_full: QueueFull,
+    /// Seconds between two publications of the figures under `$SYS`; 0 for none.
+    pub sys_interval_secs: u32,
+}
+
+impl Default for Policies {
+    fn default() -> Self {
+        Self {
+            shared_strategy: SharedStrategy::default(),
+            queue_full: QueueFull::default(),
+            sys_interval_secs: 10,
+        }
+    }
+}
+
+/// What happens to a message for a session whose queue is full, in memory or in the store. Whatever is lost is counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QueueFull {
+    /// It is dropped.
+    #[default]
+    DropNewest,
+    /// The oldest message that has not been sent is dropped in its place.
+    DropOldest,
+    /// Nobody gets it: the publisher is told 0x97 (MQTT 5.0 3.4.2.1); before MQTT 5.0 its connection ends. One of
+    /// QoS 0, whose publisher cannot be told, is dropped.
+    Refuse,
 }

@@ -11,12 +11,12 @@ mod exchange;
 pub(crate) mod handshake;
 mod inbound;
 mod outbound;
+pub(crate) mod replay;
 mod socket;
 mod standing;
 
 use crate::figures::Counters;
 use crate::live::Live;
-use crate::message::Message;
 use crate::outbox::Outbox;
 use crate::publisher::Publisher;
 use crate::reason::Reason;
@@ -28,6 +28,7 @@ use buffer::Inbox;
 use bytes::BytesMut;
 pub(crate) use end_timer::EndTimer;
 use proto::TimestampMs;
+use replay::Replay;
 pub(crate) use socket::Socket;
 use standing::Standing;
 use std::collections::VecDeque;
@@ -76,12 +77,11 @@ pub(crate) struct Connection<S> {
     revision: u32,
     /// How the client can prove itself anew.
     standing: Option<Box<Standing>>,
-    will: Option<Message>,
     inbox: Inbox,
     out: BytesMut,
     outbox: Outbox,
     /// Retained messages still to be sent after a SUBSCRIBE.
-    replay: VecDeque<Delivery>,
+    replay: Replay,
     /// Taken from the queue and not sent. A durable one is still in the store: it is read again if this ends.
     taken: VecDeque<Delivery>,
     /// The publisher waits for this subscriber, until then.
@@ -271,19 +271,13 @@ impl<S: Socket> Connection<S> {
             let reply = crate::packet::Reply::Disconnect(reason);
             crate::codec::encode(self.machine.version, &reply, &mut self.out);
         }
-        let wants_will = !matches!(end, End::Left { with_will: false });
-        if let Some(mut will) = self.will.take().filter(|_| wants_will) {
-            // Its time begins when it is published (MQTT 5.0 3.1.3.2.4).
-            let lived_ms = self.now.0.saturating_sub(self.live.connected_at.0);
-            will.expires_at = will.expires_at.map(|at| TimestampMs(at.0.saturating_add(lived_ms)));
-            self.space.publish_unattended(will);
-        }
+        let with_will = !matches!(end, End::Left { with_will: false });
         let expiry_secs = match self.live.is_session_ended() {
             true => 0,
             false => self.machine.expiry_secs,
         };
-        let carried = Carried { kept: self.machine.into_kept(), replay: self.replay.into() };
-        self.space.leave_session(&self.session, Leaving { carried, expiry_secs });
+        let carried = Carried { kept: self.machine.into_kept(), replay: self.replay };
+        self.space.leave_session(&self.session, Leaving { carried, expiry_secs, with_will });
         if let End::Closed(reason) = end {
             // It may be gone, or not read: the session has been left in any case.
             let last_words = say_and_shut(&mut self.socket, &self.out);

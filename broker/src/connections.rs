@@ -44,8 +44,12 @@ pub struct ConnectionInfo {
     pub subscriptions: usize,
     /// Messages waiting for it in memory.
     pub queued: usize,
+    /// Bytes waiting for it in memory.
+    pub queued_bytes: usize,
     /// Messages the store holds for it, those in flight included.
     pub stored: u64,
+    /// Bytes the store holds for it.
+    pub stored_bytes: u64,
     /// Messages sent to it and not acknowledged.
     pub inflight: u64,
     /// Messages it has published, or, in process, received.
@@ -54,6 +58,8 @@ pub struct ConnectionInfo {
     pub sent: u64,
     /// Messages for it that were dropped.
     pub dropped: u64,
+    /// Messages for it whose time was over before they were sent.
+    pub expired: u64,
 }
 
 impl ConnectionInfo {
@@ -82,11 +88,39 @@ impl ConnectionInfo {
             session_expiry_secs,
             subscriptions,
             queued: queue.len(),
+            queued_bytes: queue.len_bytes(),
             stored: queue.stored(),
+            stored_bytes: queue.stored_bytes(),
             inflight: live.inflight.load(Ordering::Relaxed),
             received: live.received.load(Ordering::Relaxed),
             sent: live.sent.load(Ordering::Relaxed),
             dropped: queue.dropped,
+            expired: queue.expired,
         }
     }
+}
+
+/// A session, connected or not.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SessionInfo {
+    /// Its client id.
+    pub client_id: ClientId,
+    /// Whose it is.
+    pub identity: Identity,
+    /// Since when its client is away; absent while it is connected.
+    pub away_since: Option<TimestampMs>,
+    /// Seconds it outlives its connection.
+    pub expiry_secs: u32,
+    /// Its subscriptions.
+    pub subscriptions: usize,
+    /// Messages waiting for it in memory.
+    pub queued: usize,
+    /// Messages the store holds for it, those in flight included.
+    pub stored: u64,
+    /// Bytes the store holds for it.
+    pub stored_bytes: u64,
+    /// Messages for it that were dropped since the node started.
+    pub dropped: u64,
+    /// Messages for it whose time was over before they were sent.
+    pub expired: u64,
 }

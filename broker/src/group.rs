@@ -24,6 +24,7 @@ use proto::Qos;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use store::Durability;
 
 /// One session in a group.
 #[derive(Debug, Clone)]
@@ -47,7 +48,11 @@ pub(crate) struct Group {
 
 impl Group {
     /// A group without members, and the task that serves it. Must run inside a tokio runtime.
-    pub(crate) fn start(session: Arc<Session>, shared: &Arc<Shared>) -> Arc<Self> {
+    pub(crate) fn start(
+        session: Arc<Session>,
+        durability: Durability,
+        shared: &Arc<Shared>,
+    ) -> Arc<Self> {
         let returns = Arc::new(Returns::new(Arc::clone(session.waker())));
         let group = Arc::new(Self {
             session,
@@ -55,7 +60,7 @@ impl Group {
             returns,
             is_ended: AtomicBool::new(false),
         });
-        tokio::spawn(Dispatcher::new(Arc::clone(&group), Arc::clone(shared)).run());
+        tokio::spawn(Dispatcher::new(Arc::clone(&group), durability, Arc::clone(shared)).run());
         group
     }
 

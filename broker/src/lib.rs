@@ -6,7 +6,7 @@
 //! - `space`: one namespace; `router`: who gets a message; `group`: shared subscriptions; `outbox`: the way of a
 //!   message; `retained`
 //! - `auth`, [`credential`], `permissions`: who comes in, and what it may do
-//! - `durable`: what is in the store
+//! - `durable`: what is in the store; `sys`: the broker's own figures
 //!
 //! A PUBACK to a publisher means: every copy owed to a durable session, and the retained copy, is committed, and
 //! every part of the platform that the message was for has done its work. See `docs/decisions/` for the promise.
@@ -39,6 +39,7 @@ mod retained;
 mod router;
 mod session;
 mod space;
+mod sys;
 mod tls;
 mod websocket;
 
@@ -48,8 +49,8 @@ pub use auth::{
 };
 pub use broker::{Broker, BrokerConfig, OpenError};
 pub use client::{AckToken, AttachOptions, Client, Delivery, Inbox, Outgoing};
-pub use config::{Limits, Policies};
-pub use connections::ConnectionInfo;
+pub use config::{Limits, Policies, QueueFull};
+pub use connections::{ConnectionInfo, SessionInfo};
 pub use figures::Figures;
 pub use group::SharedStrategy;
 pub use listener::config::{Endpoint, ListenError, ListenerConfig, ListenerKind};

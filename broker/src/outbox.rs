@@ -4,19 +4,23 @@
 //! acknowledgements that wait for the commit. [`Outbox::flush`] submits one set of changes and wakes each session
 //! once, whatever the size of the batch.
 
-use crate::durable::{body, rows::RetainedRow};
+use crate::config::QueueFull;
+use crate::durable::{body, place::Place, rows::RetainedRow};
 use crate::figures::Counters;
 use crate::message::{Gate, Message};
 use crate::reason::Reason;
 use crate::router::{Route, Target};
 use crate::session::Session;
 use crate::session::acks::{AckGate, Hold};
-use crate::session::queue::{Delivery, Progress};
+use crate::session::queue::{Delivery, Progress, Queue};
 use crate::space::{Shared, Space};
 use futures_util::task::AtomicWaker;
-use proto::Qos;
+use proto::{Qos, TopicName};
 use std::sync::Arc;
 use store::{Changes, CommitError, Durability, QueueRef};
+
+/// The most that one message drops to get into a queue that is full.
+const SHED_AT_ONCE: usize = 64;
 
 /// What a batch of publications brings about.
 pub(crate) struct Outbox {
@@ -37,6 +41,7 @@ pub(crate) struct Settlement {
     /// What may be seen only from then on.
     hidden: Vec<Arc<Gate>>,
     gates: Vec<Arc<AckGate>>,
+    retained: Vec<(Arc<Space>, TopicName)>,
 }
 
 /// A publication that has been routed.
@@ -50,9 +55,14 @@ pub(crate) enum Routed {
 impl Outbox {
     /// An outbox for publications in one namespace.
     pub(crate) fn of(space: &Space) -> Self {
+        Self::with(space.durability())
+    }
+
+    /// An outbox whose commits promise so much.
+    pub(crate) fn with(durability: Durability) -> Self {
         Self {
             changes: Changes::new(),
-            durability: space.durability(),
+            durability,
             settlement: Settlement::default(),
             woken: Vec::new(),
             pressure: None,
@@ -65,19 +75,23 @@ impl Outbox {
     /// `waker` is woken when the acknowledgement, if any, is due.
     pub(crate) fn publish(
         &mut self,
-        space: &Space,
+        space: &Arc<Space>,
         route: &Route,
         message: &Arc<Message>,
         waker: &Arc<AtomicWaker>,
     ) -> Routed {
+        if message.qos != Qos::AtMostOnce && is_refused(space.shared(), route, message) {
+            self.refused += 1;
+            return Routed::Done(Reason::QuotaExceeded);
+        }
         if message.retain
             && let Err(reason) = self.retain(space, message)
         {
             self.refused += 1;
             return Routed::Done(reason);
         }
-        let mut fan_out =
-            FanOut { outbox: self, message, waker, gate: None, refs: Vec::new(), hidden: None };
+        let shared = space.shared();
+        let mut fan_out = FanOut::new(self, shared, message, waker);
         for target in &route.targets {
             fan_out.deliver(target);
         }
@@ -110,16 +124,9 @@ impl Outbox {
     }
 
     /// Puts `message` into the queue of one session, and of nobody else.
-    pub(crate) fn hand_over(&mut self, target: &Target, message: &Arc<Message>) {
+    pub(crate) fn hand_over(&mut self, shared: &Shared, target: &Target, message: &Arc<Message>) {
         let waker = Arc::default();
-        let mut fan_out = FanOut {
-            outbox: self,
-            message,
-            waker: &waker,
-            gate: None,
-            refs: Vec::new(),
-            hidden: None,
-        };
+        let mut fan_out = FanOut::new(self, shared, message, &waker);
         fan_out.deliver(target);
         let FanOut { refs, hidden, .. } = fan_out;
         self.settlement.hidden.extend(hidden);
@@ -139,29 +146,19 @@ impl Outbox {
         self.refused += 1;
     }
 
-    /// Keeps or clears the retained message of a topic, and has the store do the same.
-    fn retain(&mut self, space: &Space, message: &Arc<Message>) -> Result<(), Reason> {
+    /// Keeps or deletes the retained message of a topic, with the commit of this batch.
+    fn retain(&mut self, space: &Arc<Space>, message: &Arc<Message>) -> Result<(), Reason> {
         let key = space.retained_key(&message.topic);
         if message.payload.is_empty() {
-            if message.gate.is_none() {
-                space.retained().write().clear(&message.topic);
-            }
+            space.retained().lock().clear(message);
             self.changes.delete::<RetainedRow>(&key);
-            return Ok(());
+        } else {
+            let row = RetainedRow::new(message);
+            let weight = row.weight(&message.topic);
+            space.retained().lock().set(message, weight, space.retained_bounds())?;
+            self.changes.put(&key, &row);
         }
-        let row = RetainedRow::new(message);
-        let limits = &space.shared().limits;
-        let mut retained = space.retained().write();
-        let is_new = retained.get(&message.topic).is_none();
-        let is_full = is_new && retained.count() >= limits.retained_messages_max
-            || retained.bytes() + message.weight() > limits.retained_bytes_max;
-        if is_full {
-            return Err(Reason::QuotaExceeded);
-        }
-        if message.gate.is_none() {
-            retained.set(Arc::clone(message));
-        }
-        self.changes.put(&key, &row);
+        self.settlement.retained.push((Arc::clone(space), message.topic.clone()));
         Ok(())
     }
 
@@ -197,6 +194,7 @@ impl Outbox {
 /// One message on its way to several sessions.
 struct FanOut<'a> {
     outbox: &'a mut Outbox,
+    shared: &'a Shared,
     message: &'a Arc<Message>,
     waker: &'a Arc<AtomicWaker>,
     gate: Option<Arc<AckGate>>,
@@ -205,7 +203,16 @@ struct FanOut<'a> {
     hidden: Option<Arc<Gate>>,
 }
 
-impl FanOut<'_> {
+impl<'a> FanOut<'a> {
+    fn new(
+        outbox: &'a mut Outbox,
+        shared: &'a Shared,
+        message: &'a Arc<Message>,
+        waker: &'a Arc<AtomicWaker>,
+    ) -> Self {
+        Self { outbox, shared, message, waker, gate: None, refs: Vec::new(), hidden: None }
+    }
+
     fn deliver(&mut self, target: &Target) {
         let session = &target.session;
         let message = self.message;
@@ -227,9 +234,13 @@ impl FanOut<'_> {
             let gate = self.gate.get_or_insert_with(|| AckGate::new(self.waker));
             delivery.hold = Some(Hold::new(gate));
         }
-        let mut queue = session.queue();
+        let mut queue = session.read_queue(&self.shared.store);
         if qos != Qos::AtMostOnce && queue.is_durable() {
-            let Some(seq) = queue.reserve_row() else {
+            let weight = message.weight();
+            if queue.drops_oldest() && !queue.has_store_room(weight) {
+                self.make_room(session, &mut queue, weight);
+            }
+            let Some(seq) = queue.reserve_row(weight) else {
                 queue.dropped += 1;
                 self.outbox.dropped += 1;
                 return;
@@ -257,13 +268,64 @@ impl FanOut<'_> {
         if pushed.pressure && self.outbox.pressure.is_none() {
             self.outbox.pressure = Some(Arc::clone(session));
         }
-        self.outbox.dropped += u64::from(pushed.dropped);
+        self.outbox.dropped += pushed.dropped;
     }
+
+    /// Drops the oldest deliveries that have not been sent, in memory and then in the store, until there is room.
+    fn make_room(&mut self, session: &Session, queue: &mut Queue, weight: usize) {
+        for _ in 0..SHED_AT_ONCE {
+            if queue.has_store_room(weight) {
+                return;
+            }
+            if queue.len() > 0 {
+                let Some(oldest) = queue.shed() else { return };
+                self.outbox.dropped += 1;
+                if let Some(seq) = oldest.seq
+                    && queue.acked(seq, oldest.message.weight())
+                {
+                    self.outbox.changes.dequeue(session.key(), seq);
+                }
+                continue;
+            }
+            let (after, end) = queue.readable();
+            let oldest = self
+                .shared
+                .store
+                .read()
+                .and_then(|it| it.queue(session.key(), after, 1, usize::MAX));
+            let oldest = oldest.ok().and_then(|mut rows| rows.pop()).filter(|row| row.seq < end);
+            // What is not committed yet cannot be found: then the newest is dropped.
+            let Some(oldest) = oldest else { return };
+            let place = Place::read(oldest.flags);
+            // An exchange of QoS 2 that may have begun has to come to its end.
+            let is_begun = queue.progress(oldest.seq, place.is_released) != Progress::New;
+            if is_begun && place.qos == Qos::ExactlyOnce {
+                return;
+            }
+            queue.taken(oldest.seq);
+            let weight = body::decode(oldest.body).map_or(0, |it| it.weight());
+            if queue.acked(oldest.seq, weight) {
+                self.outbox.changes.dequeue(session.key(), oldest.seq);
+            }
+            queue.dropped += 1;
+            self.outbox.dropped += 1;
+        }
+    }
+}
+
+/// Whether a queue on the route is full and the publisher is to be told, before anybody has got the message.
+fn is_refused(shared: &Shared, route: &Route, message: &Message) -> bool {
+    shared.policies.queue_full == QueueFull::Refuse
+        && route.targets.iter().any(|target| {
+            let (session, qos) = (&target.session, message.qos.min(target.qos));
+            !session.is_in_process()
+                && session.read_queue(&shared.store).is_refusing(message.weight(), qos)
+        })
 }
 
 impl Settlement {
     fn is_empty(&self) -> bool {
-        self.rows.is_empty() && self.gates.is_empty()
+        self.rows.is_empty() && self.gates.is_empty() && self.retained.is_empty()
     }
 
     /// Tells everybody how the commit ended.
@@ -289,6 +351,9 @@ impl Settlement {
         if let Err(error) = &outcome {
             Counters::add(&shared.counters.store_errors, 1);
             tracing::error!(%error, "a commit has failed; publishers are refused");
+        }
+        for (space, topic) in self.retained {
+            space.retained_settled(&topic, outcome.is_ok());
         }
         for gate in self.gates {
             gate.release(outcome.as_ref().map(|_| ()).map_err(reason));

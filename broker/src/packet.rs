@@ -115,6 +115,8 @@ pub(crate) struct Publish {
     pub(crate) expiry_secs: Option<u32>,
     /// The topic may be empty if there is one.
     pub(crate) topic_alias: Option<NonZeroU16>,
+    /// Of a will: seconds it waits after its client is lost.
+    pub(crate) delay_secs: u32,
     pub(crate) has_subscription_id: bool,
 }
 

@@ -12,9 +12,8 @@ use acl::{AclError, AclRule};
 
 use crate::message::Sender;
 use proto::platform::{CommandTopic, JobTopic, ShadowTopic, ShadowVerb, Stage, ThingTopic};
-use proto::{
-    Identity, PlatformTopic, Qos, Role, ThingId, TopicFilter, TopicName, platform::filters,
-};
+use proto::platform::{filters, sys};
+use proto::{Identity, PlatformTopic, Qos, Role, ThingId, TopicFilter, TopicName};
 use std::sync::Arc;
 
 /// What one client may do: the rules of its role, narrowed by a list of its own.
@@ -125,6 +124,10 @@ pub(crate) fn may_subscribe(sender: &Sender, filter: &TopicFilter) -> bool {
 /// Whether `sender` may be given messages of `topic`.
 pub(crate) fn may_receive(sender: &Sender, topic: &TopicName) -> bool {
     let role = sender.identity.role();
+    if sys::is_sys(topic) {
+        // Figures of the whole broker, of all namespaces.
+        return role == Role::SystemAdmin;
+    }
     if role.is_admin() {
         return true;
     }

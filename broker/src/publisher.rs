@@ -62,7 +62,7 @@ impl Publisher {
     /// Publishes what lies in a receive buffer.
     pub(crate) fn publish_read(
         &mut self,
-        space: &Space,
+        space: &Arc<Space>,
         read: &Incoming<'_>,
         outbox: &mut Outbox,
     ) -> Result<Routed, Refused> {
@@ -96,7 +96,7 @@ impl Publisher {
     /// Publishes what came through the codec, with its properties.
     pub(crate) fn publish_decoded(
         &mut self,
-        space: &Space,
+        space: &Arc<Space>,
         publish: Publish,
         audience: Audience,
         now: TimestampMs,
@@ -119,7 +119,7 @@ impl Publisher {
     /// Publishes a message that has been checked.
     pub(crate) fn publish_message(
         &mut self,
-        space: &Space,
+        space: &Arc<Space>,
         message: &Arc<Message>,
         outbox: &mut Outbox,
     ) -> Routed {
@@ -137,7 +137,7 @@ impl Publisher {
     /// The message of a PUBLISH packet or a will, if the client may send it.
     pub(crate) fn message(
         &mut self,
-        space: &Space,
+        space: &Arc<Space>,
         publish: Publish,
         now: TimestampMs,
         outbox: &mut Outbox,
@@ -173,7 +173,7 @@ impl Publisher {
     /// What is known of a topic that the client may publish on, with this QoS and retained or not.
     fn known(
         &mut self,
-        space: &Space,
+        space: &Arc<Space>,
         topic: &[u8],
         (qos, retain): (Qos, bool),
         outbox: &mut Outbox,

@@ -1,122 +1,169 @@
 //! Retained messages of one namespace: the last one of each topic (MQTT 5.0 3.3.1.3).
 //!
-//! Kept in memory, in a tree over topic levels, with count and bytes bounded; the durable copy is a row that the
-//! publisher's commit carries. Recursion is as deep as a topic, whose levels the caller bounds.
+//! They are in the store, and only there: which of two publishers was the last is decided by the order of commits, and
+//! memory cannot disagree. Kept here are a weight for each topic, some 30 bytes of memory each, so that the bounds hold
+//! without asking the store; and what is *pending*, submitted and not yet committed, which a subscriber must be given
+//! as well, because it came too late to be on the route of that message. Reading is in [`crate::space`].
 
 use crate::message::Message;
-use hashbrown::HashMap;
-use proto::{TimestampMs, TopicFilter, TopicName};
+use crate::reason::Reason;
+use hashbrown::{DefaultHashBuilder, HashMap, HashSet};
+use proto::TopicName;
+use std::collections::BTreeMap;
+use std::hash::BuildHasher;
+use std::ops::Bound;
 use std::sync::Arc;
 
-/// The retained messages of a namespace.
-#[derive(Debug, Default)]
-pub(crate) struct Retained {
-    root: Node,
-    /// How many there are.
-    count: usize,
-    /// What they weigh.
-    bytes: usize,
+/// The bounds of one namespace.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) messages_max: usize,
+    pub(crate) bytes_max: usize,
 }
 
+/// See the module.
 #[derive(Debug, Default)]
-struct Node {
-    children: HashMap<String, Node>,
-    message: Option<Arc<Message>>,
+pub(crate) struct Retained {
+    hasher: DefaultHashBuilder,
+    /// The weight of each topic's message, by the hash of the topic: at a million topics, the odds that any two share
+    /// one are 1 in 30 million, and then the count is one too low.
+    weights: HashMap<u64, u32>,
+    bytes: usize,
+    pending: BTreeMap<TopicName, Pending>,
+    /// Topics that changed while the weights are being read from the store.
+    changed: Option<HashSet<u64>>,
+}
+
+/// What is submitted for one topic.
+#[derive(Debug, Default)]
+struct Pending {
+    /// Commits under way.
+    commits: usize,
+    /// What the last of them keeps (`None`: nothing); absent if only the commit may reveal it.
+    last: Option<Option<Arc<Message>>>,
+    /// Whether the weight may be another than that of what will be in the store.
+    is_contested: bool,
 }
 
 impl Retained {
-    /// How many there are.
-    pub(crate) fn count(&self) -> usize {
-        self.count
+    /// One whose weights are still to be read from the store.
+    pub(crate) fn loading() -> Self {
+        Self { changed: Some(HashSet::new()), ..Self::default() }
     }
 
-    /// What they weigh, in bytes.
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.weights.len()
+    }
+
+    /// What they weigh, in bytes: topics and stored bodies.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// The one of a topic.
-    pub(crate) fn get(&self, topic: &TopicName) -> Option<&Arc<Message>> {
-        let mut node = &self.root;
-        for level in topic.levels() {
-            node = node.children.get(level)?;
+    /// A message is about to be submitted in place of the one before; refused if that would break a bound.
+    pub(crate) fn set(
+        &mut self,
+        message: &Arc<Message>,
+        weight: usize,
+        bounds: Bounds,
+    ) -> Result<(), Reason> {
+        let hash = self.hash(&message.topic);
+        let old = self.weights.get(&hash).copied();
+        let bytes = self.bytes - old.unwrap_or(0) as usize + weight;
+        let is_new = old.is_none();
+        if is_new && self.count() >= bounds.messages_max || bytes > bounds.bytes_max {
+            return Err(Reason::QuotaExceeded);
         }
-        node.message.as_ref()
+        self.weigh(hash, Some(weight));
+        let pending = self.pending(&message.topic);
+        // What waits for its commit to be seen is seen in the store.
+        if message.gate.is_none() {
+            pending.last = Some(Some(Arc::clone(message)));
+        }
+        Ok(())
     }
 
-    /// Keeps `message` in place of the one before.
-    pub(crate) fn set(&mut self, message: Arc<Message>) {
-        let node = message
-            .topic
-            .levels()
-            .fold(&mut self.root, |node, level| node.children.entry_ref(level).or_default());
-        self.bytes += message.weight();
-        self.count += 1;
-        if let Some(old) = node.message.replace(Arc::clone(&message)) {
-            self.bytes -= old.weight();
-            self.count -= 1;
+    /// The deletion of a topic's message is about to be submitted.
+    pub(crate) fn clear(&mut self, message: &Message) {
+        let hash = self.hash(&message.topic);
+        self.weigh(hash, None);
+        let pending = self.pending(&message.topic);
+        if message.gate.is_none() {
+            pending.last = Some(None);
         }
     }
 
-    /// Forgets the one of a topic; says whether there was one.
-    pub(crate) fn clear(&mut self, topic: &TopicName) -> bool {
-        let levels: Vec<&str> = topic.levels().collect();
-        let Some(old) = self.root.clear(&levels) else { return false };
-        self.bytes -= old.weight();
-        self.count -= 1;
-        true
-    }
-
-    /// Those that match a filter and have not expired, in no particular order.
-    pub(crate) fn matching(&self, filter: &TopicFilter, now: TimestampMs) -> Vec<Arc<Message>> {
-        let levels: Vec<&str> = filter.levels().collect();
-        let mut found = Vec::new();
-        self.root.collect(&levels, true, &mut |message| {
-            if !message.is_expired(now) {
-                found.push(Arc::clone(message));
-            }
-        });
-        found
-    }
-}
-
-impl Node {
-    fn clear(&mut self, levels: &[&str]) -> Option<Arc<Message>> {
-        let Some((first, rest)) = levels.split_first() else { return self.message.take() };
-        let child = self.children.get_mut(*first)?;
-        let cleared = child.clear(rest);
-        if child.message.is_none() && child.children.is_empty() {
-            self.children.remove(*first);
+    /// A commit has ended. Says whether the weight has to be read anew, with [`Retained::correct`].
+    pub(crate) fn settled(&mut self, topic: &TopicName, is_committed: bool) -> bool {
+        let Some(pending) = self.pending.get_mut(topic) else { return false };
+        pending.commits -= 1;
+        pending.is_contested |= !is_committed;
+        if pending.commits > 0 {
+            return false;
         }
-        cleared
+        self.pending.remove(topic).is_some_and(|it| it.is_contested)
     }
 
-    fn collect(&self, levels: &[&str], is_root: bool, see: &mut impl FnMut(&Arc<Message>)) {
-        // Wildcards at the first level pass `$` topics by (MQTT 5.0 4.7.2).
-        let is_hidden = |level: &str| is_root && level.starts_with('$');
-        match levels {
-            [] => self.message.iter().for_each(see),
-            ["#"] => {
-                self.message.iter().for_each(&mut *see);
-                for (level, child) in &self.children {
-                    if !is_hidden(level) {
-                        child.collect(levels, false, see);
-                    }
-                }
-            }
-            ["+", rest @ ..] => {
-                for (level, child) in &self.children {
-                    if !is_hidden(level) {
-                        child.collect(rest, false, see);
-                    }
-                }
-            }
-            [level, rest @ ..] => {
-                if let Some(child) = self.children.get(*level) {
-                    child.collect(rest, false, see);
-                }
-            }
+    /// The weight of what the store has on a topic, unless something newer is pending.
+    pub(crate) fn correct(&mut self, topic: &TopicName, weight: Option<usize>) {
+        if !self.pending.contains_key(topic) {
+            self.weigh(self.hash(topic), weight);
         }
+    }
+
+    /// Takes up the weight of a topic out of the store.
+    pub(crate) fn load(&mut self, topic: &TopicName, weight: usize) {
+        let hash = self.hash(topic);
+        if self.changed.as_ref().is_some_and(|changed| !changed.contains(&hash)) {
+            self.weigh(hash, Some(weight));
+        }
+    }
+
+    /// All weights are read.
+    pub(crate) fn loaded(&mut self) {
+        self.changed = None;
+    }
+
+    /// What is pending on one topic: `Some(None)` if its message is being deleted.
+    pub(crate) fn pending_on(&self, topic: &TopicName) -> Option<Option<Arc<Message>>> {
+        self.pending.get(topic)?.last.clone()
+    }
+
+    /// What is pending on topics after a name, in order.
+    pub(crate) fn pending_after<'a>(
+        &'a self,
+        after: Option<&TopicName>,
+    ) -> impl Iterator<Item = (&'a TopicName, &'a Option<Arc<Message>>)> + use<'a> {
+        let from = after.map_or(Bound::Unbounded, |it| Bound::Excluded(it.clone()));
+        let range = self.pending.range((from, Bound::Unbounded));
+        range.filter_map(|(topic, it)| Some((topic, it.last.as_ref()?)))
+    }
+
+    fn pending(&mut self, topic: &TopicName) -> &mut Pending {
+        let hash = self.hash(topic);
+        if let Some(changed) = &mut self.changed {
+            changed.insert(hash);
+        }
+        let pending = self.pending.entry(topic.clone()).or_default();
+        pending.commits += 1;
+        pending.is_contested |= pending.commits > 1;
+        pending
+    }
+
+    fn weigh(&mut self, hash: u64, weight: Option<usize>) {
+        let old = match weight {
+            Some(weight) => {
+                self.bytes += weight;
+                self.weights.insert(hash, u32::try_from(weight).unwrap_or(u32::MAX))
+            }
+            None => self.weights.remove(&hash),
+        };
+        self.bytes = self.bytes.saturating_sub(old.unwrap_or(0) as usize);
+    }
+
+    fn hash(&self, topic: &TopicName) -> u64 {
+        self.hasher.hash_one(topic.as_str())
     }
 }
 
@@ -127,12 +174,14 @@ mod tests {
     use bytes::Bytes;
     use proptest::prelude::*;
     use proto::{ClientId, Identity, Qos};
-    use std::collections::BTreeSet;
+    use std::collections::VecDeque;
 
-    fn message(topic: &str, expires_at: Option<TimestampMs>) -> Arc<Message> {
+    const BOUNDS: Bounds = Bounds { messages_max: 3, bytes_max: 100 };
+
+    fn message(topic: &TopicName, payload: &'static [u8]) -> Arc<Message> {
         Arc::new(Message {
-            topic: TopicName::parse(topic.to_owned()).unwrap(),
-            payload: Bytes::from_static(b"x"),
+            topic: topic.clone(),
+            payload: Bytes::from_static(payload),
             qos: Qos::AtMostOnce,
             retain: true,
             properties: None,
@@ -140,55 +189,71 @@ mod tests {
                 client_id: ClientId::parse("c").unwrap(),
                 identity: Identity::Platform,
             }),
-            expires_at,
+            expires_at: None,
             gate: None,
         })
     }
 
-    #[test]
-    fn the_last_one_of_a_topic_counts_once() {
-        let mut retained = Retained::default();
-        retained.set(message("a/b", None));
-        retained.set(message("a/b", None));
-        assert_eq!(retained.count(), 1);
-        let topic = TopicName::parse("a/b").unwrap();
-        assert!(retained.get(&topic).is_some());
-        assert!(retained.clear(&topic));
-        assert!(!retained.clear(&topic));
-        assert_eq!((retained.count(), retained.bytes()), (0, 0));
-        assert!(retained.root.children.is_empty());
-    }
-
-    #[test]
-    fn an_expired_one_is_not_found() {
-        let mut retained = Retained::default();
-        retained.set(message("a", Some(TimestampMs(10))));
-        let all = TopicFilter::parse("#").unwrap();
-        assert_eq!(retained.matching(&all, TimestampMs(9)).len(), 1);
-        assert_eq!(retained.matching(&all, TimestampMs(10)).len(), 0);
-    }
-
     proptest! {
+        /// Publishers set and clear; commits end in any order within what the store then has, some of them badly.
         #[test]
-        fn it_finds_what_the_filter_matches(
-            topics in proptest::collection::btree_set("(\\$x/)?([ab]?/){0,3}[ab]", 0..30),
-            filter in "([ab+]?/){0,3}[ab+#]",
+        fn once_all_commits_have_ended_it_weighs_what_the_store_has(
+            steps in proptest::collection::vec((0u8..5, 0usize..5, 1usize..50, any::<bool>()), 0..80),
         ) {
-            let filter = TopicFilter::parse(filter).unwrap();
+            let topics = ["a", "b", "c", "d", "e"].map(|it| TopicName::parse(it).unwrap());
             let mut retained = Retained::default();
-            for topic in &topics {
-                retained.set(message(topic, None));
+            let mut stored: BTreeMap<TopicName, usize> = BTreeMap::new();
+            let mut commits: VecDeque<(TopicName, Option<usize>)> = VecDeque::new();
+            let settle = |commit: Option<(TopicName, Option<usize>)>, is_committed: bool,
+                          retained: &mut Retained, stored: &mut BTreeMap<TopicName, usize>| {
+                let Some((topic, weight)) = commit else { return };
+                match weight {
+                    Some(weight) if is_committed => _ = stored.insert(topic.clone(), weight),
+                    None if is_committed => _ = stored.remove(&topic),
+                    _ => {}
+                }
+                if retained.settled(&topic, is_committed) {
+                    retained.correct(&topic, stored.get(&topic).copied());
+                }
+            };
+            for (step, topic, weight, choice) in steps {
+                let topic = &topics[topic];
+                match step {
+                    0 | 1 => {
+                        if retained.set(&message(topic, b"x"), weight, BOUNDS).is_ok() {
+                            prop_assert!(retained.bytes() <= 100);
+                            commits.push_back((topic.clone(), Some(weight)));
+                        }
+                    }
+                    2 => {
+                        retained.clear(&message(topic, b""));
+                        commits.push_back((topic.clone(), None));
+                    }
+                    _ => {
+                        // The store decides who is last: it may be somebody who asked first.
+                        let commit = if choice { commits.pop_front() } else { commits.pop_back() };
+                        settle(commit, weight > 5, &mut retained, &mut stored);
+                    }
+                }
             }
-            let found: BTreeSet<String> = retained
-                .matching(&filter, TimestampMs(0))
-                .iter()
-                .map(|message| message.topic.to_string())
-                .collect();
-            let expected: BTreeSet<String> = topics
-                .into_iter()
-                .filter(|topic| filter.matches(&TopicName::parse(topic.clone()).unwrap()))
-                .collect();
-            prop_assert_eq!(found, expected);
+            while let Some(commit) = commits.pop_front() {
+                settle(Some(commit), true, &mut retained, &mut stored);
+            }
+            prop_assert!(retained.pending.is_empty());
+            prop_assert_eq!(retained.count(), stored.len());
+            prop_assert_eq!(retained.bytes(), stored.values().sum::<usize>());
         }
+    }
+
+    #[test]
+    fn what_changes_while_the_weights_are_read_is_not_overwritten() {
+        let [a, b] = ["a", "b"].map(|it| TopicName::parse(it).unwrap());
+        let mut retained = Retained::loading();
+        retained.clear(&message(&a, b""));
+        retained.settled(&a, true);
+        retained.load(&a, 7);
+        retained.load(&b, 9);
+        retained.loaded();
+        assert_eq!((retained.count(), retained.bytes()), (1, 9));
     }
 }

@@ -21,7 +21,7 @@ use queue::{Bounds, Queue};
 use room::Room;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use store::SessionKey;
+use store::{SessionKey, Store};
 
 /// A session.
 #[derive(Debug)]
@@ -147,6 +147,20 @@ impl Session {
 
     pub(crate) fn queue(&self) -> parking_lot::MutexGuard<'_, Queue> {
         self.queue.lock()
+    }
+
+    /// The queue, with what the store holds for it known.
+    pub(crate) fn read_queue(&self, store: &Store) -> parking_lot::MutexGuard<'_, Queue> {
+        let mut queue = self.queue.lock();
+        if queue.is_unread() {
+            match store.read().and_then(|it| it.queue_stat(self.key)) {
+                Ok(stat) => queue.restore(stat.count, stat.bytes, stat.last_seq),
+                Err(error) => {
+                    tracing::error!(client = %self.sender.client_id, %error, "cannot read a queue");
+                }
+            }
+        }
+        queue
     }
 
     pub(crate) fn waker(&self) -> &Arc<AtomicWaker> {

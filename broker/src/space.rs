@@ -2,17 +2,22 @@
 //!
 //! A client is mounted in one space and holds nothing that leads to another: topics, retained messages, wills,
 //! shared groups and sessions of two namespaces cannot meet. [`sessions`] holds the coming and going of sessions,
-//! [`subscriptions`] what they ask for, [`groups`] what they share.
+//! [`subscriptions`] what they ask for, [`groups`] what they share, [`wills`] what is said for
+//! them.
 
 mod groups;
+mod retained;
 mod sessions;
 mod subscriptions;
+mod wills;
 
+pub(crate) use retained::Walk;
 pub(crate) use sessions::{Asked, Carried, Leaving, Opened};
 pub(crate) use subscriptions::Wish;
+pub(crate) use wills::Will;
 
 use crate::config::{Limits, Policies};
-use crate::durable::rows::{RetainedRow, SessionRow};
+use crate::durable::rows::SessionRow;
 use crate::figures::Counters;
 use crate::message::{Message, Properties, Sender};
 use crate::outbox::Outbox;
@@ -20,7 +25,7 @@ use crate::promises::Promises;
 use crate::router::Router;
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use proto::{ClientId, Clock, Entropy, Identity, Namespace, Qos, TopicName, hops};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -38,6 +43,8 @@ pub(crate) struct Shared {
     /// The sender of what the broker itself says.
     voice: Arc<Sender>,
     promises: Promises,
+    /// The figures as last published.
+    pub(crate) sys: crate::sys::Latest,
     next_session: AtomicU64,
     next_connection: AtomicU64,
 }
@@ -60,6 +67,7 @@ impl Shared {
             is_draining: AtomicBool::new(false),
             voice: Arc::new(voice()),
             promises: Promises::default(),
+            sys: crate::sys::Latest::new(Arc::from([])),
             next_session: AtomicU64::new(1),
             next_connection: AtomicU64::new(1),
         }
@@ -102,15 +110,17 @@ pub(crate) struct Space {
     durability: Durability,
     shared: Arc<Shared>,
     router: Router,
-    retained: RwLock<crate::retained::Retained>,
+    retained: Mutex<crate::retained::Retained>,
     sessions: Mutex<sessions::Sessions>,
     /// Its name on the path of messages over bridges, once it has bridges.
     origin: OnceLock<Box<str>>,
     groups: Mutex<groups::Groups>,
+    wills: Mutex<wills::Wills>,
 }
 
 impl Space {
-    /// The space of a namespace, with its sessions and retained messages out of the store.
+    /// The space of a namespace, with its sessions out of the store. Retained messages stay there; how many they are
+    /// is found out in the background.
     pub(crate) fn load(
         namespace: Namespace,
         shared: Arc<Shared>,
@@ -121,30 +131,32 @@ impl Space {
             namespace,
             shared,
             router: Router::default(),
-            retained: RwLock::default(),
+            retained: Mutex::default(),
             sessions: Mutex::default(),
             origin: OnceLock::new(),
             groups: Mutex::default(),
+            wills: Mutex::default(),
         });
         let prefix = store::prefix(&space.namespace);
-        let mut retained = space.retained.write();
-        for row in snapshot.scan::<RetainedRow>(&prefix)? {
-            let message = row.map(|(_, row)| row.into_message());
-            match message {
-                Ok(Ok(message)) => retained.set(Arc::new(message)),
-                Ok(Err(error)) => tracing::error!(%error, "a retained message is left out"),
-                Err(error) => tracing::error!(%error, "a retained message is left out"),
-            }
+        if retained::has_any(snapshot, &space.namespace)? {
+            *space.retained.lock() = crate::retained::Retained::loading();
+            let space = Arc::clone(&space);
+            tokio::task::spawn_blocking(move || {
+                if let Err(error) = space.weigh_retained() {
+                    tracing::error!(%error, "cannot count the retained messages");
+                }
+            });
         }
-        drop(retained);
         space.load_groups(snapshot)?;
+        let mut received = sessions::received(&[], snapshot)?;
         for row in snapshot.scan::<SessionRow>(&prefix)? {
             match row {
-                Ok((_, row)) => space.restore_session(row, snapshot)?,
+                Ok((_, row)) => space.restore_session(row, &mut received),
                 Err(error) => tracing::error!(%error, "a session is left out"),
             }
         }
         space.resume_groups(snapshot)?;
+        space.load_wills(snapshot)?;
         Ok(space)
     }
 
@@ -165,7 +177,7 @@ impl Space {
         &self.router
     }
 
-    pub(crate) fn retained(&self) -> &RwLock<crate::retained::Retained> {
+    pub(crate) fn retained(&self) -> &Mutex<crate::retained::Retained> {
         &self.retained
     }
 
@@ -187,18 +199,22 @@ impl Space {
         (self.namespace.clone(), topic.clone())
     }
 
-    /// Publishes on behalf of nobody who waits: wills and the broker's own events.
-    pub(crate) fn publish_unattended(&self, message: Message) {
-        let message = Arc::new(message);
+    /// Publishes on behalf of nobody who waits: the broker's own events.
+    pub(crate) fn publish_unattended(self: &Arc<Self>, message: Message) {
+        self.publish_shared(&Arc::new(message));
+    }
+
+    /// The same with a message that several spaces share.
+    pub(crate) fn publish_shared(self: &Arc<Self>, message: &Arc<Message>) {
         let (route, _) = self.router.route(&message.topic);
         let mut outbox = Outbox::of(self);
-        let _ = outbox.publish(self, &route, &message, &Arc::new(AtomicWaker::new()));
+        let _ = outbox.publish(self, &route, message, &Arc::new(AtomicWaker::new()));
         outbox.flush(&self.shared);
     }
 
     /// Publishes an event of the broker, if anybody listens.
     pub(crate) fn publish_event(
-        &self,
+        self: &Arc<Self>,
         topic: TopicName,
         sender: &Arc<Sender>,
         payload: impl FnOnce() -> serde_json::Value,

@@ -62,6 +62,7 @@ impl Config {
         self.tls.check("tls", self.listen.has_tls(), &mut problems);
         self.listen.check(&self.tls, &mut problems);
         self.security.check(&mut problems);
+        self.broker.check(&mut problems);
         self.limits.check(&mut problems);
         self.log.check(&mut problems);
         self.telemetry.check(&mut problems);

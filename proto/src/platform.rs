@@ -8,6 +8,7 @@
 pub mod crossing;
 mod edge;
 pub mod filters;
+pub mod sys;
 mod thing;
 
 pub use edge::EdgeTopic;

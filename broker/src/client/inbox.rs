@@ -107,7 +107,8 @@ impl Inbox {
 impl Drop for Inbox {
     fn drop(&mut self) {
         // What was not handed out is dropped with the queue, and its publishers are told.
-        let leaving = Leaving { carried: Carried::default(), expiry_secs: 0 };
+        let carried = Carried::default();
+        let leaving = Leaving { carried, expiry_secs: 0, with_will: false };
         self.space.leave_session(&self.session, leaving);
     }
 }

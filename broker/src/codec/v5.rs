@@ -145,6 +145,7 @@ fn will(will: v5::LastWill) -> Publish {
         .boxed(),
         response_topic: will.response_topic,
         expiry_secs: will.message_expiry_interval.map(std::num::NonZeroU32::get),
+        delay_secs: will.will_delay_interval_sec.unwrap_or(0),
         ..Publish::default()
     }
 }
@@ -161,6 +162,7 @@ pub(super) fn publish(it: types::Publish) -> Publish {
         has_subscription_id: !properties.subscription_ids.is_empty(),
         expiry_secs: properties.message_expiry_interval.map(std::num::NonZeroU32::get),
         response_topic: properties.response_topic,
+        delay_secs: 0,
         properties: Properties {
             is_utf8_payload: properties.is_utf8_payload,
             content_type: properties.content_type,

@@ -29,7 +29,7 @@ impl<S: Socket> Connection<S> {
         match step {
             Step::Over(over) => {
                 if let Some(seq) = over.seq
-                    && self.session.queue().acked(seq)
+                    && self.session.queue().acked(seq, over.weight)
                 {
                     self.outbox.changes.dequeue(self.session.key(), seq);
                 }

@@ -9,17 +9,17 @@ use crate::auth::{Authenticator, Grant, Refusal};
 use crate::codec::{self, Frame};
 use crate::listener::config::ListenerConfig;
 use crate::live::Live;
-use crate::message::{Message, Sender};
+use crate::message::Sender;
 use crate::outbox::Outbox;
 use crate::packet::{ConnAck, Connect, Packet, Publish, Reply, Version};
 use crate::peer::Peer;
 use crate::publisher::{Publisher, Refused};
 use crate::reason::Reason;
 use crate::session::machine::{Agreed, Machine};
-use crate::space::{Asked, Carried, Leaving, Opened, Shared, Space};
+use crate::space::{Asked, Carried, Leaving, Opened, Shared, Space, Will};
 use bytes::BytesMut;
 use bytestring::ByteString;
-use proto::{ClientId, Identity, Namespace, TimestampMs};
+use proto::{ClientId, Identity, Namespace};
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -158,7 +158,7 @@ impl Door {
         let mut publisher = Publisher::with(permissions.clone(), Arc::default());
         let will = match connect.will {
             None => None,
-            Some(will) => Some(self.will(&space, &mut publisher, *will, now)?),
+            Some(will) => Some(self.will(&space, &mut publisher, *will)?),
         };
         let live = Arc::new(Live::new(
             self.shared.new_connection(),
@@ -173,6 +173,7 @@ impl Door {
             clean_start: connect.clean_start,
             expiry_secs: terms.agreed.expiry_secs,
             is_in_process: false,
+            will,
         };
         live.set_expires_at(grant.expires_at);
         let opened = space
@@ -181,7 +182,7 @@ impl Door {
             .map_err(|reason| Turned::new(reason, "the session cannot be opened"))?;
         space.permit(&opened.session, permissions);
         self.authenticator.expiries.enter(&live, &opened.session);
-        Ok(Admitted { space, sender, live, opened, terms, will, standing })
+        Ok(Admitted { space, sender, live, opened, terms, standing })
     }
 
     /// What both sides keep to. A client before MQTT 5.0 cannot be told of a shorter keep alive, so its own counts.
@@ -243,16 +244,20 @@ impl Door {
 
     fn will(
         &self,
-        space: &Space,
+        space: &Arc<Space>,
         publisher: &mut Publisher,
         will: Publish,
-        now: TimestampMs,
-    ) -> Result<Message, Turned> {
+    ) -> Result<Will, Turned> {
         let mut outbox = Outbox::of(space);
-        publisher.message(space, will, now, &mut outbox).map_err(|refused| {
+        let (delay_secs, expiry_secs) = (will.delay_secs, will.expiry_secs);
+        // Its lifetime begins when it is published (MQTT 5.0 3.1.3.2.4).
+        let will = Publish { expiry_secs: None, ..will };
+        let now = self.shared.clock.now();
+        let message = publisher.message(space, will, now, &mut outbox).map_err(|refused| {
             let (Refused::Connection(reason) | Refused::Message(reason)) = refused;
             Turned::new(reason, "the will cannot be published")
-        })
+        })?;
+        Ok(Will { message, delay_secs, expiry_secs })
     }
 }
 
@@ -263,7 +268,6 @@ struct Admitted {
     live: Arc<Live>,
     opened: Opened,
     terms: Terms,
-    will: Option<Message>,
     standing: Option<Box<Standing>>,
 }
 
@@ -305,7 +309,7 @@ impl Admitted {
         };
         if let Some(turned) = turned {
             let carried = Carried { kept: machine.into_kept(), ..carried };
-            let leaving = Leaving { carried, expiry_secs: agreed.expiry_secs };
+            let leaving = Leaving { carried, expiry_secs: agreed.expiry_secs, with_will: false };
             self.space.leave_session(&session, leaving);
             return Err(turned);
         }
@@ -320,11 +324,10 @@ impl Admitted {
             standing: self.standing,
             session,
             live: Arc::clone(&self.live),
-            will: self.will,
             inbox: Inbox::new(buffer, shared.limits.packet_bytes_max),
             out: BytesMut::new(),
             outbox: Outbox::of(&self.space),
-            replay: carried.replay.into(),
+            replay: carried.replay,
             taken: VecDeque::new(),
             stall: None,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),

@@ -36,14 +36,27 @@ impl<S: Socket> Connection<S> {
         }
     }
 
-    /// The next delivery that may be sent now: retained ones first, then what waits, then what the store holds.
+    /// The next delivery that may be sent now: what is left of a page of retained ones, else what waits in memory or
+    /// in the store and the next page in turn.
     fn next(&mut self) -> Option<Delivery> {
         let has_window = self.machine.has_window();
-        if !self.replay.is_empty() {
-            return pop_if(&mut self.replay, &mut self.machine);
+        let is_between_pages = self.taken.is_empty() && self.replay.page_len() == 0;
+        if is_between_pages && !self.replay.has_to_yield() {
+            self.replay.read(&self.space, &self.session);
+        }
+        if self.replay.page_len() > 0 {
+            return pop_if(self.replay.page(), &mut self.machine);
         }
         if self.taken.is_empty() {
             self.take(has_window);
+        }
+        if self.taken.is_empty() && !self.replay.is_done() {
+            self.replay.read(&self.space, &self.session);
+            if self.replay.page_len() > 0 {
+                return pop_if(self.replay.page(), &mut self.machine);
+            }
+            // Nothing so far: others have their turn before the search goes on.
+            self.session.wake();
         }
         pop_if(&mut self.taken, &mut self.machine)
     }
@@ -54,7 +67,8 @@ impl<S: Socket> Connection<S> {
             return;
         }
         let ids = |topic: &_| self.space.subscription_ids(&self.session, topic);
-        refill::read_rows(self.space.shared(), &self.session, ids);
+        let changes = &mut self.outbox.changes;
+        refill::read_rows(self.space.shared(), &self.session, changes, ids);
         self.take_ready(has_window);
     }
 
@@ -80,7 +94,7 @@ impl<S: Socket> Connection<S> {
 
     /// Deliveries taken out of the queue and not acknowledged.
     pub(super) fn held(&self) -> usize {
-        self.machine.inflight() + self.taken.len()
+        self.machine.inflight() + self.taken.len() + self.replay.page_len()
     }
 
     fn send(&mut self, mut delivery: Delivery) {
@@ -102,6 +116,7 @@ impl<S: Socket> Connection<S> {
             }
             Err(delivery) => {
                 // Expired, or longer than the client takes (MQTT 5.0 3.1.2-25): as if delivered.
+                let weight = delivery.message.weight();
                 if let Some(hold) = hold.or(delivery.hold) {
                     hold.done();
                 }
@@ -113,7 +128,7 @@ impl<S: Socket> Connection<S> {
                     queue.dropped += 1;
                 }
                 if let Some(seq) = seq
-                    && queue.acked(seq)
+                    && queue.acked(seq, weight)
                 {
                     drop(queue);
                     self.outbox.changes.dequeue(self.session.key(), seq);

@@ -106,27 +106,22 @@ impl<S: Socket> Connection<S> {
         self.revision = revision;
         let permissions = self.session.permissions();
         let is_allowed = |delivery: &Delivery| delivery.is_permitted(&permissions);
-        let before = self.replay.len();
-        self.replay.retain(is_allowed);
-        let mut dropped = (before - self.replay.len()) as u64;
+        let mut dropped = self.replay.retain(is_allowed) as u64;
         let taken = std::mem::take(&mut self.taken);
         let (kept, forbidden): (VecDeque<_>, VecDeque<_>) = taken.into_iter().partition(is_allowed);
         self.taken = kept;
         dropped += forbidden.len() as u64;
         let mut queue = self.session.queue();
         queue.dropped += dropped;
-        for seq in forbidden.iter().filter_map(|delivery| delivery.seq) {
-            if queue.acked(seq) {
+        for delivery in &forbidden {
+            if let Some(seq) = delivery.seq
+                && queue.acked(seq, delivery.message.weight())
+            {
                 self.outbox.changes.dequeue(self.session.key(), seq);
             }
         }
         drop(queue);
         crate::figures::Counters::add(&self.space.shared().counters.forbidden, dropped);
-        if self.will.as_ref().is_some_and(|will| {
-            permissions.publish(&will.topic).is_none_or(|it| !it.covers(will.qos, will.retain))
-        }) {
-            self.will = None;
-        }
         self.publisher.permit(permissions);
     }
 }

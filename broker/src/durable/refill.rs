@@ -2,22 +2,25 @@
 
 use super::body;
 use super::place::Place;
+use crate::figures::Counters;
 use crate::session::Session;
 use crate::session::queue::{Delivery, Progress};
 use crate::space::Shared;
 use proto::TopicName;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use store::Queued;
+use store::{Changes, Queued};
 
 /// Rows read from the store at once.
 const ROWS_PER_READ: usize = 256;
 
 /// Reads the next rows of a spilled queue. The read is short and bounded; the pages are in memory nearly always.
-/// `ids` says with which subscription identifiers a message goes out that matched a subscription with one.
+/// `ids` says with which subscription identifiers a message goes out that matched a subscription with one. What was
+/// queued when the client still might have it is dropped, its rows with it.
 pub(crate) fn read_rows(
     shared: &Shared,
     session: &Session,
+    changes: &mut Changes,
     ids: impl Fn(&TopicName) -> Option<Arc<[NonZeroU32]>>,
 ) {
     let (after, end) = session.queue().readable();
@@ -42,12 +45,24 @@ pub(crate) fn read_rows(
             Err(error) => tracing::error!(%client, %error, "a queued message is left out"),
         }
     }
+    let permissions = session.permissions();
+    let mut forbidden = 0;
     let mut queue = session.queue();
     for (seq, is_released, delivery) in found {
+        if !delivery.is_permitted(&permissions) {
+            forbidden += 1;
+            if queue.acked(seq, delivery.message.weight()) {
+                changes.dequeue(session.key(), seq);
+            }
+            continue;
+        }
         let progress = queue.progress(seq, is_released);
         queue.refill(Delivery { progress, ..delivery });
     }
     queue.taken(read_to);
+    queue.dropped += forbidden;
+    drop(queue);
+    Counters::add(&shared.counters.forbidden, forbidden);
 }
 
 /// The delivery of a row, with its place and whether PUBREC has come for it.

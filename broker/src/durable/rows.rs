@@ -3,7 +3,8 @@
 use super::body;
 use crate::message::Message;
 use crate::packet::{Options, RetainHandling};
-use bytes::Bytes;
+use crate::space::Will;
+use bytes::{Buf, Bytes};
 use proto::{ClientId, Identity, Namespace, Qos, Subscription, TimestampMs, TopicName};
 use serde::{Deserialize, Serialize};
 use std::num::{NonZeroU16, NonZeroU32};
@@ -22,6 +23,11 @@ impl RetainedRow {
     pub(crate) fn into_message(self) -> Result<Message, body::Damaged> {
         body::decode(self.body)
     }
+
+    /// The bytes it counts for.
+    pub(crate) fn weight(&self, topic: &TopicName) -> usize {
+        topic.as_str().len() + self.body.len()
+    }
 }
 
 impl Row for RetainedRow {
@@ -35,6 +41,51 @@ impl Row for RetainedRow {
 
     fn decode(_version: u8, bytes: &[u8]) -> Result<Self, RowError> {
         Ok(Self { body: Bytes::copy_from_slice(bytes) })
+    }
+}
+
+/// The will of a client that is connected, or lost and not yet spoken for.
+pub(crate) struct WillRow {
+    delay_secs: u32,
+    /// 0 if it never expires.
+    expiry_secs: u32,
+    body: Bytes,
+}
+
+impl WillRow {
+    pub(crate) fn new(will: &Will) -> Self {
+        let body = body::encode(&will.message);
+        Self { delay_secs: will.delay_secs, expiry_secs: will.expiry_secs.unwrap_or(0), body }
+    }
+
+    /// Seconds it waits after its client is lost.
+    pub(crate) fn delay_secs(&self) -> u32 {
+        self.delay_secs
+    }
+
+    /// The message, as published now.
+    pub(crate) fn into_message(self, now: TimestampMs) -> Result<Message, body::Damaged> {
+        let lives_ms = u64::from(self.expiry_secs) * 1000;
+        let expires_at = (lives_ms > 0).then(|| TimestampMs(now.0 + lives_ms));
+        Ok(Message { expires_at, ..body::decode(self.body)? })
+    }
+}
+
+impl Row for WillRow {
+    type Key = (Namespace, ClientId);
+    const TABLE: &'static str = "wills";
+    const VERSION: u8 = 1;
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend(self.delay_secs.to_be_bytes());
+        out.extend(self.expiry_secs.to_be_bytes());
+        out.extend_from_slice(&self.body);
+    }
+
+    fn decode(_version: u8, mut bytes: &[u8]) -> Result<Self, RowError> {
+        let delay_secs = bytes.try_get_u32().map_err(RowError::malformed)?;
+        let expiry_secs = bytes.try_get_u32().map_err(RowError::malformed)?;
+        Ok(Self { delay_secs, expiry_secs, body: Bytes::copy_from_slice(bytes) })
     }
 }
 

@@ -17,6 +17,7 @@ use std::future::poll_fn;
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use store::{Changes, Durability};
 
 /// Messages placed in one turn; then others get theirs.
 const PLACED_AT_ONCE: usize = 256;
@@ -25,6 +26,7 @@ const PLACED_AT_ONCE: usize = 256;
 pub(super) struct Dispatcher {
     group: Arc<Group>,
     shared: Arc<Shared>,
+    durability: Durability,
     turn: Turn,
     /// What has come back, in the order of the rows.
     again: VecDeque<Parcel>,
@@ -33,10 +35,10 @@ pub(super) struct Dispatcher {
 }
 
 impl Dispatcher {
-    pub(super) fn new(group: Arc<Group>, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(group: Arc<Group>, durability: Durability, shared: Arc<Shared>) -> Self {
         let seed = hashbrown::DefaultHashBuilder::default().hash_one(group.session.key());
         let turn = Turn::new(shared.policies.shared_strategy, seed);
-        Self { group, shared, turn, again: VecDeque::new(), sent_seq: 0 }
+        Self { group, shared, durability, turn, again: VecDeque::new(), sent_seq: 0 }
     }
 
     /// Serves the group until its last member has gone.
@@ -49,7 +51,7 @@ impl Dispatcher {
         if self.group.is_ended() {
             return Poll::Ready(());
         }
-        let mut outbox = Outbox::default();
+        let mut outbox = Outbox::with(self.durability);
         self.take_back(&mut outbox);
         if self.group.follow_presence(self.sent_seq) {
             let members = self.group.members();
@@ -68,7 +70,7 @@ impl Dispatcher {
     fn take_back(&mut self, outbox: &mut Outbox) {
         for returned in self.group.returns.take() {
             match returned {
-                Returned::Done(seq) => self.finish(Some(seq), outbox),
+                Returned::Done(seq, weight) => self.finish(Some(seq), weight, outbox),
                 Returned::Back(parcel) => {
                     let row = |it: &Parcel| it.seq.unwrap_or(u64::MAX);
                     let place = self.again.partition_point(|it| row(it) <= row(&parcel));
@@ -82,18 +84,18 @@ impl Dispatcher {
     fn place_all(&mut self, members: &[Member], outbox: &mut Outbox) -> bool {
         let keys: Vec<u64> = members.iter().map(|it| it.session.key().0).collect();
         for _ in 0..PLACED_AT_ONCE {
-            let Some(parcel) = self.next() else { return false };
+            let Some(parcel) = self.next(&mut outbox.changes) else { return false };
             if parcel.message.is_expired(self.shared.clock.now()) {
                 self.group.session.queue().expired += 1;
                 Counters::add(&self.shared.counters.expired, 1);
-                self.finish(parcel.seq, outbox);
+                self.finish(parcel.seq, parcel.message.weight(), outbox);
                 continue;
             }
             match self.pick(members, &keys, &parcel) {
                 Some(place) => self.lend(&members[place], parcel, outbox),
                 None if !may_be_had(members, &parcel.message) => {
                     self.group.session.queue().dropped += 1;
-                    self.finish(parcel.seq, outbox);
+                    self.finish(parcel.seq, parcel.message.weight(), outbox);
                 }
                 None => {
                     self.again.push_front(parcel);
@@ -105,7 +107,7 @@ impl Dispatcher {
     }
 
     /// The next message: one that came back, or the next of the queue.
-    fn next(&mut self) -> Option<Parcel> {
+    fn next(&mut self, changes: &mut Changes) -> Option<Parcel> {
         if let Some(parcel) = self.again.pop_front() {
             return Some(parcel);
         }
@@ -114,7 +116,7 @@ impl Dispatcher {
         let mut delivery = queue.pop(true);
         if delivery.is_none() && queue.len() == 0 && queue.is_readable() {
             drop(queue);
-            refill::read_rows(&self.shared, session, |_| None);
+            refill::read_rows(&self.shared, session, changes, |_| None);
             queue = session.queue();
             delivery = queue.pop(true);
         }
@@ -163,8 +165,8 @@ impl Dispatcher {
                 retain_as_published: member.retain_as_published,
                 subscription_ids: member.subscription_ids.clone(),
             };
-            outbox.hand_over(&target, &message);
-            self.finish(parcel.seq, outbox);
+            outbox.hand_over(&self.shared, &target, &message);
+            self.finish(parcel.seq, message.weight(), outbox);
             return;
         }
         let delivery = Delivery {
@@ -184,10 +186,10 @@ impl Dispatcher {
     }
 
     /// A message needs nobody any more: its row may go.
-    fn finish(&self, seq: Option<u64>, outbox: &mut Outbox) {
+    fn finish(&self, seq: Option<u64>, weight: usize, outbox: &mut Outbox) {
         let session = &self.group.session;
         if let Some(seq) = seq
-            && session.queue().acked(seq)
+            && session.queue().acked(seq, weight)
         {
             outbox.changes.dequeue(session.key(), seq);
         }

@@ -22,8 +22,8 @@ pub(super) struct Parcel {
 /// How a loan has ended.
 #[derive(Debug)]
 pub(super) enum Returned {
-    /// The member has had it: this row may go.
-    Done(u64),
+    /// The member has had it: this row, of this weight, may go.
+    Done(u64, usize),
     /// Somebody else has to have it.
     Back(Parcel),
 }
@@ -64,8 +64,8 @@ impl Loan {
 
     /// The member has had the message.
     pub(crate) fn done(mut self) {
-        if let Some(Parcel { seq: Some(seq), .. }) = self.parcel.take() {
-            self.returns.push(Returned::Done(seq));
+        if let Some(Parcel { seq: Some(seq), message, .. }) = self.parcel.take() {
+            self.returns.push(Returned::Done(seq, message.weight()));
         }
     }
 }

@@ -58,6 +58,7 @@ enum State {
     /// PUBREC has come, PUBCOMP is to come. PUBREL is not sent before the gate, if there is one, is open.
     Released {
         seq: Option<u64>,
+        weight: usize,
         gate: Option<Arc<AckGate>>,
     },
     Over,
@@ -167,7 +168,10 @@ impl Inflight {
             None => self.next_transient = self.next_transient % TRANSIENT_IDS + 1,
         }
         let state = match delivery.progress {
-            Progress::Released => State::Released { seq: delivery.seq, gate: None },
+            Progress::Released => {
+                let weight = delivery.message.weight();
+                State::Released { seq: delivery.seq, weight, gate: None }
+            }
             Progress::New | Progress::MaybeSent => State::Sent(delivery),
         };
         self.sent.push_back(Entry { packet_id, state });
@@ -183,11 +187,11 @@ impl Inflight {
         let Some(index) = self.find(packet_id, self.hint) else { return Ok(None) };
         match &mut self.sent[index].state {
             State::Sent(delivery) if is_exactly_once(delivery) == is_rec => {
-                let seq = delivery.seq;
+                let over = Over::of(delivery);
                 had(delivery);
                 self.hint = self.gone + index as u64 + 1;
                 self.end_entry(index);
-                Ok(Some(Over { seq }))
+                Ok(Some(over))
             }
             // A PUBREC that says no after one that said yes changes nothing any more.
             State::Released { .. } if is_rec => Ok(None),
@@ -201,8 +205,9 @@ impl Inflight {
         match &mut self.sent[index].state {
             State::Sent(delivery) if is_exactly_once(delivery) => {
                 let (seq, flags) = (delivery.seq, delivery.released_flags());
+                let weight = delivery.message.weight();
                 self.hint = self.gone + index as u64 + 1;
-                self.sent[index].state = State::Released { seq, gate: None };
+                self.sent[index].state = State::Released { seq, weight, gate: None };
                 Received::First { seq, flags }
             }
             State::Released { gate, .. } => Received::Again(gate.clone()),
@@ -222,10 +227,10 @@ impl Inflight {
     /// PUBCOMP. `None` if nothing of that identifier is in flight; an error if it is not that far.
     pub(crate) fn complete(&mut self, packet_id: NonZeroU16) -> Result<Option<Over>, ()> {
         let Some(index) = self.find(packet_id, self.gone) else { return Ok(None) };
-        let State::Released { seq, .. } = &self.sent[index].state else { return Err(()) };
-        let seq = *seq;
+        let State::Released { seq, weight, .. } = &self.sent[index].state else { return Err(()) };
+        let over = Over { seq: *seq, weight: *weight };
         self.end_entry(index);
-        Ok(Some(Over { seq }))
+        Ok(Some(over))
     }
 
     /// Whether something is still to be sent again on this connection.
@@ -264,10 +269,10 @@ impl Inflight {
     pub(crate) fn give_up(&mut self, packet_id: NonZeroU16) -> Option<Over> {
         let index = self.find(packet_id, self.gone)?;
         let State::Sent(delivery) = &mut self.sent[index].state else { return None };
-        let seq = delivery.seq;
+        let over = Over::of(delivery);
         had(delivery);
         self.end_entry(index);
-        Some(Over { seq })
+        Some(over)
     }
 
     /// The identifiers of what is not over, in order.
@@ -317,6 +322,14 @@ impl Inflight {
 pub(crate) struct Over {
     /// Its row, which may go.
     pub(crate) seq: Option<u64>,
+    /// What it weighs there.
+    pub(crate) weight: usize,
+}
+
+impl Over {
+    fn of(delivery: &Delivery) -> Self {
+        Self { seq: delivery.seq, weight: delivery.message.weight() }
+    }
 }
 
 /// The client has a message: whoever waits for that need wait no more.
@@ -334,7 +347,7 @@ fn again(entry: &Entry) -> Again<'_> {
     let packet_id = entry.packet_id;
     match &entry.state {
         State::Sent(delivery) => Again::Publish(packet_id, delivery),
-        State::Released { seq, gate } => {
+        State::Released { seq, gate, .. } => {
             let is_written = gate.as_ref().is_none_or(|gate| gate.outcome() == Some(Ok(())));
             Again::Release { packet_id, seq: seq.filter(|_| !is_written) }
         }

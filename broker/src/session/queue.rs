@@ -4,8 +4,11 @@
 //! store. While the owner keeps up, it is also in `ready`. Once `ready` is full, or nobody is connected, the
 //! session is *spilled*: new deliveries are in the store only, and the owner reads them from there, in order,
 //! until it has caught up. Rows whose commit is under way are in `uncommitted`; the owner never reads past the
-//! first of them, so nothing is skipped. At its bounds the queue drops the newest and counts it.
+//! first of them, so nothing is skipped. What happens at the bounds says [`QueueFull`]; whatever is dropped is counted.
+//! The queue of a session that nobody has asked for since the start of the node is *unread*: what the store holds for
+//! it is found out when it is first needed.
 
+use crate::config::QueueFull;
 use crate::durable::place::Place;
 use crate::message::{Gate, GateState, Message};
 use crate::permissions::Permissions;
@@ -83,6 +86,9 @@ pub(crate) struct Bounds {
     pub(crate) ready_bytes_max: usize,
     /// Deliveries of a durable session in the store.
     pub(crate) stored_max: u64,
+    /// Their weight in bytes.
+    pub(crate) stored_bytes_max: u64,
+    pub(crate) when_full: QueueFull,
 }
 
 /// What became of a delivery.
@@ -92,13 +98,15 @@ pub(crate) struct Pushed {
     pub(crate) wake: bool,
     /// The publisher should wait for the owner to catch up.
     pub(crate) pressure: bool,
-    pub(crate) dropped: bool,
+    /// How many deliveries were dropped, this one or others.
+    pub(crate) dropped: u64,
 }
 
 /// A row whose commit is under way.
 #[derive(Debug, Clone, Copy)]
 struct Uncommitted {
     seq: u64,
+    weight: u32,
     /// The client has acknowledged it already: the row is to go as soon as it is there.
     is_acked: bool,
 }
@@ -122,6 +130,8 @@ pub(crate) struct Queue {
     maybe_sent_seq: u64,
     uncommitted: VecDeque<Uncommitted>,
     stored: u64,
+    stored_bytes: u64,
+    is_unread: bool,
     waiting: Vec<Waker>,
     /// Deliveries dropped since the session began.
     pub(crate) dropped: u64,
@@ -150,20 +160,36 @@ impl Queue {
             maybe_sent_seq: 0,
             uncommitted: VecDeque::new(),
             stored: 0,
+            stored_bytes: 0,
+            is_unread: false,
             waiting: Vec::new(),
             dropped: 0,
             expired: 0,
         }
     }
 
-    /// Takes up what the store holds for the session. Rows up to `sent_seq` have been sent; where nothing is known,
-    /// any of them may have been.
-    pub(crate) fn restore(&mut self, stored: u64, last_seq: u64, sent_seq: Option<u64>) {
+    /// The store may hold something for the session. Rows up to `sent_seq` have been sent; where nothing is known, any
+    /// of them may have been.
+    pub(crate) fn restore_later(&mut self, sent_seq: Option<u64>) {
+        self.maybe_sent_seq = sent_seq.unwrap_or(u64::MAX);
         self.is_durable = true;
+        self.is_unread = true;
+    }
+
+    /// Whether what the store holds is still to be found out.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.is_unread
+    }
+
+    /// Takes up what the store holds for the session: how many, their bytes, the last row.
+    pub(crate) fn restore(&mut self, stored: u64, stored_bytes: u64, last_seq: u64) {
+        self.is_durable = true;
+        self.is_unread = false;
         self.stored = stored;
+        self.stored_bytes = stored_bytes;
         self.next_seq = last_seq + 1;
         self.taken_seq = 0;
-        self.maybe_sent_seq = sent_seq.unwrap_or(last_seq);
+        self.maybe_sent_seq = self.maybe_sent_seq.min(last_seq);
     }
 
     /// The owner is gone without a word: all rows are read again.
@@ -213,15 +239,68 @@ impl Queue {
     }
 
     /// Reserves a row for a durable delivery; `None` if the store holds its fill for this session.
-    pub(crate) fn reserve_row(&mut self) -> Option<u64> {
-        if !self.is_durable || self.stored >= self.bounds.stored_max {
+    pub(crate) fn reserve_row(&mut self, weight: usize) -> Option<u64> {
+        if !self.is_durable || self.is_unread || !self.has_store_room(weight) {
             return None;
         }
         let seq = self.next_seq;
         self.next_seq += 1;
         self.stored += 1;
-        self.uncommitted.push_back(Uncommitted { seq, is_acked: false });
+        self.stored_bytes += weight as u64;
+        let weight = u32::try_from(weight).unwrap_or(u32::MAX);
+        self.uncommitted.push_back(Uncommitted { seq, weight, is_acked: false });
         Some(seq)
+    }
+
+    /// Whether the store may take one more delivery for this session.
+    pub(crate) fn has_store_room(&self, weight: usize) -> bool {
+        let Bounds { stored_max, stored_bytes_max, .. } = self.bounds;
+        self.stored < stored_max && self.stored_bytes + weight as u64 <= stored_bytes_max
+    }
+
+    /// Whether a delivery must be refused to its publisher, who can be told.
+    pub(crate) fn is_refusing(&self, weight: usize, qos: Qos) -> bool {
+        if self.bounds.when_full != QueueFull::Refuse || qos == Qos::AtMostOnce {
+            return false;
+        }
+        match self.is_durable {
+            true => !self.has_store_room(weight),
+            false => self.is_connected && self.is_full_for(weight),
+        }
+    }
+
+    /// Whether the oldest gives way to the newest.
+    pub(crate) fn drops_oldest(&self) -> bool {
+        self.bounds.when_full == QueueFull::DropOldest
+    }
+
+    /// Takes the oldest delivery in memory out of the way, if nobody waits for what becomes of it.
+    pub(crate) fn shed(&mut self) -> Option<Delivery> {
+        let front = self.ready.front()?;
+        // What is lent is not ours to drop, and an exchange of QoS 2 that may have begun has to come to its end.
+        let is_begun = front.qos == Qos::ExactlyOnce && front.progress != Progress::New;
+        if front.hold.is_some() || is_begun {
+            return None;
+        }
+        let delivery = self.ready.pop_front()?;
+        self.ready_bytes -= delivery.message.weight();
+        self.dropped += 1;
+        Some(delivery)
+    }
+
+    fn is_full_for(&self, weight: usize) -> bool {
+        self.ready.len() >= self.bounds.ready_max
+            || self.ready_bytes + weight > self.bounds.ready_bytes_max
+    }
+
+    /// A row is no longer in the store.
+    fn release(&mut self, weight: u64) {
+        self.stored = self.stored.saturating_sub(1);
+        self.stored_bytes = self.stored_bytes.saturating_sub(weight);
+        if self.stored == 0 {
+            // What was there at the start of the node has been weighed in another way.
+            self.stored_bytes = 0;
+        }
     }
 
     /// From now on deliveries of QoS 1 and 2 outlive the connection.
@@ -237,9 +316,17 @@ impl Queue {
     /// Takes in a delivery. One with a row is never dropped: it is in the store in any case.
     pub(crate) fn push(&mut self, delivery: Delivery, is_in_process: bool) -> Pushed {
         let weight = delivery.message.weight();
-        let is_full = self.ready.len() >= self.bounds.ready_max
-            || self.ready_bytes + weight > self.bounds.ready_bytes_max;
-        let mut pushed = Pushed { wake: false, pressure: false, dropped: false };
+        let mut pushed = Pushed { wake: false, pressure: false, dropped: 0 };
+        let is_transient = delivery.seq.is_none() && self.is_connected && !is_in_process;
+        while is_transient
+            && self.drops_oldest()
+            && self.is_full_for(weight)
+            && self.ready.front().is_some_and(|it| it.seq.is_none())
+            && self.shed().is_some()
+        {
+            pushed.dropped += 1;
+        }
+        let is_full = self.is_full_for(weight);
         let in_memory = match delivery.seq {
             Some(seq) => {
                 // Only the next one in line may go past the store.
@@ -259,7 +346,7 @@ impl Queue {
             pushed.wake = !std::mem::replace(&mut self.is_scheduled, true);
         } else if delivery.seq.is_none() && !delivery.is_lent() {
             self.dropped += 1;
-            pushed.dropped = true;
+            pushed.dropped += 1;
         }
         pushed.pressure = self.is_connected && !self.is_lagging && self.is_over_watermark();
         pushed
@@ -310,6 +397,16 @@ impl Queue {
         self.stored
     }
 
+    /// What they weigh, in bytes.
+    pub(crate) fn stored_bytes(&self) -> u64 {
+        self.stored_bytes
+    }
+
+    /// What waits in memory weighs so many bytes.
+    pub(crate) fn len_bytes(&self) -> usize {
+        self.ready_bytes
+    }
+
     /// The rows the owner may read now: after the first number, before the second.
     pub(crate) fn readable(&self) -> (u64, u64) {
         let end = self.uncommitted.front().map_or(self.next_seq, |row| row.seq);
@@ -338,14 +435,14 @@ impl Queue {
     }
 
     /// The client has acknowledged a row; `true` if it can go from the store now.
-    pub(crate) fn acked(&mut self, seq: u64) -> bool {
+    pub(crate) fn acked(&mut self, seq: u64, weight: usize) -> bool {
         match self.uncommitted.binary_search_by_key(&seq, |row| row.seq) {
             Ok(index) => {
                 self.uncommitted[index].is_acked = true;
                 false
             }
             Err(_) => {
-                self.stored = self.stored.saturating_sub(1);
+                self.release(weight as u64);
                 true
             }
         }
@@ -358,8 +455,8 @@ impl Queue {
         };
         let row = self.uncommitted.remove(index);
         let is_acked = row.is_some_and(|row| row.is_acked);
-        if is_acked || !is_committed {
-            self.stored = self.stored.saturating_sub(1);
+        if let Some(row) = row.filter(|_| is_acked || !is_committed) {
+            self.release(row.weight.into());
         }
         is_acked && is_committed
     }

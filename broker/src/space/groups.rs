@@ -46,7 +46,8 @@ impl Space {
         let Groups { by_name, stored } = &mut *groups;
         let group = by_name.entry_ref(subscription).or_insert_with(|| {
             let key = stored.remove(subscription);
-            Group::start(Arc::new(group_session(&self.shared, key)), &self.shared)
+            let session = Arc::new(group_session(&self.shared, key));
+            Group::start(session, self.durability, &self.shared)
         });
         let queue_of_group = group.session().queue();
         if is_durable && !queue_of_group.is_durable() {
@@ -129,6 +130,11 @@ impl Space {
         }
     }
 
+    /// How many shared subscriptions there are.
+    pub(super) fn group_count(&self) -> usize {
+        self.groups.lock().by_name.len()
+    }
+
     fn groups_of(&self, known: &Known) -> Vec<Arc<Group>> {
         let groups = self.groups.lock();
         let shared = known.subscriptions.keys().filter(|it| it.group.is_some());
@@ -158,7 +164,7 @@ impl Space {
         let mut groups = self.groups.lock();
         for group in groups.by_name.values() {
             let stat = snapshot.queue_stat(group.session().key())?;
-            group.session().queue().restore(stat.count, stat.last_seq, None);
+            group.session().queue().restore(stat.count, stat.bytes, stat.last_seq);
         }
         let mut changes = Changes::new();
         for (subscription, key) in std::mem::take(&mut groups.stored) {

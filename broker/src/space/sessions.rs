@@ -6,7 +6,11 @@
 mod permits;
 mod restore;
 
-use super::{Shared, Space};
+pub(super) use restore::received;
+
+use super::{Shared, Space, Will};
+use crate::connection::replay::Replay;
+use crate::connections::SessionInfo;
 use crate::durable::rows::{ReceivedRow, SessionRow, StoredSubscription};
 use crate::live::Live;
 use crate::message::Sender;
@@ -14,7 +18,8 @@ use crate::packet::Options;
 use crate::reason::Reason;
 use crate::session::Session;
 use crate::session::machine::Kept;
-use crate::session::queue::{Bounds, Delivery};
+use crate::session::queue::Bounds;
+use crate::sys::Clients;
 use hashbrown::HashMap;
 use proto::{ClientId, Identity, Namespace, Subscription, TimestampMs, TopicName};
 use std::num::NonZeroU32;
@@ -37,6 +42,8 @@ pub(super) struct Known {
     pub(super) subscriptions: HashMap<Subscription, (Options, Option<NonZeroU32>)>,
     /// Seconds it outlives its connection; 0 ends with it.
     pub(super) expiry_secs: u32,
+    /// Seconds that the will of its connection waits; `None` if it has none.
+    pub(super) will_delay_secs: Option<u32>,
     pub(super) presence: Presence,
 }
 
@@ -50,7 +57,7 @@ pub(super) enum Presence {
 pub(crate) struct Carried {
     pub(crate) kept: Kept,
     /// Retained messages that were still to be sent after a SUBSCRIBE.
-    pub(crate) replay: Vec<Delivery>,
+    pub(crate) replay: Replay,
 }
 
 /// What a client asks for at CONNECT.
@@ -59,6 +66,7 @@ pub(crate) struct Asked {
     pub(crate) clean_start: bool,
     pub(crate) expiry_secs: u32,
     pub(crate) is_in_process: bool,
+    pub(crate) will: Option<Will>,
 }
 
 /// What it gets.
@@ -76,12 +84,25 @@ pub(crate) struct Opened {
 pub(crate) struct Leaving {
     pub(crate) carried: Carried,
     pub(crate) expiry_secs: u32,
+    /// Whether it is lost, so that its will speaks for it.
+    pub(crate) with_will: bool,
+}
+
+impl Sessions {
+    /// Since when the client of a session is lost, and how many seconds the session outlives that.
+    pub(super) fn lost(&self, client_id: &ClientId) -> Option<(TimestampMs, u32)> {
+        let known = self.by_client.get(client_id)?;
+        match &known.presence {
+            Presence::Away { since, .. } => Some((*since, known.expiry_secs)),
+            Presence::Connected { .. } => None,
+        }
+    }
 }
 
 impl Space {
     /// Opens, resumes or takes over the session of a client.
     pub(crate) async fn open_session(
-        &self,
+        self: &Arc<Self>,
         asked: Asked,
         live: &Arc<Live>,
     ) -> Result<Opened, Reason> {
@@ -99,13 +120,17 @@ impl Space {
     }
 
     /// Opens a new session at once; `None` if the client id is taken.
-    pub(crate) fn try_open_now(&self, asked: &Asked, live: &Arc<Live>) -> Option<Opened> {
+    pub(crate) fn try_open_now(
+        self: &Arc<Self>,
+        asked: &Asked,
+        live: &Arc<Live>,
+    ) -> Option<Opened> {
         self.try_open(asked, live).ok()?.ok()
     }
 
     /// Opens the session at once, or has the connection that holds it end.
     fn try_open(
-        &self,
+        self: &Arc<Self>,
         asked: &Asked,
         live: &Arc<Live>,
     ) -> Result<Result<Opened, watch::Receiver<()>>, Reason> {
@@ -122,6 +147,9 @@ impl Space {
                     tracing::error!(client = %client_id, "a connection ended without leaving its session");
                     let carried = self.carried_by_the_store(known.session.key());
                     known.session.queue().lose_owner();
+                    if known.will_delay_secs.take().is_some() {
+                        self.publish_will(client_id);
+                    }
                     known.presence = Presence::Away { since: self.shared.clock.now(), carried };
                     drop(sessions);
                     return self.try_open(asked, live);
@@ -147,6 +175,7 @@ impl Space {
         let opened = self.hold(&known.session, live, false, Carried::default());
         let (mut opened, presence) = opened;
         let known = Known { presence, ..known };
+        self.keep_will(&asked.sender, asked.will.as_ref(), &mut changes);
         if known.expiry_secs > 0 {
             // After a restart a key may be one that a session long gone has had: nothing of that may be left.
             changes.dequeue_all(known.session.key());
@@ -172,6 +201,7 @@ impl Space {
             session,
             subscriptions: HashMap::new(),
             expiry_secs: asked.expiry_secs,
+            will_delay_secs: asked.will.as_ref().map(|will| will.delay_secs),
             presence: Presence::Away { since: TimestampMs(0), carried: Carried::default() },
         }
     }
@@ -183,12 +213,14 @@ impl Space {
         asked: &Asked,
         live: &Arc<Live>,
     ) -> Opened {
-        known.session.queue().connect(true);
+        known.session.read_queue(&self.shared.store).connect(true);
         known.expiry_secs = asked.expiry_secs;
+        known.will_delay_secs = asked.will.as_ref().map(|will| will.delay_secs);
         let (mut opened, presence) = self.hold(&known.session, live, true, carried);
         known.presence = presence;
         let (key, row) = self.row(known, None);
         opened.changes.put(&key, &row);
+        self.keep_will(&asked.sender, asked.will.as_ref(), &mut opened.changes);
         opened
     }
 
@@ -207,7 +239,7 @@ impl Space {
     }
 
     /// The connection lets go: the session ends, or waits for the next one.
-    pub(crate) fn leave_session(&self, session: &Arc<Session>, leaving: Leaving) {
+    pub(crate) fn leave_session(self: &Arc<Self>, session: &Arc<Session>, leaving: Leaving) {
         let mut sessions = self.sessions.lock();
         let client_id = &session.sender().client_id;
         let Some(known) = sessions.by_client.get_mut(client_id) else { return };
@@ -217,6 +249,13 @@ impl Space {
         let mut changes = Changes::new();
         known.expiry_secs = leaving.expiry_secs;
         let mut leaving = leaving;
+        let released = known.will_delay_secs.take().and_then(|delay_secs| {
+            if leaving.with_will {
+                return Some(delay_secs.min(leaving.expiry_secs));
+            }
+            self.dismiss_will(client_id, &mut changes);
+            None
+        });
         self.step_out_of_groups(known, &mut leaving.carried);
         if leaving.expiry_secs == 0 {
             if let Some(known) = sessions.by_client.remove(client_id) {
@@ -229,6 +268,9 @@ impl Space {
             changes.put(&key, &SessionRow { sent_seq: Some(sent_seq), ..row });
         }
         drop(sessions);
+        if let Some(wait_secs) = released {
+            self.release_will(client_id, wait_secs);
+        }
         if !changes.is_empty() {
             // Nobody waits: after a crash the session is found as it was, and expires later at worst.
             drop(self.shared.store.submit(changes));
@@ -236,7 +278,7 @@ impl Space {
     }
 
     /// Ends the sessions whose time has come.
-    pub(crate) fn expire_sessions(&self, now: TimestampMs) {
+    pub(crate) fn expire_sessions(self: &Arc<Self>, now: TimestampMs) {
         let mut changes = Changes::new();
         self.sessions.lock().by_client.retain(|_, known| {
             let Presence::Away { since, .. } = &known.presence else { return true };
@@ -253,7 +295,7 @@ impl Space {
     }
 
     /// Forgets every session that nobody holds, and has those that are held end.
-    pub(crate) fn end_all_sessions(&self, changes: &mut Changes) {
+    pub(crate) fn end_all_sessions(self: &Arc<Self>, changes: &mut Changes) {
         self.sessions.lock().by_client.retain(|_, known| {
             if let Presence::Connected { live, .. } = &known.presence {
                 live.end_session(Reason::AdministrativeAction);
@@ -266,10 +308,11 @@ impl Space {
     }
 
     /// Forgets a session and everything of it.
-    fn discard(&self, known: &Known, changes: &mut Changes) {
+    fn discard(self: &Arc<Self>, known: &Known, changes: &mut Changes) {
         for subscription in known.subscriptions.keys() {
             self.unroute(subscription, &known.session, changes);
         }
+        self.end_will(&known.session.sender().client_id);
         if known.session.queue().is_durable() {
             let client_id = known.session.sender().client_id.clone();
             changes.delete::<SessionRow>(&(self.namespace.clone(), client_id));
@@ -320,9 +363,58 @@ impl Space {
         (!ids.is_empty()).then(|| ids.into())
     }
 
+    /// How many sessions there are, and what they have subscribed to.
+    pub(crate) fn census(&self) -> Clients {
+        let sessions = self.sessions.lock();
+        let all = sessions.by_client.values();
+        let is_connected = |it: &&Known| matches!(it.presence, Presence::Connected { .. });
+        Clients {
+            connected: all.clone().filter(is_connected).count(),
+            total: sessions.by_client.len(),
+            subscriptions: all.map(|it| it.subscriptions.len()).sum(),
+            shared_subscriptions: self.group_count(),
+        }
+    }
+
     /// How many sessions there are.
     pub(crate) fn session_count(&self) -> usize {
         self.sessions.lock().by_client.len()
+    }
+
+    /// At most `limit` sessions whose client ids come after a name, in their order.
+    pub(crate) fn sessions_after(
+        &self,
+        after: Option<&ClientId>,
+        limit: usize,
+    ) -> Vec<SessionInfo> {
+        let sessions = self.sessions.lock();
+        let mut names: Vec<&ClientId> =
+            sessions.by_client.keys().filter(|it| after.is_none_or(|after| *it > after)).collect();
+        if names.len() > limit && limit > 0 {
+            names.select_nth_unstable(limit - 1);
+        }
+        names.truncate(limit);
+        names.sort_unstable();
+        names.into_iter().filter_map(|it| Some(self.info(sessions.by_client.get(it)?))).collect()
+    }
+
+    fn info(&self, known: &Known) -> SessionInfo {
+        let queue = known.session.read_queue(&self.shared.store);
+        SessionInfo {
+            client_id: known.session.sender().client_id.clone(),
+            identity: known.session.identity().clone(),
+            away_since: match &known.presence {
+                Presence::Away { since, .. } => Some(*since),
+                Presence::Connected { .. } => None,
+            },
+            expiry_secs: known.expiry_secs,
+            subscriptions: known.subscriptions.len(),
+            queued: queue.len(),
+            stored: queue.stored(),
+            stored_bytes: queue.stored_bytes(),
+            dropped: queue.dropped,
+            expired: queue.expired,
+        }
     }
 
     /// Calls `see` with every connected session, its connection and the number of its subscriptions.
@@ -338,7 +430,7 @@ impl Space {
     }
 
     /// Ends the sessions of an identity, connected or not, because its credential is gone.
-    pub(crate) fn end_sessions_of(&self, identity: &Identity) -> usize {
+    pub(crate) fn end_sessions_of(self: &Arc<Self>, identity: &Identity) -> usize {
         let mut changes = Changes::new();
         let mut ended = 0;
         self.sessions.lock().by_client.retain(|_, known| {
@@ -368,5 +460,7 @@ pub(super) fn bounds(shared: &Shared) -> Bounds {
         ready_max: shared.limits.queue_messages_max,
         ready_bytes_max: shared.limits.queue_bytes_max,
         stored_max: shared.limits.stored_messages_max,
+        stored_bytes_max: shared.limits.stored_bytes_max,
+        when_full: shared.policies.queue_full,
     }
 }

@@ -1,12 +1,12 @@
 //! Subscribing and unsubscribing (MQTT 5.0 3.8 and 3.10): who is routed to, and which retained messages are due.
 
-use super::Space;
 use super::sessions::Known;
+use super::{Space, Walk};
+use crate::connection::replay::Asked;
 use crate::packet::{Options, RetainHandling};
 use crate::reason::Reason;
 use crate::router::Subscriber;
 use crate::session::Session;
-use crate::session::queue::{Delivery, Progress};
 use proto::{Qos, Subscription};
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -20,14 +20,14 @@ pub(crate) struct Wish {
 }
 
 impl Space {
-    /// Subscribes; the outcome of each wish, the retained messages to send, and what to commit before SUBACK.
-    /// A wish is refused while `unsent` retained messages and those of the wishes before reach the bound.
+    /// Subscribes; the outcome of each wish, the retained messages asked for, and what to commit before SUBACK.
+    /// A wish is refused while `unsent` subscriptions that wait for theirs, and those before, reach the bound.
     pub(crate) fn subscribe(
         &self,
         session: &Arc<Session>,
         wishes: Vec<Result<Wish, Reason>>,
         unsent: usize,
-    ) -> (Vec<Result<Qos, Reason>>, Vec<Delivery>, Changes) {
+    ) -> (Vec<Result<Qos, Reason>>, Vec<Asked>, Changes) {
         let mut sessions = self.sessions.lock();
         let mut outcomes = Vec::with_capacity(wishes.len());
         let mut replay = Vec::new();
@@ -36,8 +36,8 @@ impl Space {
             return (vec![Err(Reason::UnspecifiedError); wishes.len()], replay, changes);
         };
         for wish in wishes {
-            // Else a client that asks again and again without reading would have us hold copies without end.
-            let is_full = unsent + replay.len() >= self.shared.limits.retained_messages_max;
+            // Else a client that asks again and again without reading would have us remember it without end.
+            let is_full = unsent + replay.len() >= self.shared.limits.subscriptions_max;
             let wish = if is_full { wish.and(Err(Reason::QuotaExceeded)) } else { wish };
             outcomes.push(
                 wish.and_then(|wish| self.subscribe_one(known, wish, &mut replay, &mut changes)),
@@ -55,7 +55,7 @@ impl Space {
         &self,
         known: &mut Known,
         wish: Wish,
-        replay: &mut Vec<Delivery>,
+        replay: &mut Vec<Asked>,
         changes: &mut Changes,
     ) -> Result<Qos, Reason> {
         let Wish { subscription, options, id } = wish;
@@ -73,20 +73,9 @@ impl Space {
         };
         // A shared subscription gets no retained messages (MQTT 5.0 4.8.2).
         if wants_retained && subscription.group.is_none() {
-            let ids: Option<Arc<[NonZeroU32]>> = id.map(|id| [id].into());
-            let now = self.shared.clock.now();
-            let found = self.retained.read().matching(&subscription.filter, now);
-            let allowed = found.into_iter().filter(|it| session.may_receive(&it.topic));
-            replay.extend(allowed.map(|message| Delivery {
-                qos: message.qos.min(options.qos),
-                message,
-                retain: true,
-                subscription_ids: ids.clone(),
-                seq: None,
-                progress: Progress::New,
-                gate: None,
-                hold: None,
-            }));
+            let walk = Walk::new(subscription.filter.clone());
+            let subscription_ids = id.map(|id| [id].into());
+            replay.push(Asked { walk, qos: options.qos, subscription_ids });
         }
         known.subscriptions.insert(subscription, (options, id));
         Ok(options.qos)

@@ -171,7 +171,7 @@ async fn no_local_is_an_error_of_a_shared_subscription() {
 #[tokio::test]
 async fn the_messages_of_a_topic_keep_to_one_member_if_that_is_asked_for() {
     let shared_strategy = SharedStrategy::HashTopic;
-    let bench = Bench::start_by(Policies { shared_strategy }).await;
+    let bench = Bench::start_by(Policies { shared_strategy, ..Policies::default() }).await;
     let mut members = Vec::new();
     for name in ["m1", "m2", "m3"] {
         members.push(member(&bench, name, 100, false).await);
@@ -244,4 +244,18 @@ async fn whatever_the_members_do_each_message_is_had_by_one() {
     assert_eq!(had.len(), published as usize);
     until(|| bench.store.read().unwrap().queue_stat(store::SessionKey(4)).unwrap().count == 0)
         .await;
+}
+
+#[tokio::test]
+async fn what_members_had_not_acknowledged_when_the_node_died_comes_again() {
+    let (bench, runtime) = Bench::start_apart().await;
+    let mut first = member(&bench, "first", 3, true).await;
+    let mut second = member(&bench, "second", 3, true).await;
+    publish(&bench, 0..20).await;
+    for client in [&mut first, &mut second] {
+        client.expect_message().await;
+    }
+    let bench = bench.kill(runtime).await;
+    let mut second = member(&bench, "second", 50, true).await;
+    assert_eq!(all(&mut second).await, (0..20).collect::<Vec<_>>());
 }

@@ -6,8 +6,8 @@
 
 mod access;
 mod authority;
-mod hook;
 mod groups;
+mod hook;
 mod in_process;
 mod key_sets;
 mod lockout;
@@ -20,8 +20,10 @@ mod rules;
 mod scram;
 mod sessions;
 mod sockets;
+mod sys;
 mod tls;
 mod tokens;
 mod topic_aliases;
 mod web_socket;
+mod wills;
 mod wire;

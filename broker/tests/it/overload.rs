@@ -1,7 +1,7 @@
 //! Bounds: slow subscribers, full queues, large packets, many subscriptions.
 
 use crate::wire::{Bench, Client, connect, id, message, namespace, until};
-use broker::Limits;
+use broker::{BrokerConfig, Limits, Policies, QueueFull};
 use rmqtt_codec::types::QoS;
 use rmqtt_codec::v5::{self, PublishAckReason, SubscribeAckReason};
 
@@ -152,7 +152,7 @@ async fn connections_are_bounded() {
 
 #[tokio::test]
 async fn retained_messages_that_are_not_read_are_not_piled_up() {
-    let limits = Limits { retained_messages_max: 3, ..Limits::default() };
+    let limits = Limits { subscriptions_max: 2, ..Limits::default() };
     let bench = Bench::start_with(limits).await;
     let mut publisher = bench.client("pub", "app").await;
     for topic in ["r/a", "r/b", "r/c"] {
@@ -164,11 +164,64 @@ async fn retained_messages_that_are_not_read_are_not_piled_up() {
     let (mut slow, _) = Client::connect(bench.address, connect).await;
     assert_eq!(slow.subscribe("r/#", QoS::AtLeastOnce).await, SubscribeAckReason::GrantedQos1);
     let first = slow.expect_message().await;
-    assert_eq!(slow.subscribe("r/#", QoS::AtLeastOnce).await, SubscribeAckReason::GrantedQos1);
+    for _ in 0..2 {
+        assert_eq!(slow.subscribe("r/#", QoS::AtLeastOnce).await, SubscribeAckReason::GrantedQos1);
+    }
     assert_eq!(slow.subscribe("r/#", QoS::AtLeastOnce).await, SubscribeAckReason::QuotaExceeded);
     slow.ack(first.packet_id.unwrap()).await;
-    for _ in 0..5 {
+    for _ in 0..8 {
         slow.expect_payload().await;
     }
     assert_eq!(slow.subscribe("r/#", QoS::AtLeastOnce).await, SubscribeAckReason::GrantedQos1);
+}
+
+/// A subscriber that is away while `0` to `7` are published to its queue, which takes five; what it finds on return.
+async fn full_queue(queue_full: QueueFull, limits: Limits) -> (Vec<PublishAckReason>, Vec<String>) {
+    let policies = Policies { queue_full, ..Policies::default() };
+    let config = BrokerConfig { limits, policies, ..BrokerConfig::default() };
+    let bench = Bench::start_as(config).await;
+    let (mut away, _) = bench.durable("away", "app").await;
+    away.subscribe("t", QoS::AtLeastOnce).await;
+    away.leave().await;
+    let mut publisher = bench.client("pub", "app").await;
+    let mut reasons = Vec::new();
+    for number in 0..8 {
+        reasons.push(publisher.publish_acked(message("t", number.to_string())).await);
+    }
+    let info = bench.broker.sessions(&namespace(), None, 10).remove(0);
+    assert_eq!((info.client_id.as_str(), info.stored), ("away", 5));
+    let lost = if queue_full == QueueFull::Refuse { 0 } else { 3 };
+    assert_eq!((info.dropped, bench.broker.figures().dropped), (lost, lost));
+    let (mut back, _) = bench.durable("away", "app").await;
+    let mut found = Vec::new();
+    for _ in 0..5 {
+        found.push(back.expect_payload().await);
+    }
+    back.expect_silence().await;
+    publisher.publish_acked(message("t", "room again")).await;
+    assert_eq!(back.expect_payload().await, "room again");
+    until(|| {
+        let sessions = bench.broker.sessions(&namespace(), None, 1);
+        sessions[0].stored == 0 && sessions[0].stored_bytes == 0
+    })
+    .await;
+    (reasons, found)
+}
+
+#[tokio::test]
+async fn a_full_queue_drops_the_oldest_or_refuses_if_it_is_told_to() {
+    let by_count = Limits { stored_messages_max: 5, ..Limits::default() };
+    // A topic and a payload of one byte each, and what a message costs besides.
+    let by_bytes = Limits { stored_bytes_max: 5 * 98, ..Limits::default() };
+    for limits in [by_count, by_bytes] {
+        let (reasons, found) = full_queue(QueueFull::DropOldest, limits.clone()).await;
+        assert!(reasons.iter().all(|reason| *reason == PublishAckReason::Success));
+        assert_eq!(found, ["3", "4", "5", "6", "7"]);
+        let (reasons, found) = full_queue(QueueFull::DropNewest, limits.clone()).await;
+        assert!(reasons.iter().all(|reason| *reason == PublishAckReason::Success));
+        assert_eq!(found, ["0", "1", "2", "3", "4"]);
+        let (reasons, found) = full_queue(QueueFull::Refuse, limits).await;
+        assert_eq!(reasons[5..], [PublishAckReason::QuotaExceeded; 3]);
+        assert_eq!(found, ["0", "1", "2", "3", "4"]);
+    }
 }

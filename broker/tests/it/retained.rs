@@ -111,3 +111,91 @@ async fn a_will_speaks_for_a_client_that_is_lost_only() {
     assert_eq!(watcher.expect_payload().await, "gone");
     until(|| bench.broker.figures().retained == 1).await;
 }
+
+#[tokio::test]
+async fn a_walk_over_very_many_holds_nothing_up_and_leaves_none_out() {
+    let bench = Bench::start().await;
+    let mut publisher = bench.admin("pub").await;
+    for number in 0..1200 {
+        publisher.start_publish(retained(&format!("many/{number:04}"), "x")).await;
+    }
+    for number in 1..=1200 {
+        assert_eq!(publisher.expect_ack(crate::wire::id(number)).await, PublishAckReason::Success);
+    }
+    let mut late = bench.client("late", "app").await;
+    late.subscribe("#", QoS::AtMostOnce).await;
+    publisher.publish_acked(message("live", "new")).await;
+    let mut topics = std::collections::BTreeSet::new();
+    let mut is_live_seen = false;
+    while topics.len() < 1200 || !is_live_seen {
+        let publish = late.expect_message().await;
+        match publish.retain {
+            true => assert!(topics.insert(publish.topic.to_string()), "{} twice", publish.topic),
+            false => is_live_seen = true,
+        }
+    }
+    late.expect_silence().await;
+    assert_eq!(bench.broker.figures().retained, 1200);
+    let bench = bench.restart().await;
+    until(|| bench.broker.figures().retained == 1200).await;
+}
+
+#[tokio::test]
+async fn filters_find_what_they_match_in_the_store() {
+    let bench = Bench::start().await;
+    let mut publisher = bench.admin("pub").await;
+    for topic in ["a", "a/b", "a/b/c", "a-b", "ab/c", "a/c", "b/c"] {
+        publisher.publish_acked(retained(topic, "x")).await;
+    }
+    for (filter, expected) in [
+        ("a", vec!["a"]),
+        ("a/#", vec!["a", "a/b", "a/b/c", "a/c"]),
+        ("+/c", vec!["a/c", "ab/c", "b/c"]),
+        ("a/+", vec!["a/b", "a/c"]),
+        ("a/+/c", vec!["a/b/c"]),
+        ("+", vec!["a", "a-b"]),
+        ("#", vec!["a", "a-b", "a/b", "a/b/c", "a/c", "ab/c", "b/c"]),
+        ("x/#", vec![]),
+    ] {
+        let mut client = bench.client("c", "app").await;
+        client.subscribe(filter, QoS::AtMostOnce).await;
+        let mut found = Vec::new();
+        for _ in &expected {
+            found.push(client.expect_message().await.topic.to_string());
+        }
+        client.expect_silence().await;
+        found.sort();
+        assert_eq!(found, expected, "{filter}");
+        client.leave().await;
+    }
+}
+
+/// Two publishers on one topic at once: what later subscribers are given is what the store has.
+#[tokio::test]
+async fn the_last_of_two_publishers_is_the_same_in_memory_and_in_the_store() {
+    let mut bench = Bench::start().await;
+    for round in 0..5 {
+        let mut publishing = Vec::new();
+        for name in ["p1", "p2"] {
+            let mut publisher = bench.client(name, "app").await;
+            publishing.push(tokio::spawn(async move {
+                for number in 0..20 {
+                    let payload = format!("{name}-{round}-{number}");
+                    let publish = Publish { retain: true, ..message("one", payload) };
+                    publisher.publish_acked(publish).await;
+                }
+            }));
+        }
+        for publisher in publishing {
+            publisher.await.unwrap();
+        }
+        let mut before = bench.client("before", "app").await;
+        before.subscribe("one", QoS::AtMostOnce).await;
+        let seen = before.expect_payload().await;
+        bench = bench.restart().await;
+        let mut after = bench.client("after", "app").await;
+        after.subscribe("one", QoS::AtMostOnce).await;
+        assert_eq!(after.expect_payload().await, seen);
+        until(|| bench.broker.figures().retained == 1).await;
+    }
+}

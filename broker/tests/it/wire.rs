@@ -89,6 +89,7 @@ impl Bench {
                 let key = (namespace.clone(), UserId::parse(name).unwrap());
                 changes.put(&key, &Credential::device(identity, SECRET, &*outside));
             };
+            put("root", CredentialIdentity::User { role: Role::SystemAdmin });
             put("admin", CredentialIdentity::User { role: Role::ProjectAdmin });
             put("app", CredentialIdentity::User { role: Role::App });
             put("viewer", CredentialIdentity::User { role: Role::User });
@@ -104,6 +105,21 @@ impl Bench {
     pub(crate) async fn restart(self) -> Self {
         self.broker.drain(PATIENCE).await;
         Self::on(self.store, self.outside, BrokerConfig::default()).await
+    }
+
+    /// A broker in a runtime of its own, to be killed with it.
+    pub(crate) async fn start_apart() -> (Self, tokio::runtime::Runtime) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let bench = runtime.spawn(Self::start()).await.unwrap();
+        (bench, runtime)
+    }
+
+    /// Ends the broker in the middle of whatever it does, and starts another one on what is in the store.
+    pub(crate) async fn kill(self, runtime: tokio::runtime::Runtime) -> Self {
+        let Self { broker, store, outside, .. } = self;
+        drop(broker);
+        runtime.shutdown_background();
+        Self::on(store, outside, BrokerConfig::default()).await
     }
 
     async fn on(store: Store, outside: Arc<Outside>, config: BrokerConfig) -> Self {

@@ -31,6 +31,8 @@ pub(crate) struct LimitsConfig {
     pub(crate) queue_bytes_max: usize,
     /// Messages that wait on disk for one persistent session.
     pub(crate) stored_messages_max: u64,
+    /// Bytes that wait on disk for one persistent session.
+    pub(crate) stored_bytes_max: u64,
     /// Subscriptions of one session.
     pub(crate) subscriptions_max: usize,
     /// Retained messages of one namespace.
@@ -67,6 +69,7 @@ impl Default for LimitsConfig {
             queue_messages_max: broker.queue_messages_max,
             queue_bytes_max: broker.queue_bytes_max,
             stored_messages_max: broker.stored_messages_max,
+            stored_bytes_max: broker.stored_bytes_max,
             subscriptions_max: broker.subscriptions_max,
             retained_messages_max: broker.retained_messages_max,
             retained_bytes_max: broker.retained_bytes_max,
@@ -102,6 +105,7 @@ impl LimitsConfig {
         within("queue_messages_max", self.queue_messages_max as u64, 1..=10_000_000);
         within("queue_bytes_max", self.queue_bytes_max as u64, 1024..=BYTES_MAX);
         within("stored_messages_max", self.stored_messages_max, 1..=1_000_000_000);
+        within("stored_bytes_max", self.stored_bytes_max, 1024..=BYTES_MAX);
         within("subscriptions_max", self.subscriptions_max as u64, 1..=1_000_000);
         within("retained_messages_max", self.retained_messages_max as u64, 1..=1_000_000_000);
         within("retained_bytes_max", self.retained_bytes_max as u64, 1024..=BYTES_MAX);
@@ -127,6 +131,7 @@ impl LimitsConfig {
             queue_messages_max: self.queue_messages_max,
             queue_bytes_max: self.queue_bytes_max,
             stored_messages_max: self.stored_messages_max,
+            stored_bytes_max: self.stored_bytes_max,
             subscriptions_max: self.subscriptions_max,
             retained_messages_max: self.retained_messages_max,
             retained_bytes_max: self.retained_bytes_max,

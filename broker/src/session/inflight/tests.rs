@@ -39,7 +39,7 @@ fn exactly(seq: u64) -> Delivery {
 }
 
 fn over(seq: u64) -> Result<Option<Over>, ()> {
-    Ok(Some(Over { seq: Some(seq) }))
+    Ok(Some(Over { seq: Some(seq), weight: once(seq).message.weight() }))
 }
 
 /// What is sent again, until the window is full.

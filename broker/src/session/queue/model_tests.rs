@@ -10,7 +10,15 @@ use proptest::prelude::*;
 use proto::{ClientId, Identity, TopicName};
 use std::collections::BTreeMap;
 
-const BOUNDS: Bounds = Bounds { ready_max: 4, ready_bytes_max: 1 << 20, stored_max: 50 };
+const BOUNDS: Bounds = Bounds {
+    ready_max: 4,
+    ready_bytes_max: 1 << 20,
+    stored_max: 50,
+    stored_bytes_max: 40 * WEIGHT as u64,
+    when_full: QueueFull::DropNewest,
+};
+/// Of each message.
+const WEIGHT: usize = 97;
 const WINDOW: u16 = 3;
 
 fn delivery(sender: &Arc<Sender>, seq: Option<u64>) -> Delivery {
@@ -71,7 +79,7 @@ impl World {
     }
 
     fn publish(&mut self) {
-        let Some(seq) = self.queue.reserve_row() else { return };
+        let Some(seq) = self.queue.reserve_row(WEIGHT) else { return };
         self.queue.push(delivery(&self.sender, Some(seq)), false);
         self.committing.push(seq);
     }
@@ -131,7 +139,7 @@ impl World {
         }
         let seq =
             self.inflight.ack(open[choice % open.len()], false).unwrap().unwrap().seq.unwrap();
-        if self.queue.acked(seq) {
+        if self.queue.acked(seq, WEIGHT) {
             self.store.remove(&seq);
         }
     }
@@ -185,6 +193,6 @@ proptest! {
         owed.retain(|seq| !world.failed.contains(seq) || world.seen.contains(seq));
         prop_assert_eq!(&world.seen, &owed);
         prop_assert!(world.store.is_empty(), "{:?}", world.store);
-        prop_assert_eq!(world.queue.stored(), 0);
+        prop_assert_eq!((world.queue.stored(), world.queue.stored_bytes()), (0, 0));
     }
 }

@@ -10,7 +10,6 @@ use crate::figures::Counters;
 use crate::packet::Options;
 use crate::permissions::Permissions;
 use crate::reason::Reason;
-use crate::router::Subscriber;
 use crate::session::Session;
 use proto::UserId;
 use std::sync::Arc;
@@ -69,18 +68,13 @@ impl Space {
         session.permit(permissions.clone());
         known.subscriptions.retain(|subscription, (options, id)| {
             let Some(qos_max) = permissions.subscribe(&subscription.filter) else {
-                self.router.unsubscribe(subscription, session);
+                self.unroute(subscription, session, changes);
                 return false;
             };
             if options.qos > qos_max {
                 *options = Options { qos: qos_max, ..*options };
-                let subscriber = Subscriber {
-                    session: Arc::clone(session),
-                    group: subscription.group.clone(),
-                    options: *options,
-                    id: *id,
-                };
-                self.router.subscribe(&subscription.filter, subscriber);
+                let is_durable = known.expiry_secs > 0;
+                self.route(session, subscription, *options, *id, is_durable, changes);
             }
             true
         });
@@ -89,13 +83,16 @@ impl Space {
         let mut queue = session.queue();
         let forbidden = queue.remove(|delivery| !delivery.is_permitted(&permissions));
         queue.dropped += forbidden.len() as u64;
-        for seq in forbidden.iter().filter_map(|delivery| delivery.seq) {
-            if queue.acked(seq) {
+        for delivery in &forbidden {
+            if let Some(seq) = delivery.seq
+                && queue.acked(seq, delivery.message.weight())
+            {
                 changes.dequeue(session.key(), seq);
             }
         }
         drop(queue);
         Counters::add(&self.shared.counters.forbidden, forbidden.len() as u64);
+        self.dismiss_forbidden_will(&session.sender().client_id, &permissions, changes);
         if known.expiry_secs > 0 {
             let since = match &known.presence {
                 Presence::Away { since, .. } => Some(*since),
