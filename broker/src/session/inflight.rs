@@ -257,10 +257,15 @@ impl Inflight {
 
     /// Lets go of what groups have lent and the client has not: others are to have it.
     pub(crate) fn give_back_lent(&mut self) {
-        for index in (0..self.sent.len()).rev() {
-            let is_lent = |it: &Delivery| it.hold.as_ref().is_some_and(Hold::is_lent);
+        let is_lent = |it: &Delivery| it.hold.as_ref().is_some_and(Hold::is_lent);
+        // In their order, which is the order in which the group gets them back.
+        let mut place = self.gone;
+        while place < self.end() {
+            let index = (place - self.gone) as usize;
+            place += 1;
             if matches!(&self.sent[index].state, State::Sent(delivery) if is_lent(delivery)) {
                 self.end_entry(index);
+                place = place.max(self.gone);
             }
         }
     }
