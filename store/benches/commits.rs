@@ -4,7 +4,8 @@
 //! `cargo bench -p manifold-store` runs every case for two seconds on a store in the temporary
 //! directory, or in the directory given as `-- --dir DIR`. "written" is what the process gave the
 //! disk for each byte of bodies and rows, the last checkpoint included. Then a process fills a store
-//! and aborts, and the opening after that is timed. Figures depend on the disk; compare them with each other, not across machines.
+//! and aborts, and the opening after that is timed. Figures depend on the disk; compare them with
+//! each other, not across machines.
 #![allow(
     missing_docs,
     clippy::print_stdout,
