@@ -196,3 +196,33 @@ proptest! {
         prop_assert_eq!((world.queue.stored(), world.queue.stored_bytes()), (0, 0));
     }
 }
+
+proptest! {
+    /// A queue in memory only, which publishers fill and the owner empties.
+    #[test]
+    fn a_full_queue_keeps_what_its_policy_says_and_counts_the_rest(
+        drops_oldest in any::<bool>(), steps in proptest::collection::vec(any::<bool>(), 1..100),
+    ) {
+        let when_full = if drops_oldest { QueueFull::DropOldest } else { QueueFull::DropNewest };
+        let mut queue = Queue::new(Bounds { when_full, ..BOUNDS });
+        queue.connect(false);
+        let sender = World::new().sender;
+        let (mut model, mut dropped) = (VecDeque::new(), 0);
+        for (number, is_published) in steps.into_iter().enumerate() {
+            if is_published {
+                let delivery = delivery(&sender, None);
+                model.push_back(Arc::as_ptr(&delivery.message));
+                let pushed = queue.push(delivery, false);
+                if model.len() > BOUNDS.ready_max {
+                    dropped += 1;
+                    prop_assert_eq!(pushed.dropped, 1, "at {}", number);
+                    if drops_oldest { model.pop_front() } else { model.pop_back() };
+                }
+            } else {
+                let taken = queue.pop(true).map(|it| Arc::as_ptr(&it.message));
+                prop_assert_eq!(taken, model.pop_front());
+            }
+            prop_assert_eq!((queue.len(), queue.dropped), (model.len(), dropped));
+        }
+    }
+}
