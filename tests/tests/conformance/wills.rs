@@ -3,6 +3,7 @@
 use crate::scene::Scene;
 use manifold_tests::wire::packet::{disconnect, frame};
 use manifold_tests::wire::{Hello, Property, Version, Will, Wire};
+use std::time::Duration;
 
 /// A watcher of `will`, and the CONNECT of a client with a will there.
 async fn mortal(scene: &Scene, change: impl Fn(&mut Will)) -> (Wire, Hello) {
@@ -111,6 +112,30 @@ async fn a_will_is_published_with_its_properties_in_their_order() {
         will.properties.drain(..).partition(|it| matches!(it, Property::UserProperty(..)));
     assert_eq!(pairs, asked[4..]);
     assert!(asked[..4].iter().all(|it| others.contains(it)) && others.len() == 4, "{others:?}");
+}
+
+#[tokio::test]
+async fn a_delayed_will_is_not_published_if_the_client_comes_back() {
+    let scene = Scene::v5();
+    let delay = |will: &mut Will| will.properties = vec![Property::WillDelayInterval(1)];
+    let (mut watcher, hello) = mortal(&scene, delay).await;
+    drop(scene.enter(&hello.clone().persistent()).await);
+    let back = scene.enter(&Hello { will: None, ..hello.persistent() }).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    scene.assert_nothing_before(&mut watcher, "will").await;
+    back.leave().await;
+}
+
+#[tokio::test]
+async fn a_delayed_will_is_published_when_the_delay_has_passed() {
+    let scene = Scene::v5();
+    let delay = |will: &mut Will| will.properties = vec![Property::WillDelayInterval(1)];
+    let (mut watcher, hello) = mortal(&scene, delay).await;
+    drop(scene.enter(&hello.persistent()).await);
+    let begun = std::time::Instant::now();
+    assert_eq!(watcher.next_message().await.text(), "gone");
+    // The broker may see the connection end a little before the test looks at its clock.
+    assert!(begun.elapsed() > Duration::from_millis(700), "after {:?}", begun.elapsed());
 }
 
 #[tokio::test]
