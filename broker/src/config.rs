@@ -71,7 +71,7 @@ impl Default for Limits {
             stored_messages_max: 100_000,
             stored_bytes_max: 1024 * 1024 * 1024,
             subscriptions_max: 1000,
-            // Matching recurses by level.
+            // A match looks at each level; a filter takes a node for each.
             topic_levels_max: 128,
             retained_messages_max: 1_000_000,
             retained_bytes_max: 512 * 1024 * 1024,

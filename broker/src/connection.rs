@@ -3,7 +3,8 @@
 //! [`handshake`] brings the socket from its first byte to CONNACK; then [`Connection`] runs, one task a client. All
 //! that is protocol is in [`Machine`]; here are the buffers, the wake-ups and the clock. Each turn reads what has
 //! come, routes all of it, submits one set of changes, wakes every subscriber once, and writes everything that has
-//! come due in one call. A connection that rests holds no buffer.
+//! come due in one call. A connection that rests holds no buffer, and lies in one box: futures around it would hold
+//! a copy of it for each layer.
 
 mod buffer;
 mod end_timer;
@@ -104,9 +105,10 @@ struct Tally {
 
 impl<S: Socket> Connection<S> {
     /// Runs until the client is gone, then leaves the session in order.
-    pub(crate) async fn run(mut self) -> End {
+    pub(crate) async fn run(mut self: Box<Self>) -> End {
         let end = poll_fn(|cx| self.poll_turns(cx)).await;
-        self.close(end).await;
+        // In a place of its own, which a connection that rests does not have.
+        Box::pin(self.close(end)).await;
         end
     }
 
@@ -266,24 +268,25 @@ impl<S: Socket> Connection<S> {
     }
 
     /// Tells the client why, publishes its will, lets go of its session.
-    async fn close(mut self, end: End) {
+    async fn close(self: Box<Self>, end: End) {
+        let mut this = *self;
         if let End::Closed(reason) = end {
             let reply = crate::packet::Reply::Disconnect(reason);
-            crate::codec::encode(self.machine.version, &reply, &mut self.out);
+            crate::codec::encode(this.machine.version, &reply, &mut this.out);
         }
         let with_will = !matches!(end, End::Left { with_will: false });
-        let expiry_secs = match self.live.is_session_ended() {
+        let expiry_secs = match this.live.is_session_ended() {
             true => 0,
-            false => self.machine.expiry_secs,
+            false => this.machine.expiry_secs,
         };
-        let carried = Carried { kept: self.machine.into_kept(), replay: self.replay };
-        self.space.leave_session(&self.session, Leaving { carried, expiry_secs, with_will });
+        let carried = Carried { kept: this.machine.into_kept(), replay: this.replay };
+        this.space.leave_session(&this.session, Leaving { carried, expiry_secs, with_will });
         if let End::Closed(reason) = end {
             // It may be gone, or not read: the session has been left in any case.
-            let last_words = say_and_shut(&mut self.socket, &self.out);
+            let last_words = say_and_shut(&mut this.socket, &this.out);
             let said = tokio::time::timeout(CLOSE_TIMEOUT, last_words).await;
             if matches!(said, Ok(Ok(()))) && reason.is_fault_of_client() {
-                let _ = tokio::time::timeout(LINGER_TIMEOUT, read_off(&mut self.socket)).await;
+                let _ = tokio::time::timeout(LINGER_TIMEOUT, read_off(&mut this.socket)).await;
             }
         }
     }

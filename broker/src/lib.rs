@@ -26,6 +26,8 @@ pub mod fuzzing;
 mod group;
 mod listener;
 mod live;
+#[doc(hidden)]
+pub mod measure;
 mod message;
 mod outbox;
 mod packet;

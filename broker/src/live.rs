@@ -4,7 +4,9 @@ use crate::packet::Version;
 use crate::peer::Peer;
 use crate::reason::Reason;
 use proto::TimestampMs;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use tokio::sync::Notify;
 
 /// A connection.
 #[derive(Debug)]
@@ -26,6 +28,20 @@ pub(crate) struct Live {
     expires_at_ms: AtomicU64,
     /// Its session ends with it.
     is_session_ended: AtomicBool,
+    /// Whether it has let go of its session.
+    is_gone: AtomicBool,
+    gone: Notify,
+}
+
+/// The grip of a connection on its session: until it is dropped, nobody else opens the session.
+#[derive(Debug)]
+pub(crate) struct Grip(Arc<Live>);
+
+impl Drop for Grip {
+    fn drop(&mut self) {
+        self.0.is_gone.store(true, Ordering::Release);
+        self.0.gone.notify_waiters();
+    }
 }
 
 impl Live {
@@ -50,6 +66,26 @@ impl Live {
             stop: AtomicU8::new(0),
             expires_at_ms: AtomicU64::new(0),
             is_session_ended: AtomicBool::new(false),
+            is_gone: AtomicBool::new(false),
+            gone: Notify::new(),
+        }
+    }
+
+    /// Its grip on its session; there is one for each connection.
+    pub(crate) fn grip(self: &Arc<Self>) -> Grip {
+        Grip(Arc::clone(self))
+    }
+
+    /// Whether it has let go of its session.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.is_gone.load(Ordering::Acquire)
+    }
+
+    /// Waits until it has let go of its session.
+    pub(crate) async fn gone(&self) {
+        let gone = self.gone.notified();
+        if !self.is_gone() {
+            gone.await;
         }
     }
 

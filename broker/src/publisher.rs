@@ -123,15 +123,13 @@ impl Publisher {
         message: &Arc<Message>,
         outbox: &mut Outbox,
     ) -> Routed {
-        let waker = Arc::clone(&self.waker);
+        let Self { cache, waker, .. } = self;
         let topic = message.topic.as_str().as_bytes();
-        if self.cache.get(topic).is_none() {
-            self.cache.learn(message.topic.clone(), Some(Allowance::ALL), space.router());
-        }
-        match self.cache.get(topic) {
-            Some(known) => outbox.publish(space, known.route(space.router()), message, &waker),
-            None => Routed::Done(Reason::UnspecifiedError),
-        }
+        let Ok(known) =
+            cache.get_or_learn::<std::convert::Infallible>(topic, space.router(), || {
+                Ok((message.topic.clone(), Some(Allowance::ALL)))
+            });
+        outbox.publish(space, known.route(space.router()), message, waker)
     }
 
     /// The message of a PUBLISH packet or a will, if the client may send it.
@@ -178,24 +176,28 @@ impl Publisher {
         (qos, retain): (Qos, bool),
         outbox: &mut Outbox,
     ) -> Result<&mut Known, Refused> {
-        if self.cache.get(topic).is_none() {
+        let Self { permissions, cache, .. } = self;
+        let known = cache.get_or_learn(topic, space.router(), || {
             let text = std::str::from_utf8(topic)
                 .map_err(|_| Refused::Connection(Reason::MalformedPacket))?;
             let name = TopicName::parse(text.to_owned())
                 .map_err(|_| Refused::Connection(Reason::TopicNameInvalid))?;
             if name.levels().count() > space.shared().limits.topic_levels_max {
-                outbox.count_refused();
                 return Err(Refused::Message(Reason::TopicNameInvalid));
             }
-            let allowed = self.permissions.publish(&name);
-            self.cache.learn(name, allowed, space.router());
-        }
-        match self.cache.get(topic) {
-            Some(known) if known.allowed.is_some_and(|it| it.covers(qos, retain)) => Ok(known),
-            _ => {
-                outbox.count_refused();
-                Err(Refused::Message(Reason::NotAuthorized))
+            let allowed = permissions.publish(&name);
+            Ok((name, allowed))
+        });
+        let refused = match known {
+            Ok(known) if known.allowed.is_some_and(|it| it.covers(qos, retain)) => {
+                return Ok(known);
             }
+            Ok(_) => Refused::Message(Reason::NotAuthorized),
+            Err(refused) => refused,
+        };
+        if matches!(refused, Refused::Message(_)) {
+            outbox.count_refused();
         }
+        Err(refused)
     }
 }

@@ -1,23 +1,27 @@
 //! Who gets a message: the subscriptions of one namespace, and routes computed from them.
 //!
-//! A [`Router`] keeps the subscriptions in a [`trie`] behind a lock and counts its changes in `version`. A publisher
-//! asks it once for each topic and keeps the [`Route`] it gets for as long as the version stays the same
-//! ([`cache`]), so that the way of a message takes no lock that others share.
+//! A [`Router`] keeps the subscriptions in a [`trie`] behind a lock and notes where they change ([`versions`]). A
+//! publisher asks it once for each topic and keeps the [`Route`] it gets until a subscription has changed that may
+//! concern the topic ([`cache`]), so that the way of a message takes no lock that others share.
 
 pub(crate) mod cache;
+mod levels;
+mod members;
 mod route;
-pub(crate) mod trie;
+mod trie;
+mod versions;
 
 pub(crate) use route::{Route, Target};
 
 use crate::packet::Options;
 use crate::session::Session;
+use members::Member;
 use parking_lot::RwLock;
 use proto::{TopicFilter, TopicName};
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use trie::Trie;
+use versions::{Stamp, Versions};
 
 /// One subscription of one session, or of a group as a whole.
 #[derive(Debug, Clone)]
@@ -27,52 +31,60 @@ pub(crate) struct Subscriber {
     pub(crate) id: Option<NonZeroU32>,
 }
 
+impl Member for Subscriber {
+    fn owner(&self) -> u64 {
+        self.session.key().0
+    }
+}
+
 /// The subscriptions of one namespace.
 #[derive(Debug, Default)]
 pub(crate) struct Router {
     trie: RwLock<Trie<Subscriber>>,
-    version: AtomicU64,
+    /// Changed only under the lock of the trie.
+    versions: Versions,
 }
 
 impl Router {
-    /// Rises with every change; a route is good as long as it has not risen.
-    pub(crate) fn version(&self) -> u64 {
-        self.version.load(Ordering::Acquire)
+    /// Whether a route is still good; its stamp then moves on.
+    fn is_good(&self, stamp: &mut Stamp) -> bool {
+        self.versions.is_good(stamp)
     }
 
     /// Makes every route be computed anew, as after a change of what a client may receive.
     pub(crate) fn invalidate(&self) {
-        self.version.fetch_add(1, Ordering::AcqRel);
+        let _unchanged = self.trie.write();
+        self.versions.changed_everywhere();
     }
 
     /// Adds or replaces a subscription; says whether it is new.
     pub(crate) fn subscribe(&self, filter: &TopicFilter, subscriber: Subscriber) -> bool {
-        let key = subscriber.session.key();
         let mut trie = self.trie.write();
-        let old = trie.insert(filter, subscriber, |it| it.session.key() == key);
-        self.invalidate();
+        let old = trie.insert(filter, subscriber);
+        self.versions.changed(filter);
         old.is_none()
     }
 
     /// Removes a subscription; says whether it was there.
     pub(crate) fn unsubscribe(&self, filter: &TopicFilter, session: &Session) -> bool {
-        let key = session.key();
         let mut trie = self.trie.write();
-        let old = trie.remove(filter, |it| it.session.key() == key);
-        self.invalidate();
+        let old = trie.remove(filter, session.key().0);
+        if old.is_some() {
+            self.versions.changed(filter);
+        }
         old.is_some()
     }
 
-    /// The route of a topic, as of the version returned with it.
-    pub(crate) fn route(&self, topic: &TopicName) -> (Arc<Route>, u64) {
+    /// The route of a topic, and up to which change it is good.
+    pub(crate) fn route(&self, topic: &TopicName) -> (Arc<Route>, Stamp) {
         let trie = self.trie.read();
-        let version = self.version();
+        let stamp = self.versions.stamp(topic);
         let mut builder = route::Builder::default();
         trie.visit(topic, |subscriber| {
             if subscriber.session.may_receive(topic) {
                 builder.add(subscriber);
             }
         });
-        (Arc::new(builder.build()), version)
+        (Arc::new(builder.build()), stamp)
     }
 }

@@ -1,6 +1,6 @@
 //! The receiving side of a client in process.
 
-use crate::live::Live;
+use crate::live::{Grip, Live};
 use crate::message::{Message, Properties, Sender};
 use crate::session::Session;
 use crate::session::acks::Hold;
@@ -11,7 +11,6 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
-use tokio::sync::watch;
 
 /// Deliveries for a client in process. Dropping it detaches the client.
 pub struct Inbox {
@@ -20,7 +19,7 @@ pub struct Inbox {
     live: Arc<Live>,
     window: usize,
     handed_out: Arc<AtomicUsize>,
-    _hold: watch::Sender<()>,
+    _hold: Grip,
 }
 
 /// A message for a client in process. It is refused if it is dropped without being acknowledged.
@@ -58,7 +57,7 @@ impl Inbox {
         session: Arc<Session>,
         live: Arc<Live>,
         window: usize,
-        hold: watch::Sender<()>,
+        hold: Grip,
     ) -> Self {
         let window = window.max(1);
         Self { space, session, live, window, handed_out: Arc::default(), _hold: hold }

@@ -34,6 +34,8 @@ pub(super) struct Inbox {
 impl Inbox {
     /// Goes on with bytes that came behind the CONNECT packet.
     pub(super) fn new(kept: BytesMut, packet_bytes_max: usize) -> Self {
+        // An empty rest of a buffer keeps the whole buffer alive.
+        let kept = if kept.is_empty() { BytesMut::new() } else { kept };
         Self { kept, packet_bytes_max }
     }
 

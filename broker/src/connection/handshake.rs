@@ -8,7 +8,7 @@ use super::{Connection, Socket};
 use crate::auth::{Authenticator, Grant, Refusal};
 use crate::codec::{self, Frame};
 use crate::listener::config::ListenerConfig;
-use crate::live::Live;
+use crate::live::{Grip, Live};
 use crate::message::Sender;
 use crate::outbox::Outbox;
 use crate::packet::{ConnAck, Connect, Packet, Publish, Reply, Version};
@@ -56,12 +56,12 @@ impl Turned {
 
 /// A client whose CONNACK is written.
 pub(crate) struct Welcome<S> {
-    pub(crate) connection: Connection<S>,
+    pub(crate) connection: Box<Connection<S>>,
     pub(crate) space: Arc<Space>,
     pub(crate) sender: Arc<Sender>,
     pub(crate) live: Arc<Live>,
     /// Dropped last: then the session may be taken over.
-    pub(crate) hold: tokio::sync::watch::Sender<()>,
+    pub(crate) hold: Grip,
 }
 
 impl Door {
@@ -315,7 +315,7 @@ impl Admitted {
         }
         socket.welcomed();
         session.set_window(usize::from(agreed.inflight_max), machine.inflight());
-        let connection = Connection {
+        let connection = Box::new(Connection {
             socket,
             space: Arc::clone(&self.space),
             machine,
@@ -337,7 +337,7 @@ impl Admitted {
             last_heard: Instant::now(),
             now: shared.clock.now(),
             tally: super::Tally::default(),
-        };
+        });
         Ok(Welcome { connection, space: self.space, sender: self.sender, live: self.live, hold })
     }
 }

@@ -214,7 +214,8 @@ async fn welcome<S: Socket>(
     let ends_at = end_of_certificate(listener, &peer);
     let counters = &inner.shared().counters;
     let welcoming = inner.door().welcome(socket, peer, &listener.config);
-    let welcomed = tokio::time::timeout_at(deadline, welcoming).await;
+    // Boxed, so that the task of a connection is no larger for the handshake that it began with.
+    let welcomed = Box::pin(tokio::time::timeout_at(deadline, welcoming)).await;
     drop(place);
     match welcomed {
         Ok(Ok(welcome)) => run(welcome, address, ends_at).await,

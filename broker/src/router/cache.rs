@@ -2,10 +2,13 @@
 //!
 //! One cache belongs to one publisher, so it needs no lock. At [`TOPICS_MAX`] topics it starts afresh.
 
+use super::versions::Stamp;
 use super::{Route, Router};
 use crate::permissions::Allowance;
-use hashbrown::HashMap;
+use hashbrown::hash_table::Entry;
+use hashbrown::{DefaultHashBuilder, HashTable};
 use proto::TopicName;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 /// How many topics one publisher's cache holds.
@@ -18,42 +21,47 @@ pub(crate) struct Known {
     /// What the publisher may publish on it; `None` if nothing.
     pub(crate) allowed: Option<Allowance>,
     route: Arc<Route>,
-    version: u64,
+    stamp: Stamp,
 }
 
 /// The topics of one publisher.
 #[derive(Debug, Default)]
 pub(crate) struct Cache {
-    known: HashMap<Box<[u8]>, Known>,
+    known: HashTable<Known>,
+    hasher: DefaultHashBuilder,
 }
 
 impl Cache {
-    /// What is known of the topic with these bytes.
-    pub(crate) fn get(&mut self, topic: &[u8]) -> Option<&mut Known> {
-        self.known.get_mut(topic)
-    }
-
-    /// Remembers a topic and returns it.
-    pub(crate) fn learn(
+    /// What is known of the topic with these bytes; else `check` gives the name and what is allowed on it.
+    pub(crate) fn get_or_learn<E>(
         &mut self,
-        topic: TopicName,
-        allowed: Option<Allowance>,
+        topic: &[u8],
         router: &Router,
-    ) -> &mut Known {
-        if self.known.len() >= TOPICS_MAX {
+        check: impl FnOnce() -> Result<(TopicName, Option<Allowance>), E>,
+    ) -> Result<&mut Known, E> {
+        let hasher = &self.hasher;
+        let hash = hasher.hash_one(topic);
+        let is_it = |known: &Known| known.topic.as_str().as_bytes() == topic;
+        if self.known.len() >= TOPICS_MAX && self.known.find(hash, is_it).is_none() {
             self.known.clear();
         }
-        let (route, version) = router.route(&topic);
-        let bytes = topic.as_str().as_bytes().into();
-        self.known.entry(bytes).insert(Known { topic, allowed, route, version }).into_mut()
+        let hash_of = |known: &Known| hasher.hash_one(known.topic.as_str().as_bytes());
+        match self.known.entry(hash, is_it, hash_of) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(place) => {
+                let (topic, allowed) = check()?;
+                let (route, stamp) = router.route(&topic);
+                Ok(place.insert(Known { topic, allowed, route, stamp }).into_mut())
+            }
+        }
     }
 }
 
 impl Known {
-    /// The route, computed anew if a subscription has changed since.
+    /// The route, computed anew if a subscription that matters has changed since.
     pub(crate) fn route(&mut self, router: &Router) -> &Arc<Route> {
-        if self.version != router.version() {
-            (self.route, self.version) = router.route(&self.topic);
+        if !router.is_good(&mut self.stamp) {
+            (self.route, self.stamp) = router.route(&self.topic);
         }
         &self.route
     }

@@ -12,7 +12,7 @@ use super::{Shared, Space, Will};
 use crate::connection::replay::Replay;
 use crate::connections::SessionInfo;
 use crate::durable::rows::{ReceivedRow, SessionRow, StoredSubscription};
-use crate::live::Live;
+use crate::live::{Grip, Live};
 use crate::message::Sender;
 use crate::packet::Options;
 use crate::reason::Reason;
@@ -26,7 +26,6 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 use store::Changes;
-use tokio::sync::watch;
 
 /// How long a client waits for the connection it takes over to let go.
 const TAKEOVER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -48,7 +47,7 @@ pub(super) struct Known {
 }
 
 pub(super) enum Presence {
-    Connected { live: Arc<Live>, gone: watch::Receiver<()> },
+    Connected { live: Arc<Live> },
     Away { since: TimestampMs, carried: Carried },
 }
 
@@ -75,7 +74,7 @@ pub(crate) struct Opened {
     pub(crate) is_present: bool,
     pub(crate) carried: Carried,
     /// Dropped when the connection has let go of the session.
-    pub(crate) hold: watch::Sender<()>,
+    pub(crate) hold: Grip,
     /// To be committed before the client is told.
     pub(crate) changes: Changes,
 }
@@ -108,12 +107,11 @@ impl Space {
     ) -> Result<Opened, Reason> {
         let deadline = tokio::time::Instant::now() + TAKEOVER_TIMEOUT;
         loop {
-            let mut gone = match self.try_open(&asked, live)? {
+            let holder = match self.try_open(&asked, live)? {
                 Ok(opened) => return Ok(opened),
-                Err(gone) => gone,
+                Err(holder) => holder,
             };
-            // The sender is dropped when the connection has let go, which ends the wait with an error.
-            if tokio::time::timeout_at(deadline, gone.changed()).await.is_err() {
+            if tokio::time::timeout_at(deadline, holder.gone()).await.is_err() {
                 return Err(Reason::ServerUnavailable);
             }
         }
@@ -133,7 +131,7 @@ impl Space {
         self: &Arc<Self>,
         asked: &Asked,
         live: &Arc<Live>,
-    ) -> Result<Result<Opened, watch::Receiver<()>>, Reason> {
+    ) -> Result<Result<Opened, Arc<Live>>, Reason> {
         let mut sessions = self.sessions.lock();
         let mut changes = Changes::new();
         let client_id = &asked.sender.client_id;
@@ -143,7 +141,7 @@ impl Space {
             }
             match &mut known.presence {
                 // Its task has ended without leaving: a fault of ours that the session survives.
-                Presence::Connected { gone, .. } if gone.has_changed().is_err() => {
+                Presence::Connected { live: holder } if holder.is_gone() => {
                     tracing::error!(client = %client_id, "a connection ended without leaving its session");
                     let carried = self.carried_by_the_store(known.session.key());
                     known.session.queue().lose_owner();
@@ -154,10 +152,10 @@ impl Space {
                     drop(sessions);
                     return self.try_open(asked, live);
                 }
-                Presence::Connected { live, gone } => {
-                    live.stop(Reason::SessionTakenOver);
+                Presence::Connected { live: holder } => {
+                    holder.stop(Reason::SessionTakenOver);
                     known.session.wake();
-                    return Ok(Err(gone.clone()));
+                    return Ok(Err(Arc::clone(holder)));
                 }
                 Presence::Away { carried, .. } if !asked.clean_start => {
                     let carried = std::mem::take(carried);
@@ -232,10 +230,10 @@ impl Space {
         carried: Carried,
     ) -> (Opened, Presence) {
         session.set_connected(true);
-        let (hold, gone) = watch::channel(());
         let session = Arc::clone(session);
+        let hold = live.grip();
         let opened = Opened { session, is_present, carried, hold, changes: Changes::new() };
-        (opened, Presence::Connected { live: Arc::clone(live), gone })
+        (opened, Presence::Connected { live: Arc::clone(live) })
     }
 
     /// The connection lets go: the session ends, or waits for the next one.
@@ -297,7 +295,7 @@ impl Space {
     /// Forgets every session that nobody holds, and has those that are held end.
     pub(crate) fn end_all_sessions(self: &Arc<Self>, changes: &mut Changes) {
         self.sessions.lock().by_client.retain(|_, known| {
-            if let Presence::Connected { live, .. } = &known.presence {
+            if let Presence::Connected { live } = &known.presence {
                 live.end_session(Reason::AdministrativeAction);
                 known.session.wake();
                 return true;
@@ -423,7 +421,7 @@ impl Space {
         mut see: impl FnMut(&Arc<Session>, &Arc<Live>, usize, u32),
     ) {
         for known in self.sessions.lock().by_client.values() {
-            if let Presence::Connected { live, .. } = &known.presence {
+            if let Presence::Connected { live } = &known.presence {
                 see(&known.session, live, known.subscriptions.len(), known.expiry_secs);
             }
         }
@@ -438,7 +436,7 @@ impl Space {
                 return true;
             }
             ended += 1;
-            if let Presence::Connected { live, .. } = &known.presence {
+            if let Presence::Connected { live } = &known.presence {
                 // It discards the session itself on its way out.
                 known.expiry_secs = 0;
                 live.end_session(Reason::NotAuthorized);
