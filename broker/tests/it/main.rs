@@ -6,6 +6,7 @@
 
 mod access;
 mod authority;
+mod flood;
 mod groups;
 mod hook;
 mod in_process;

@@ -1,0 +1,73 @@
+//! QoS 0 faster than its subscriber reads: publishers are slowed for a bounded moment, what waits is bounded, every
+//! message that is dropped is counted, and clients that have nothing to do with it go on.
+
+use crate::wire::{Bench, message, namespace};
+use broker::Limits;
+use rmqtt_codec::types::QoS;
+
+/// Many times what sockets and queue hold.
+const MESSAGES: u64 = 2000;
+const PAYLOAD_BYTES: usize = 20_000;
+const QUEUED_MAX: usize = 64;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_is_slowed_then_dropped_and_accounted_for_while_others_go_on() {
+    let limits =
+        Limits { queue_messages_max: QUEUED_MAX, slow_subscriber_wait_ms: 20, ..Limits::default() };
+    let bench = Bench::start_with(limits).await;
+    let mut slow = bench.client("slow", "app").await;
+    slow.subscribe("flood", QoS::AtMostOnce).await;
+    let mut hearing = bench.client("hearing", "app").await;
+    hearing.subscribe("calm", QoS::AtMostOnce).await;
+    let mut speaking = bench.client("speaking", "app").await;
+    let mut flooding = bench.client("flooding", "app").await;
+
+    let flood = tokio::spawn(async move {
+        for _ in 0..MESSAGES {
+            flooding.publish("flood", vec![b'x'; PAYLOAD_BYTES]).await;
+        }
+        // Everything before it has been routed once it is acknowledged.
+        flooding.publish_acked(message("done", "x")).await;
+    });
+    let mut round_trips = 0;
+    while round_trips == 0 || !flood.is_finished() {
+        speaking.publish("calm", round_trips.to_string()).await;
+        assert_eq!(hearing.expect_payload().await, round_trips.to_string());
+        round_trips += 1;
+        let found = bench.broker.connections(&namespace());
+        assert!(found.iter().all(|it| it.queued <= QUEUED_MAX), "{found:?}");
+    }
+    flood.await.unwrap();
+
+    let figures = bench.broker.figures();
+    assert!(figures.publisher_stalls > 0, "{figures:?}");
+    assert!(figures.dropped > 0, "{figures:?}");
+    for _ in 0..MESSAGES - figures.dropped {
+        assert_eq!(slow.expect_message().await.payload.len(), PAYLOAD_BYTES);
+    }
+    slow.expect_silence().await;
+    assert_eq!(bench.broker.figures().dropped, figures.dropped);
+}
+
+#[tokio::test]
+async fn a_flood_that_is_read_is_slowed_and_loses_nothing() {
+    let limits = Limits {
+        queue_messages_max: QUEUED_MAX,
+        slow_subscriber_wait_ms: 60_000,
+        ..Limits::default()
+    };
+    let bench = Bench::start_with(limits).await;
+    let mut reading = bench.client("reading", "app").await;
+    reading.subscribe("flood", QoS::AtMostOnce).await;
+    let mut flooding = bench.client("flooding", "app").await;
+    let flood = tokio::spawn(async move {
+        for _ in 0..MESSAGES {
+            flooding.publish("flood", vec![b'x'; PAYLOAD_BYTES]).await;
+        }
+    });
+    for _ in 0..MESSAGES {
+        assert_eq!(reading.expect_message().await.payload.len(), PAYLOAD_BYTES);
+    }
+    flood.await.unwrap();
+    assert_eq!(bench.broker.figures().dropped, 0);
+}
