@@ -30,12 +30,17 @@ pub(crate) use tls::TlsTable;
 
 use serde::{Deserialize, Serialize};
 
+/// More threads than any machine has use for.
+const WORKERS_MAX: usize = 1024;
+
 /// Everything that can be configured.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Config {
     /// What this node is.
     pub(crate) role: NodeRole,
+    /// Threads that serve clients; 0 leaves the number to the node.
+    pub(crate) workers: usize,
     /// Where state lives.
     pub(crate) data: DataConfig,
     /// Sockets.
@@ -58,6 +63,10 @@ impl Config {
     /// Finds every value outside its limits.
     pub(crate) fn check(&self) -> Problems {
         let mut problems = Problems::default();
+        if self.workers > WORKERS_MAX {
+            problems
+                .add("workers", format_args!("{} are too many: 0 to {WORKERS_MAX}", self.workers));
+        }
         self.data.check(&mut problems);
         self.tls.check("tls", self.listen.has_tls(), &mut problems);
         self.listen.check(&self.tls, &mut problems);

@@ -53,7 +53,7 @@ pub(crate) fn run(args: &DemoArgs) -> Outcome {
         return Err(Failure::Usage(problems.to_string()));
     }
     let plant = loopback(PLANT_PORT, args.port_offset)?;
-    let runtime = serve::runtime()?;
+    let runtime = serve::runtime(config.workers)?;
     let outcome = runtime.block_on(Box::pin(demo(&config, plant)));
     runtime.shutdown_timeout(RUNTIME_DEADLINE);
     outcome

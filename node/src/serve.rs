@@ -28,15 +28,20 @@ const ADMIN_SECRET_VARIABLE: &str = "MANIFOLD_ADMIN_SECRET";
 pub(crate) fn run(args: &ServeArgs) -> Outcome {
     let started = Instant::now();
     let config = configuration(args)?;
-    let runtime = runtime()?;
+    let runtime = runtime(config.workers)?;
     let outcome = runtime.block_on(Box::pin(serve(&config, started)));
     runtime.shutdown_timeout(RUNTIME_DEADLINE);
     outcome.map_err(Failure::Failed)
 }
 
-/// A runtime with one worker for each core.
-pub(crate) fn runtime() -> anyhow::Result<Runtime> {
+/// A runtime with so many workers. With 0 it is one for each core but one, and at least one: the core that is left
+/// belongs to the store's writer and to the system's part in every packet, and a message whose publisher and
+/// subscriber are on one worker wakes no other thread.
+pub(crate) fn runtime(workers: usize) -> anyhow::Result<Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = if workers == 0 { cores - 1 } else { workers };
     tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers.max(1))
         .enable_all()
         .thread_name("manifold")
         .build()

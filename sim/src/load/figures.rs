@@ -29,6 +29,8 @@ pub enum Figure {
     ConnectsPerSecond,
     /// Resident memory of the target per connection.
     KibPerConnection,
+    /// Processor time of the target for a connection made, its subscription included.
+    TargetCpuMicrosPerConnect,
     /// Processor time of the target for a million copies.
     TargetCpuSecondsPerMillion,
     /// Processors that the target kept busy.
@@ -54,6 +56,7 @@ impl Figure {
             Self::Stalls => "stalls",
             Self::ConnectsPerSecond => "connects/s",
             Self::KibPerConnection => "KiB per connection",
+            Self::TargetCpuMicrosPerConnect => "target CPU µs per connect",
             Self::TargetCpuSecondsPerMillion => "target CPU s per million",
             Self::TargetCpuCores => "target CPU cores",
             Self::TargetResidentMib => "target resident MiB",
@@ -72,6 +75,7 @@ impl Figure {
             Self::DeliveredPerSecond | Self::ConnectsPerSecond => 0,
             Self::Lost | Self::Duplicates | Self::OutOfOrder | Self::Stalls => 0,
             Self::KibPerConnection | Self::TargetResidentMib => 1,
+            Self::TargetCpuMicrosPerConnect => 1,
             Self::LatencyP50Ms | Self::LatencyP99Ms | Self::LatencyP999Ms => 3,
             Self::TargetCpuSecondsPerMillion | Self::TargetCpuCores => 2,
             Self::GeneratorCpuCores => 2,

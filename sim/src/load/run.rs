@@ -242,6 +242,10 @@ async fn idle(case: &Case, endpoint: &Endpoint, pid: Option<u32>, run: &str) -> 
     let mut figures = Figures::default();
     let connect_seconds = (connected.at - empty.at).as_secs_f64();
     figures.set(Figure::ConnectsPerSecond, streams.len() as f64 / connect_seconds);
+    if let (Some(empty), Some(connected)) = (empty.target, connected.target) {
+        let micros = (connected.cpu_seconds - empty.cpu_seconds) * 1e6;
+        figures.set(Figure::TargetCpuMicrosPerConnect, micros / streams.len() as f64);
+    }
     if let (Some(empty), Some(settled)) = (empty.target, settled.target) {
         let grown_kib = settled.resident_kib as f64 - empty.resident_kib as f64;
         figures.set(Figure::KibPerConnection, grown_kib / streams.len() as f64);
