@@ -3,6 +3,8 @@
 //! `cargo bench -p manifold-broker --bench start` fills a store with 1,000,000 retained messages and 100,000 durable
 //! sessions of one subscription each, starts on it in a process of its own, and reads all retained messages with one
 //! subscription to `#`. `-- RETAINED SESSIONS` takes other numbers. Figures depend on the machine.
+
+#![expect(clippy::disallowed_methods, reason = "a bench measures the real time")]
 #![allow(
     missing_docs,
     clippy::print_stdout,
@@ -69,8 +71,8 @@ fn open(path: &Path) -> (Broker, Store) {
 }
 
 async fn listen(broker: &Broker) -> SocketAddr {
-    let address = ([127, 0, 0, 1], 0).into();
-    broker.listen(ListenerConfig { kind: ListenerKind::Mqtt, address }).await.unwrap()
+    let listener = ListenerConfig::tcp("mqtt", ListenerKind::Mqtt, ([127, 0, 0, 1], 0).into());
+    broker.listen(listener).await.unwrap().address().unwrap()
 }
 
 async fn fill(path: &Path, retained: usize, sessions: usize) {

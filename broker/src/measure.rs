@@ -1,7 +1,9 @@
 //! What the benches see of the inside; no part of the interface.
 
+use crate::config::QueueFull;
 use crate::message::Sender;
 use crate::packet::{Options, RetainHandling};
+use crate::permissions::Allowance;
 use crate::router::cache::Cache;
 use crate::router::{Router, Subscriber};
 use crate::session::Session;
@@ -29,7 +31,13 @@ impl Matching {
             let name = UserId::parse("app").ok()?;
             let identity = Identity::User { name, role: Role::App };
             let sender = Arc::new(Sender { client_id, identity });
-            let bounds = Bounds { ready_max: 1, ready_bytes_max: 1, stored_max: 1 };
+            let bounds = Bounds {
+                ready_max: 1,
+                ready_bytes_max: 1,
+                stored_max: 1,
+                stored_bytes_max: 1,
+                when_full: QueueFull::default(),
+            };
             Some(Arc::new(Session::new(SessionKey(number), sender, false, bounds)))
         };
         Self { router: Router::default(), clients: (1..=clients).filter_map(session).collect() }
@@ -62,7 +70,7 @@ impl Matching {
         let found = publisher.0.get_or_learn::<std::convert::Infallible>(
             topic.as_str().as_bytes(),
             &self.router,
-            || Ok((topic.clone(), true)),
+            || Ok((topic.clone(), Some(Allowance::ALL))),
         );
         let Ok(known) = found;
         known.route(&self.router).targets.len()

@@ -48,7 +48,7 @@ pub(super) struct Known {
 
 pub(super) enum Presence {
     Connected { live: Arc<Live> },
-    Away { since: TimestampMs, carried: Carried },
+    Away { since: TimestampMs, carried: Box<Carried> },
 }
 
 /// What a connection leaves to the next one of its session.
@@ -134,6 +134,7 @@ impl Space {
     ) -> Result<Result<Opened, Arc<Live>>, Reason> {
         let mut sessions = self.sessions.lock();
         let mut changes = Changes::new();
+        let now = self.shared.clock.now();
         let client_id = &asked.sender.client_id;
         if let Some(known) = sessions.by_client.get_mut(client_id) {
             if !known.session.identity().is_same_as(&asked.sender.identity) {
@@ -148,7 +149,8 @@ impl Space {
                     if known.will_delay_secs.take().is_some() {
                         self.publish_will(client_id);
                     }
-                    known.presence = Presence::Away { since: self.shared.clock.now(), carried };
+                    let since = self.shared.clock.now();
+                    known.presence = Presence::Away { since, carried: Box::new(carried) };
                     drop(sessions);
                     return self.try_open(asked, live);
                 }
@@ -157,9 +159,11 @@ impl Space {
                     known.session.wake();
                     return Ok(Err(Arc::clone(holder)));
                 }
-                Presence::Away { carried, .. } if !asked.clean_start => {
+                Presence::Away { carried, since }
+                    if !asked.clean_start && !is_over(known.expiry_secs, *since, now) =>
+                {
                     let carried = std::mem::take(carried);
-                    let opened = self.resume(known, carried, asked, live);
+                    let opened = self.resume(known, *carried, asked, live);
                     self.enter_groups(&mut sessions, client_id);
                     return Ok(Ok(opened));
                 }
@@ -200,7 +204,7 @@ impl Space {
             subscriptions: HashMap::new(),
             expiry_secs: asked.expiry_secs,
             will_delay_secs: asked.will.as_ref().map(|will| will.delay_secs),
-            presence: Presence::Away { since: TimestampMs(0), carried: Carried::default() },
+            presence: Presence::Away { since: TimestampMs(0), carried: Box::default() },
         }
     }
 
@@ -261,7 +265,7 @@ impl Space {
             }
         } else {
             let since = self.shared.clock.now();
-            known.presence = Presence::Away { since, carried: leaving.carried };
+            known.presence = Presence::Away { since, carried: Box::new(leaving.carried) };
             let (key, row) = self.row(known, Some(since));
             changes.put(&key, &SessionRow { sent_seq: Some(sent_seq), ..row });
         }
@@ -280,8 +284,7 @@ impl Space {
         let mut changes = Changes::new();
         self.sessions.lock().by_client.retain(|_, known| {
             let Presence::Away { since, .. } = &known.presence else { return true };
-            let age_secs = now.0.saturating_sub(since.0) / 1000;
-            let is_over = known.expiry_secs != u32::MAX && age_secs >= u64::from(known.expiry_secs);
+            let is_over = is_over(known.expiry_secs, *since, now);
             if is_over {
                 self.discard(known, &mut changes);
             }
@@ -461,4 +464,10 @@ pub(super) fn bounds(shared: &Shared) -> Bounds {
         stored_bytes_max: shared.limits.stored_bytes_max,
         when_full: shared.policies.queue_full,
     }
+}
+
+/// Whether a session whose client went away at `since` has ended by now (MQTT 5.0 3.1.2.11.2).
+fn is_over(expiry_secs: u32, since: TimestampMs, now: TimestampMs) -> bool {
+    let age_secs = now.0.saturating_sub(since.0) / 1000;
+    expiry_secs != u32::MAX && age_secs >= u64::from(expiry_secs)
 }

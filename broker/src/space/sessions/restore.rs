@@ -33,7 +33,8 @@ impl Space {
         // One that was connected when the node stopped has been away since now.
         let since = row.disconnected_at.unwrap_or_else(|| self.shared.clock.now());
         let kept = Kept { inflight: None, received: received.remove(&key.0).unwrap_or_default() };
-        let presence = Presence::Away { since, carried: Carried { kept, ..Carried::default() } };
+        let carried = Box::new(Carried { kept, ..Carried::default() });
+        let presence = Presence::Away { since, carried };
         let (expiry_secs, will_delay_secs) = (row.expiry_secs, None);
         let known = Known { session, subscriptions, expiry_secs, will_delay_secs, presence };
         self.sessions.lock().by_client.insert(row.client_id, known);
