@@ -1,4 +1,4 @@
-//! Any bytes as a packet of either version: an answer or a reason, never a panic, and a frame is never read past its end.
+//! Any bytes as a packet of either version: an answer or a reason, never a panic, never a read past the end of a frame.
 
 #![no_main]
 

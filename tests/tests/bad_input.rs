@@ -330,7 +330,7 @@ async fn wrong_passwords() {
     }
     scene.others_go_on().await;
     scene.assert_bounded(before_bytes);
-    scene.node.logs("bad_user_name_or_password").await;
+    scene.node.logs("wrong_password").await;
 }
 
 #[tokio::test]

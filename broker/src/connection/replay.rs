@@ -58,7 +58,7 @@ impl Replay {
         &mut self.page
     }
 
-    /// Drops what is not to be sent any more from the page; says how much. Later pages are looked at when they are read.
+    /// Drops from the page what may not be sent any more; says how much. Later pages are looked at when they are read.
     pub(super) fn retain(&mut self, is_allowed: impl Fn(&Delivery) -> bool) -> usize {
         let before = self.page.len();
         self.page.retain(is_allowed);
