@@ -30,7 +30,10 @@ fn no_layer_gives_the_defaults() {
 fn what_is_wrong_is_told_with_the_path_of_its_key() {
     let cases = [
         ("[listen]\nmqqt = \"\"", "listen.mqqt: there is no such key; there are mqtt, mqtts"),
-        ("nothing = 1", "configuration: nothing: there is no such key; there are role, workers, data"),
+        (
+            "nothing = 1",
+            "configuration: nothing: there is no such key; there are role, workers, data",
+        ),
         ("[limits]\nconnections_max = \"many\"", "limits.connections_max: it is string \"many\""),
         ("[limits]\nconnections_max = 0", "limits.connections_max: 0 is not within 1..=10000000"),
         ("[limits]\nconnections_max = -1", "limits.connections_max"),
