@@ -14,8 +14,10 @@ pub fn decode(bytes: &[u8]) {
             codec::frame(rest, PACKET_BYTES_MAX)
         {
             let (packet, more) = rest.split_at(length);
-            if first_byte >> 4 == 1 {
-                let _ = codec::connect_version(packet, body_start);
+            if first_byte >> 4 == 1
+                && let Ok(version) = codec::connect::version(packet, body_start)
+            {
+                let _ = codec::connect::check(version, packet, body_start);
             }
             let decoded = match first_byte >> 4 {
                 3 => publish::read(version, packet, body_start).map(|_| ()),
