@@ -13,6 +13,7 @@ use crate::listener::config::{Endpoint, ListenError, ListenerConfig};
 use crate::listener::lobby::Lobby;
 use crate::live::Live;
 use crate::message::Sender;
+use crate::overload::quota::Quotas;
 use crate::packet::Version;
 use crate::promises::Promises;
 use crate::reason::Reason;
@@ -46,6 +47,8 @@ pub struct BrokerConfig {
     pub auth: AuthConfig,
     /// What acknowledgements promise.
     pub promises: Promises,
+    /// What the clients of a namespace share.
+    pub quotas: Quotas,
 }
 
 /// The broker cannot start.
@@ -135,7 +138,8 @@ impl Broker {
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, OpenError> {
         let shared = Shared::new(store, clock, entropy, config.limits, config.policies);
-        let shared = Arc::new(shared.with_promises(config.promises));
+        let shared = shared.with_promises(config.promises).with_quotas(config.quotas);
+        let shared = Arc::new(shared);
         let spaces = Arc::new(Spaces::default());
         let authenticator =
             Authenticator::open(Arc::clone(&shared), &config.auth, config.anonymous)?;

@@ -1,6 +1,7 @@
 //! The bounds of the broker, with their defaults and why these.
 
 use crate::group::SharedStrategy;
+use crate::overload::rate::Rate;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -46,6 +47,10 @@ pub struct Limits {
     pub session_expiry_max_secs: u32,
     /// Longest keep alive granted, in seconds; also given to clients that ask for none.
     pub keep_alive_max_secs: u16,
+    /// Messages that one client may publish in a second; past it the client is slowed. 0: any number.
+    pub publish_messages_per_sec_max: u64,
+    /// Bytes of PUBLISH packets of one client in a second; past it the client is slowed. 0: any number.
+    pub publish_bytes_per_sec_max: u64,
     /// Milliseconds a publisher waits for a subscriber that has fallen behind, before messages are dropped.
     pub slow_subscriber_wait_ms: u64,
     /// Milliseconds a publisher waits for a part of the platform that has fallen behind.
@@ -77,6 +82,9 @@ impl Default for Limits {
             retained_bytes_max: 512 * 1024 * 1024,
             session_expiry_max_secs: 30 * 24 * 3600,
             keep_alive_max_secs: 3600,
+            // What is much for one site is little for another.
+            publish_messages_per_sec_max: 0,
+            publish_bytes_per_sec_max: 0,
             slow_subscriber_wait_ms: 100,
             platform_wait_ms: 30_000,
         }
@@ -84,6 +92,14 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// What one client may publish.
+    pub(crate) fn publish_rate(&self) -> Rate {
+        Rate {
+            messages_per_sec: self.publish_messages_per_sec_max,
+            bytes_per_sec: self.publish_bytes_per_sec_max,
+        }
+    }
+
     pub(crate) fn connect_timeout(&self) -> Duration {
         Duration::from_millis(self.connect_timeout_ms)
     }

@@ -12,6 +12,7 @@ mod exchange;
 pub(crate) mod handshake;
 mod inbound;
 mod outbound;
+mod pacing;
 pub(crate) mod replay;
 mod socket;
 mod standing;
@@ -19,6 +20,7 @@ mod standing;
 use crate::figures::Counters;
 use crate::live::Live;
 use crate::outbox::Outbox;
+use crate::overload::pace::Pace;
 use crate::publisher::Publisher;
 use crate::reason::Reason;
 use crate::session::Session;
@@ -87,6 +89,8 @@ pub(crate) struct Connection<S> {
     taken: VecDeque<Delivery>,
     /// The publisher waits for this subscriber, until then.
     stall: Option<(Arc<Session>, Instant)>,
+    /// Only where publishers have a rate.
+    pace: Option<Box<Pace>>,
     timer: Pin<Box<Sleep>>,
     keep_alive: Option<Duration>,
     last_heard: Instant,
@@ -143,12 +147,15 @@ impl<S: Socket> Connection<S> {
 
     /// Reads once and acts on it; `false` if there was nothing to read, or no wish to.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        if self.is_stalled(cx) || self.machine.is_owing_enough() {
+        let is_paused = self.is_paused();
+        if self.is_stalled(cx) || is_paused || self.machine.is_owing_enough() {
             return Ok(false);
         }
-        // What a stall has left over comes before what the socket has.
+        // What a pause has left over comes before what the socket has.
         if self.inbox.has_frame() {
-            return self.act_on_leftover().map(|()| true);
+            self.act_on_leftover()?;
+            self.keep_pace();
+            return Ok(true);
         }
         buffer::with_scratch(|scratch| {
             let mut into = ReadBuf::new(scratch);
@@ -162,6 +169,7 @@ impl<S: Socket> Connection<S> {
             self.tally.received_bytes += bytes.len() as u64;
             self.last_heard = Instant::now();
             self.act_on(bytes)?;
+            self.keep_pace();
             Ok(true)
         })
     }
@@ -231,15 +239,21 @@ impl<S: Socket> Connection<S> {
     fn watch_the_clock(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         let silence_ends = self.keep_alive.map(|patience| self.last_heard + patience);
         let stall_ends = self.stall.as_ref().map(|(_, until)| *until);
+        let pause_ends = self.pause_ends();
         let now = Instant::now();
         // Whoever we do not read from cannot be heard.
-        if stall_ends.is_none() && silence_ends.is_some_and(|end| end <= now) {
+        let is_listening = stall_ends.is_none() && pause_ends.is_none();
+        if is_listening && silence_ends.is_some_and(|end| end <= now) {
             if !self.machine.is_owing_enough() {
                 return Err(End::Closed(Reason::KeepAliveTimeout));
             }
             self.last_heard = now;
         }
-        let Some(next) = stall_ends.or(silence_ends) else { return Ok(()) };
+        let waits_end = match (stall_ends, pause_ends) {
+            (Some(stall), Some(pause)) => Some(stall.min(pause)),
+            (stall, pause) => stall.or(pause),
+        };
+        let Some(next) = waits_end.or(silence_ends) else { return Ok(()) };
         let next = next.max(now + Duration::from_millis(1));
         // The timer is moved only if it would ring too late, or has rung: moving it costs more than a wake-up.
         let is_armed = !self.timer.is_elapsed() && self.timer.deadline() <= next;

@@ -25,6 +25,8 @@ pub(crate) struct Counters {
     pub(crate) refused_busy: AtomicU64,
     pub(crate) refused_unavailable: AtomicU64,
     pub(crate) refused_not_allowed: AtomicU64,
+    pub(crate) refused_over_quota: AtomicU64,
+    pub(crate) refused_over_rate: AtomicU64,
     pub(crate) lockouts: AtomicU64,
     pub(crate) lockouts_without_room: AtomicU64,
     pub(crate) hook_requests: AtomicU64,
@@ -40,6 +42,9 @@ pub(crate) struct Counters {
     pub(crate) forbidden: AtomicU64,
     pub(crate) expired: AtomicU64,
     pub(crate) publisher_stalls: AtomicU64,
+    pub(crate) publisher_pauses: AtomicU64,
+    pub(crate) namespace_publisher_pauses: AtomicU64,
+    pub(crate) publisher_pause_micros: AtomicU64,
     pub(crate) stored: AtomicU64,
     pub(crate) store_errors: AtomicU64,
     pub(crate) loops: AtomicU64,
@@ -88,6 +93,10 @@ pub struct Figures {
     pub refused_unavailable: u64,
     /// CONNECTs refused though the client has proved who it is.
     pub refused_not_allowed: u64,
+    /// CONNECTs refused because their namespace had too many clients.
+    pub refused_over_quota: u64,
+    /// CONNECTs refused because their namespace had too many new clients a second.
+    pub refused_over_rate: u64,
     /// Times a name or an address was locked out.
     pub lockouts: u64,
     /// Failures that could not be watched because everything watched was locked.
@@ -118,6 +127,12 @@ pub struct Figures {
     pub expired: u64,
     /// Times a publisher waited for a subscriber.
     pub publisher_stalls: u64,
+    /// Times a publisher was not read from because it was over its rate.
+    pub publisher_pauses: u64,
+    /// Times a publisher was not read from because its namespace was over its rate.
+    pub namespace_publisher_pauses: u64,
+    /// The length of both, in microseconds.
+    pub publisher_pause_micros_total: u64,
     /// Deliveries written to the store.
     pub stored: u64,
     /// Commits that failed.
@@ -163,6 +178,8 @@ impl Counters {
             refused_busy: read(&self.refused_busy),
             refused_unavailable: read(&self.refused_unavailable),
             refused_not_allowed: read(&self.refused_not_allowed),
+            refused_over_quota: read(&self.refused_over_quota),
+            refused_over_rate: read(&self.refused_over_rate),
             lockouts: read(&self.lockouts),
             lockouts_without_room: read(&self.lockouts_without_room),
             hook_requests: read(&self.hook_requests),
@@ -178,6 +195,9 @@ impl Counters {
             forbidden: read(&self.forbidden),
             expired: read(&self.expired),
             publisher_stalls: read(&self.publisher_stalls),
+            publisher_pauses: read(&self.publisher_pauses),
+            namespace_publisher_pauses: read(&self.namespace_publisher_pauses),
+            publisher_pause_micros_total: read(&self.publisher_pause_micros),
             stored: read(&self.stored),
             store_errors: read(&self.store_errors),
             loops: read(&self.loops),

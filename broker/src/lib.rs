@@ -5,6 +5,7 @@
 //! - `session`: the protocol, without I/O
 //! - `space`: one namespace; `router`: who gets a message; `group`: shared subscriptions; `outbox`: the way of a
 //!   message; `retained`
+//! - `overload`: what keeps clients within bounds
 //! - `auth`, [`credential`], `permissions`: who comes in, and what it may do
 //! - `durable`: what is in the store; `sys`: the broker's own figures
 //!
@@ -30,6 +31,7 @@ mod live;
 pub mod measure;
 mod message;
 mod outbox;
+mod overload;
 mod packet;
 mod peer;
 mod permissions;
@@ -58,6 +60,7 @@ pub use group::SharedStrategy;
 pub use listener::config::{Endpoint, ListenError, ListenerConfig, ListenerKind};
 pub use listener::network::{Network, NetworkError};
 pub use message::{Properties, Sender};
+pub use overload::quota::{NamespaceLimits, Quotas};
 pub use peer::{ClientName, PeerAddress, TlsInfo};
 pub use permissions::acl::{ACL_RULES_MAX, AclAction, AclError, AclPermission, AclRule, check_acl};
 pub use promises::Promises;

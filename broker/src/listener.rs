@@ -2,7 +2,7 @@
 //!
 //! - [`config`]: what an operator says of a listener; [`network`]: whom it trusts
 //! - `bind`: opening the socket; `accept`: the loop, which does nothing but accept
-//! - `lobby`: how many may wait for their CONNACK; `rate`: how many may come in a second
+//! - `lobby`: how many may wait for their CONNACK
 //! - `serve`: one socket from its first byte to its last, in the task that later is the connection's
 
 mod accept;
@@ -10,16 +10,16 @@ mod bind;
 pub(crate) mod config;
 pub(crate) mod lobby;
 pub(crate) mod network;
-mod rate;
 mod serve;
 
 use crate::broker::Inner;
+use crate::overload::rate::Bucket;
 use crate::tls;
 use config::{Endpoint, ListenError, ListenerConfig};
 use parking_lot::Mutex;
-use rate::Rate;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use tokio::time::Instant;
 
 /// A listener that is open.
 pub(crate) struct Listener {
@@ -27,7 +27,7 @@ pub(crate) struct Listener {
     /// Its name, shared by its connections.
     pub(crate) name: Arc<str>,
     connections: AtomicUsize,
-    rate: Mutex<Rate>,
+    connects: Mutex<Bucket>,
 }
 
 /// Opens a listener and accepts on it in the background, until the broker drains. Says where it has been bound.
@@ -43,7 +43,7 @@ pub(crate) async fn listen(
     let listener = Arc::new(Listener {
         name: config.name.as_str().into(),
         connections: AtomicUsize::new(0),
-        rate: Mutex::new(Rate::new(config.connects_per_sec_max)),
+        connects: connects(&config),
         config,
     });
     let stopped = inner.stopped();
@@ -57,6 +57,11 @@ pub(crate) async fn listen(
     Ok(endpoint)
 }
 
+/// How many new connections a second it takes.
+fn connects(config: &ListenerConfig) -> Mutex<Bucket> {
+    Mutex::new(Bucket::new(config.connects_per_sec_max.into(), Instant::now()))
+}
+
 /// Serves a stream that nobody had to accept, as a listener without limits would.
 #[cfg(feature = "fuzzing")]
 pub(crate) async fn serve_stream<S: crate::connection::Socket>(
@@ -68,7 +73,7 @@ pub(crate) async fn serve_stream<S: crate::connection::Socket>(
     let listener = Listener {
         name: config.name.as_str().into(),
         connections: AtomicUsize::new(0),
-        rate: Mutex::new(Rate::new(config.connects_per_sec_max)),
+        connects: connects(&config),
         config,
     };
     serve::serve_stream(inner, &Arc::new(listener), stream, address).await;

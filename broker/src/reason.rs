@@ -57,6 +57,8 @@ pub enum Reason {
     AdministrativeAction,
     /// 0x9B.
     QosNotSupported,
+    /// 0x9F.
+    ConnectionRateExceeded,
     /// 0xA0.
     MaximumConnectTime,
 }
@@ -91,6 +93,7 @@ impl Reason {
             Self::QuotaExceeded => 0x97,
             Self::AdministrativeAction => 0x98,
             Self::QosNotSupported => 0x9B,
+            Self::ConnectionRateExceeded => 0x9F,
             Self::MaximumConnectTime => 0xA0,
         }
     }
@@ -142,6 +145,7 @@ impl Reason {
             Self::QuotaExceeded => "quota_exceeded",
             Self::AdministrativeAction => "administrative_action",
             Self::QosNotSupported => "qos_not_supported",
+            Self::ConnectionRateExceeded => "connection_rate_exceeded",
             Self::MaximumConnectTime => "maximum_connect_time",
         }
     }

@@ -21,6 +21,7 @@ use crate::durable::rows::SessionRow;
 use crate::figures::Counters;
 use crate::message::{Message, Properties, Sender};
 use crate::outbox::Outbox;
+use crate::overload::quota::{Quota, Quotas};
 use crate::promises::Promises;
 use crate::router::Router;
 use bytes::Bytes;
@@ -30,6 +31,7 @@ use proto::{ClientId, Clock, Entropy, Identity, Namespace, Qos, TopicName, hops}
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use store::{Durability, SessionKey, Snapshot, Store};
+use tokio::time::Instant;
 
 /// What all spaces of a broker share.
 pub(crate) struct Shared {
@@ -43,6 +45,7 @@ pub(crate) struct Shared {
     /// The sender of what the broker itself says.
     voice: Arc<Sender>,
     promises: Promises,
+    quotas: Quotas,
     /// The figures as last published.
     pub(crate) sys: crate::sys::Latest,
     next_session: AtomicU64,
@@ -67,6 +70,7 @@ impl Shared {
             is_draining: AtomicBool::new(false),
             voice: Arc::new(voice()),
             promises: Promises::default(),
+            quotas: Quotas::default(),
             sys: crate::sys::Latest::new(Arc::from([])),
             next_session: AtomicU64::new(1),
             next_connection: AtomicU64::new(1),
@@ -75,6 +79,10 @@ impl Shared {
 
     pub(crate) fn with_promises(self, promises: Promises) -> Self {
         Self { promises, ..self }
+    }
+
+    pub(crate) fn with_quotas(self, quotas: Quotas) -> Self {
+        Self { quotas, ..self }
     }
 
     /// The sender of what the broker itself says.
@@ -108,6 +116,7 @@ fn voice() -> Sender {
 pub(crate) struct Space {
     namespace: Namespace,
     durability: Durability,
+    quota: Arc<Quota>,
     shared: Arc<Shared>,
     router: Router,
     retained: Mutex<crate::retained::Retained>,
@@ -128,6 +137,7 @@ impl Space {
     ) -> Result<Arc<Self>, store::ReadError> {
         let space = Arc::new(Self {
             durability: shared.promises.of(&namespace),
+            quota: Arc::new(Quota::new(shared.quotas.of(&namespace), Instant::now())),
             namespace,
             shared,
             router: Router::default(),
@@ -167,6 +177,11 @@ impl Space {
     /// What its messages have survived when they are acknowledged.
     pub(crate) fn durability(&self) -> Durability {
         self.durability
+    }
+
+    /// What its clients share.
+    pub(crate) fn quota(&self) -> &Arc<Quota> {
+        &self.quota
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

@@ -158,5 +158,6 @@ fn broker_config(config: &Config) -> BrokerConfig {
         anonymous.as_ref().map(|it| Anonymous { namespace: it.namespace.clone(), role: it.role });
     let (limits, policies) = (config.limits.broker(), config.broker.policies());
     let (auth, promises) = (config.security.broker(), config.data.promises());
-    BrokerConfig { limits, policies, anonymous, auth, promises }
+    let quotas = config.limits.quotas();
+    BrokerConfig { limits, policies, anonymous, auth, promises, quotas }
 }

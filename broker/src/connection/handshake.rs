@@ -7,10 +7,13 @@ use super::standing::{self, Standing};
 use super::{Connection, Socket};
 use crate::auth::{Authenticator, Grant, Refusal};
 use crate::codec::{self, Frame};
+use crate::figures::Counters;
 use crate::listener::config::ListenerConfig;
 use crate::live::{Grip, Live};
 use crate::message::Sender;
 use crate::outbox::Outbox;
+use crate::overload::pace::Pace;
+use crate::overload::quota::Seat;
 use crate::packet::{ConnAck, Connect, Packet, Publish, Reply, Version};
 use crate::peer::Peer;
 use crate::publisher::{Publisher, Refused};
@@ -19,7 +22,7 @@ use crate::session::machine::{Agreed, Machine};
 use crate::space::{Asked, Carried, Leaving, Opened, Shared, Space, Will};
 use bytes::BytesMut;
 use bytestring::ByteString;
-use proto::{ClientId, Identity, Namespace};
+use proto::{ClientId, Identity, Namespace, Role};
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -60,6 +63,8 @@ pub(crate) struct Welcome<S> {
     pub(crate) space: Arc<Space>,
     pub(crate) sender: Arc<Sender>,
     pub(crate) live: Arc<Live>,
+    /// Its place among the clients of the namespace.
+    pub(crate) seat: Seat,
     /// Dropped last: then the session may be taken over.
     pub(crate) hold: Grip,
 }
@@ -147,6 +152,7 @@ impl Door {
         let space = self.spaces.get(&grant.namespace);
         let space = space.ok_or_else(|| unproved(Refusal::Namespace))?;
         let (sender, assigned) = self.sender(&connect.client_id, grant.identity.clone())?;
+        let seat = self.seat(&space, &sender)?;
         let permissions = standing::permissions(&grant, &sender);
         let permissions = permissions.map_err(|error| unproved(error.into()))?;
         let mut terms = self.terms(&connect, assigned);
@@ -182,7 +188,27 @@ impl Door {
             .map_err(|reason| Turned::new(reason, "the session cannot be opened"))?;
         space.permit(&opened.session, permissions);
         self.authenticator.expiries.enter(&live, &opened.session);
-        Ok(Admitted { space, sender, live, opened, terms, standing })
+        Ok(Admitted { space, sender, live, seat, opened, terms, standing })
+    }
+
+    /// A place among the clients of a namespace. Whoever administers the system comes in even where there is none.
+    fn seat(&self, space: &Space, sender: &Sender) -> Result<Seat, Turned> {
+        let quota = space.quota();
+        if sender.identity.role() == Role::SystemAdmin {
+            return Ok(quota.enter_freely());
+        }
+        let takes_over = space.is_connected(&sender.client_id);
+        quota.enter(takes_over, Instant::now()).map_err(|reason| {
+            let counters = &self.shared.counters;
+            let (counter, why) = match reason {
+                Reason::ConnectionRateExceeded => {
+                    (&counters.refused_over_rate, "too many new clients of its namespace a second")
+                }
+                _ => (&counters.refused_over_quota, "too many clients of its namespace"),
+            };
+            Counters::add(counter, 1);
+            Turned::new(reason, why)
+        })
     }
 
     /// What both sides keep to. A client before MQTT 5.0 cannot be told of a shorter keep alive, so its own counts.
@@ -266,6 +292,7 @@ struct Admitted {
     space: Arc<Space>,
     sender: Arc<Sender>,
     live: Arc<Live>,
+    seat: Seat,
     opened: Opened,
     terms: Terms,
     standing: Option<Box<Standing>>,
@@ -330,6 +357,7 @@ impl Admitted {
             replay: carried.replay,
             taken: VecDeque::new(),
             stall: None,
+            pace: Pace::new(shared.limits.publish_rate(), self.space.quota(), Instant::now()),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             // One and a half times the keep alive (3.1.2-22).
             keep_alive: (keep_alive_secs != 0)
@@ -338,7 +366,8 @@ impl Admitted {
             now: shared.clock.now(),
             tally: super::Tally::default(),
         });
-        Ok(Welcome { connection, space: self.space, sender: self.sender, live: self.live, hold })
+        let Self { space, sender, live, seat, .. } = self;
+        Ok(Welcome { connection, space, sender, live, seat, hold })
     }
 }
 

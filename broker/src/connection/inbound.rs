@@ -55,7 +55,7 @@ impl<S: Socket> Connection<S> {
     }
 
     fn has_to_pause(&self) -> bool {
-        self.stall.is_some() || self.machine.is_owing_enough()
+        self.stall.is_some() || self.has_had_its_turn() || self.machine.is_owing_enough()
     }
 
     fn act_on_packet(&mut self, packet: &[u8], body_start: usize) -> Result<(), End> {
@@ -64,6 +64,7 @@ impl<S: Socket> Connection<S> {
             let packet = codec::decode(version, packet).map_err(End::Closed)?;
             return self.act_on_decoded(packet);
         }
+        self.count_publish(packet.len());
         let read = publish::read(version, packet, body_start).map_err(End::Closed)?;
         if read.properties.is_empty() {
             return self.act_on_publish(&read).map_err(End::Closed);

@@ -76,7 +76,7 @@ fn admit(
     if listener.connections.load(Ordering::Relaxed) >= listener.config.connections_max {
         return Err("too many connections of this listener");
     }
-    if !listener.rate.lock().take(Instant::now()) {
+    if !listener.connects.lock().take(Instant::now()) {
         Counters::add(&counters.connections_over_rate, 1);
         return Err("too many new connections a second");
     }

@@ -244,7 +244,7 @@ fn end_of_certificate(listener: &Listener, peer: &Peer) -> Option<TimestampMs> {
 }
 
 async fn run<S: Socket>(welcome: Welcome<S>, address: PeerAddress, ends_at: Option<TimestampMs>) {
-    let Welcome { connection, space, sender, live, hold } = welcome;
+    let Welcome { connection, space, sender, live, seat, hold } = welcome;
     let client = sender.client_id.clone();
     let event = |reason: Option<&'static str>| {
         let mut event = serde_json::json!({
@@ -280,7 +280,7 @@ async fn run<S: Socket>(welcome: Welcome<S>, address: PeerAddress, ends_at: Opti
             tracing::info!(%client, %address, reason, "connection ended");
         }
     }
-    drop(hold);
+    drop((seat, hold));
     let topic = PlatformTopic::Event(EventTopic::ClientDisconnected).topic();
     space.publish_event(topic, space.shared().voice(), || event(Some(reason)));
 }

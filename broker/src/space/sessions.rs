@@ -377,6 +377,13 @@ impl Space {
         }
     }
 
+    /// Whether a client is connected.
+    pub(crate) fn is_connected(&self, client_id: &ClientId) -> bool {
+        let sessions = self.sessions.lock();
+        let known = sessions.by_client.get(client_id);
+        known.is_some_and(|known| matches!(known.presence, Presence::Connected { .. }))
+    }
+
     /// How many sessions there are.
     pub(crate) fn session_count(&self) -> usize {
         self.sessions.lock().by_client.len()

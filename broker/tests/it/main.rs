@@ -15,6 +15,8 @@ mod lockout;
 mod overload;
 mod permits;
 mod qos2;
+mod quotas;
+mod rates;
 mod retained;
 mod routing;
 mod rules;

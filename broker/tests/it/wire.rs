@@ -264,6 +264,12 @@ impl Client {
         self.stream.flush().await.unwrap();
     }
 
+    /// Sends packets that are written already, with one call.
+    pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
+        self.stream.flush().await.unwrap();
+    }
+
     /// The next packet; `None` if the broker has closed.
     pub(crate) async fn receive(&mut self) -> Option<Packet> {
         let receiving = async {

@@ -4,7 +4,10 @@
 //! what an operator may set, and how far.
 
 use super::Problems;
+use broker::{NamespaceLimits, Quotas};
+use proto::Namespace;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The section `limits`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -43,6 +46,10 @@ pub(crate) struct LimitsConfig {
     pub(crate) session_expiry_max_secs: u32,
     /// The longest keep alive granted, in seconds.
     pub(crate) keep_alive_max_secs: u16,
+    /// Messages that one client may publish in a second.
+    pub(crate) publish_messages_per_sec_max: u64,
+    /// Bytes that one client may publish in a second.
+    pub(crate) publish_bytes_per_sec_max: u64,
     /// Milliseconds that a publisher waits for a subscriber that has fallen behind.
     pub(crate) slow_subscriber_wait_ms: u64,
     /// The largest shadow document, in bytes of JSON.
@@ -51,6 +58,10 @@ pub(crate) struct LimitsConfig {
     pub(crate) shadow_depth_max: usize,
     /// A device without traffic for so long gives its memory back, in milliseconds.
     pub(crate) device_idle_ms: u64,
+    /// Of all clients of one namespace.
+    pub(crate) namespace: NamespaceLimits,
+    /// Namespaces with other bounds.
+    pub(crate) namespaces: BTreeMap<String, NamespaceLimits>,
 }
 
 impl Default for LimitsConfig {
@@ -75,10 +86,14 @@ impl Default for LimitsConfig {
             retained_bytes_max: broker.retained_bytes_max,
             session_expiry_max_secs: broker.session_expiry_max_secs,
             keep_alive_max_secs: broker.keep_alive_max_secs,
+            publish_messages_per_sec_max: broker.publish_messages_per_sec_max,
+            publish_bytes_per_sec_max: broker.publish_bytes_per_sec_max,
             slow_subscriber_wait_ms: broker.slow_subscriber_wait_ms,
             shadow_bytes_max: actors.shadow_bytes_max,
             shadow_depth_max: actors.shadow_depth_max,
             device_idle_ms: actors.device_idle_ms,
+            namespace: NamespaceLimits::default(),
+            namespaces: BTreeMap::new(),
         }
     }
 }
@@ -87,6 +102,9 @@ impl Default for LimitsConfig {
 const PACKET_BYTES_MAX: u64 = 268_435_455;
 
 const BYTES_MAX: u64 = 1 << 40;
+
+/// What a rate may be; a second is cut into nanoseconds.
+const PER_SEC_MAX: u64 = 1_000_000_000;
 
 impl LimitsConfig {
     pub(super) fn check(&self, problems: &mut Problems) {
@@ -115,6 +133,24 @@ impl LimitsConfig {
         // serde_json reads at most 128 levels.
         within("shadow_depth_max", self.shadow_depth_max as u64, 1..=100);
         within("device_idle_ms", self.device_idle_ms, 100..=86_400_000);
+        let messages = self.publish_messages_per_sec_max;
+        within("publish_messages_per_sec_max", messages, 0..=PER_SEC_MAX);
+        within("publish_bytes_per_sec_max", self.publish_bytes_per_sec_max, 0..=BYTES_MAX);
+        check_namespace("limits.namespace", &self.namespace, problems);
+        for (name, limits) in &self.namespaces {
+            let key = format!("limits.namespaces.{name}");
+            if let Err(error) = Namespace::parse(name) {
+                problems.add(&key, error);
+            }
+            check_namespace(&key, limits, problems);
+        }
+    }
+
+    /// What the clients of a namespace share.
+    pub(crate) fn quotas(&self) -> Quotas {
+        let named = self.namespaces.iter();
+        let named = named.filter_map(|(name, it)| Some((Namespace::parse(name).ok()?, *it)));
+        Quotas { usual: self.namespace, namespaces: named.collect() }
     }
 
     /// The bounds that the broker keeps.
@@ -137,6 +173,8 @@ impl LimitsConfig {
             retained_bytes_max: self.retained_bytes_max,
             session_expiry_max_secs: self.session_expiry_max_secs,
             keep_alive_max_secs: self.keep_alive_max_secs,
+            publish_messages_per_sec_max: self.publish_messages_per_sec_max,
+            publish_bytes_per_sec_max: self.publish_bytes_per_sec_max,
             slow_subscriber_wait_ms: self.slow_subscriber_wait_ms,
             ..broker::Limits::default()
         }
@@ -153,6 +191,16 @@ impl LimitsConfig {
     }
 }
 
+fn check_namespace(key: &str, limits: &NamespaceLimits, problems: &mut Problems) {
+    let mut within = |name: &str, value: u64, max| {
+        problems.within(&format!("{key}.{name}"), value, 0..=max);
+    };
+    within("connections_max", limits.connections_max as u64, 10_000_000);
+    within("connects_per_sec_max", limits.connects_per_sec_max.into(), PER_SEC_MAX);
+    within("publish_messages_per_sec_max", limits.publish_messages_per_sec_max, PER_SEC_MAX);
+    within("publish_bytes_per_sec_max", limits.publish_bytes_per_sec_max, BYTES_MAX);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,5 +212,16 @@ mod tests {
         let other = LimitsConfig { connections_max: 7, shadow_depth_max: 3, ..limits };
         assert_eq!(other.broker().connections_max, 7);
         assert_eq!(other.actors().shadow_depth_max, 3);
+    }
+
+    #[test]
+    fn a_namespace_that_is_named_has_its_own_bounds() {
+        let usual = NamespaceLimits { connections_max: 7, ..NamespaceLimits::default() };
+        let own = NamespaceLimits { connects_per_sec_max: 5, ..NamespaceLimits::default() };
+        let namespaces = BTreeMap::from([("acme/plant".to_owned(), own)]);
+        let limits = LimitsConfig { namespace: usual, namespaces, ..LimitsConfig::default() };
+        let quotas = limits.quotas();
+        assert_eq!(quotas.usual, usual);
+        assert_eq!(quotas.namespaces[&Namespace::parse("acme/plant").unwrap()], own);
     }
 }

@@ -108,6 +108,16 @@ fn admission(is: &broker::Figures) -> Vec<Figure> {
             "CONNECTs refused though the client has proved who it is.",
             is.refused_not_allowed,
         ),
+        counter(
+            "broker_refused_over_quota",
+            "CONNECTs refused because their namespace had too many clients.",
+            is.refused_over_quota,
+        ),
+        counter(
+            "broker_refused_over_rate",
+            "CONNECTs refused because their namespace had too many new clients a second.",
+            is.refused_over_rate,
+        ),
         counter("broker_lockouts", "Times a name or an address was locked out.", is.lockouts),
         counter(
             "broker_lockouts_without_room",
@@ -168,6 +178,21 @@ fn traffic(is: &broker::Figures) -> Vec<Figure> {
             "broker_publisher_stalls",
             "Times a publisher waited for a subscriber.",
             is.publisher_stalls,
+        ),
+        counter(
+            "broker_publisher_pauses",
+            "Times a publisher was not read from because it was over its rate.",
+            is.publisher_pauses,
+        ),
+        counter(
+            "broker_namespace_publisher_pauses",
+            "Times a publisher was not read from because its namespace was over its rate.",
+            is.namespace_publisher_pauses,
+        ),
+        Figure::counter(
+            "broker_publisher_pause_seconds",
+            "The length of all these pauses.",
+            seconds(is.publisher_pause_micros_total),
         ),
         counter("broker_stored_messages", "Deliveries written to the store.", is.stored),
         counter("broker_store_errors", "Commits of the broker that failed.", is.store_errors),

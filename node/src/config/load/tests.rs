@@ -205,6 +205,24 @@ fn what_is_wrong_with_the_ways_in_is_told_as_well() {
 }
 
 #[test]
+fn what_is_wrong_with_the_bounds_of_a_namespace_is_told_as_well() {
+    for (text, expected) in [
+        (
+            "[limits.namespaces]\n\"acme\" = { connections_max = 1 }",
+            "limits.namespaces.acme: not a valid namespace",
+        ),
+        ("[limits.namespaces]\n\"a/b\" = { conections_max = 1 }", "conections_max: there is no"),
+        (
+            "[limits.namespaces]\n\"a/b\" = { publish_messages_per_sec_max = 1000000001 }",
+            "limits.namespaces.a/b.publish_messages_per_sec_max: 1000000001 is not within 0..=",
+        ),
+    ] {
+        let error = load_text(text).unwrap_err();
+        assert!(error.contains(expected), "{text}\n  told: {error}\n  expected: {expected}");
+    }
+}
+
+#[test]
 fn what_is_said_of_tokens_and_hooks_is_read_and_survives_being_written() {
     let config = load_set(&[
         "security.chain=[\"jwt\", \"http\"]",
@@ -222,8 +240,11 @@ fn what_is_said_of_tokens_and_hooks_is_read_and_survives_being_written() {
 
 #[test]
 fn a_configuration_survives_being_written() {
-    let config =
-        load_set(&["security.anonymous={ namespace = \"a/b\", role = \"user\" }"]).unwrap();
+    let config = load_set(&[
+        "security.anonymous={ namespace = \"a/b\", role = \"user\" }",
+        "limits.namespaces={ \"a/b\" = { connections_max = 1 } }",
+    ])
+    .unwrap();
     assert_eq!(load_text(&toml::to_string(&config).unwrap()).unwrap(), config);
 }
 

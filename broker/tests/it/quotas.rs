@@ -1,0 +1,85 @@
+//! What the clients of a namespace share: its connections, and new ones a second.
+
+use crate::wire::{Bench, Client, connect, namespace, until};
+use broker::{BrokerConfig, NamespaceLimits, Quotas};
+use rmqtt_codec::v5::{self, ConnectAckReason, Packet};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+async fn bench(connections_max: usize, connects_per_sec_max: u32) -> Bench {
+    let limits =
+        NamespaceLimits { connections_max, connects_per_sec_max, ..NamespaceLimits::default() };
+    let quotas = Quotas { namespaces: [(namespace(), limits)].into(), ..Quotas::default() };
+    Bench::start_as(BrokerConfig { quotas, ..BrokerConfig::default() }).await
+}
+
+async fn code(bench: &Bench, client_id: &str, user: &str) -> ConnectAckReason {
+    Client::connect(bench.address, connect(client_id, user)).await.1.reason_code
+}
+
+/// The CONNACK of MQTT 3.1.1.
+async fn connack_3(bench: &Bench, client_id: &str) -> [u8; 4] {
+    let mut body = b"\x00\x04MQTT\x04\xC2\x00\x3C".to_vec();
+    for field in [client_id, "app", crate::wire::SECRET] {
+        body.extend((field.len() as u16).to_be_bytes());
+        body.extend(field.as_bytes());
+    }
+    let mut stream = TcpStream::connect(bench.address).await.unwrap();
+    stream.write_all(&[&[0x10, body.len() as u8], &body[..]].concat()).await.unwrap();
+    let mut conn_ack = [0; 4];
+    stream.read_exact(&mut conn_ack).await.unwrap();
+    conn_ack
+}
+
+#[tokio::test]
+async fn a_full_namespace_refuses_further_clients_and_lets_sessions_be_taken_over() {
+    let bench = bench(2, 0).await;
+    let mut first = bench.client("first", "app").await;
+    let (mut second, _) = bench.durable("second", "app").await;
+    assert_eq!(code(&bench, "third", "app").await, ConnectAckReason::QuotaExceeded);
+    assert_eq!(connack_3(&bench, "third").await, [0x20, 2, 0, 3]);
+    assert_eq!(bench.broker.figures().refused_over_quota, 2);
+    for _ in 0..5 {
+        let (again, is_present) = bench.durable("second", "app").await;
+        assert!(is_present);
+        let Some(Packet::Disconnect(told)) = second.receive().await else {
+            panic!("no DISCONNECT")
+        };
+        assert_eq!(told.reason_code, v5::DisconnectReasonCode::SessionTakenOver);
+        second = again;
+    }
+    assert_eq!(code(&bench, "third", "app").await, ConnectAckReason::QuotaExceeded);
+    // Other namespaces have their own bounds, and an operator can always come and see.
+    let _elsewhere = bench.client("third", "acme/berlin/app").await;
+    let operator = bench.client("operator", "root").await;
+    operator.leave().await;
+    first.expect_silence().await;
+    first.leave().await;
+    let mut third = Vec::new();
+    while third.is_empty() {
+        let (client, ack) = Client::connect(bench.address, connect("third", "app")).await;
+        if ack.reason_code == ConnectAckReason::Success {
+            third.push(client);
+        }
+    }
+    assert_eq!(code(&bench, "fourth", "app").await, ConnectAckReason::QuotaExceeded);
+}
+
+#[tokio::test]
+async fn a_namespace_with_too_many_new_clients_a_second_refuses_them() {
+    let bench = bench(0, 1).await;
+    let mut refused = 0;
+    // One second is long enough for some of them.
+    for number in 0..20 {
+        match code(&bench, &format!("c{number}"), "app").await {
+            ConnectAckReason::Success => {}
+            ConnectAckReason::ConnectionRateExceeded => refused += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(refused > 0);
+    assert_eq!(bench.broker.figures().refused_over_rate, refused);
+    let _operator = bench.client("operator", "root").await;
+    let _elsewhere = bench.client("c0", "acme/berlin/app").await;
+    until(|| bench.broker.figures().connections_refused == refused).await;
+}
