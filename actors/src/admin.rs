@@ -11,16 +11,21 @@
 //! correlation data, or to `clients/<client id>/reply/<request id>`. Every mutation is told to the
 //! log target `audit`.
 
+mod act;
 mod actor;
 mod answers;
 mod bridges;
 mod connections;
+mod cursor;
 mod drivers;
 mod list;
 mod metrics;
+mod payload;
 mod plan;
 mod projects;
 mod request;
+mod retained;
+mod subscriptions;
 mod table;
 mod tags;
 mod things;

@@ -1,10 +1,11 @@
-//! The broker as a whole: its namespaces, its listeners, its end.
+//! The broker as a whole: its namespaces, its listeners, its end; [`operators`] is what it shows of itself.
+
+mod operators;
 
 use crate::auth::{Anonymous, AuthConfig, AuthError, Authenticator};
 use crate::client::{AttachOptions, Client, Inbox};
 use crate::config::{Limits, Policies};
 use crate::connection::handshake::Door;
-use crate::connections::{ConnectionInfo, SessionInfo};
 use crate::credential::{Credential, system_namespace};
 use crate::durable::rows::{GroupRow, RetainedRow, SessionRow, WillRow};
 use crate::figures::Figures;
@@ -216,44 +217,6 @@ impl Broker {
         let client = Client::new(Arc::clone(&space), Arc::clone(&opened.session));
         let inbox = Inbox::new(space, opened.session, live, options.window, opened.hold);
         Some((client, inbox))
-    }
-
-    /// The clients connected to a namespace.
-    pub fn connections(&self, namespace: &Namespace) -> Vec<ConnectionInfo> {
-        let mut found = Vec::new();
-        if let Some(space) = self.inner.spaces.get(namespace) {
-            space.each_connected(|session, live, subscriptions, expiry_secs| {
-                found.push(ConnectionInfo::read(session, live, subscriptions, expiry_secs));
-            });
-        }
-        found.sort_by(|a, b| a.client_id.cmp(&b.client_id));
-        found
-    }
-
-    /// At most `limit` sessions of a namespace, connected or not, after a client id and in the order of client ids.
-    pub fn sessions(
-        &self,
-        namespace: &Namespace,
-        after: Option<&ClientId>,
-        limit: usize,
-    ) -> Vec<SessionInfo> {
-        let space = self.inner.spaces.get(namespace);
-        space.map_or_else(Vec::new, |space| space.sessions_after(after, limit))
-    }
-
-    /// Ends the connection of a client with 0x98; `false` if it is not connected. Its session stays.
-    pub fn disconnect(&self, namespace: &Namespace, client_id: &ClientId) -> bool {
-        let mut is_found = false;
-        if let Some(space) = self.inner.spaces.get(namespace) {
-            space.each_connected(|session, live, _, _| {
-                if session.sender().client_id == *client_id && live.peer.is_some() {
-                    live.stop(Reason::AdministrativeAction);
-                    session.wake();
-                    is_found = true;
-                }
-            });
-        }
-        is_found
     }
 
     /// Ends every session of an identity, because its credential is gone or has changed. Returns how many.

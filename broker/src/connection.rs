@@ -18,7 +18,7 @@ mod socket;
 mod standing;
 
 use crate::figures::Counters;
-use crate::live::Live;
+use crate::live::{Carriage, Live};
 use crate::outbox::Outbox;
 use crate::overload::pace::Pace;
 use crate::publisher::Publisher;
@@ -38,7 +38,6 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
@@ -95,16 +94,8 @@ pub(crate) struct Connection<S> {
     keep_alive: Option<Duration>,
     last_heard: Instant,
     now: TimestampMs,
-    tally: Tally,
-}
-
-/// Counts of one turn, added to the broker's at its end.
-#[derive(Debug, Default)]
-struct Tally {
-    received: u64,
-    received_bytes: u64,
-    sent: u64,
-    sent_bytes: u64,
+    /// Counts of one turn, added to those of the connection and the broker at its end.
+    tally: Carriage,
 }
 
 impl<S: Socket> Connection<S> {
@@ -129,10 +120,14 @@ impl<S: Socket> Connection<S> {
     }
 
     fn turns(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        self.keep_to_permissions();
         if let Some(reason) = self.live.stop_reason() {
+            // An operator who ends its own connection has an answer waiting.
+            if reason == Reason::AdministrativeAction {
+                self.write(cx)?;
+            }
             return Err(End::Closed(reason));
         }
-        self.keep_to_permissions();
         loop {
             let has_read = self.read(cx)?;
             self.outbox.flush(self.space.shared());
@@ -275,10 +270,9 @@ impl<S: Socket> Connection<S> {
         Counters::add(&counters.received_bytes, tally.received_bytes);
         Counters::add(&counters.sent, tally.sent);
         Counters::add(&counters.sent_bytes, tally.sent_bytes);
-        self.live.received.fetch_add(tally.received, Ordering::Relaxed);
-        self.live.sent.fetch_add(tally.sent, Ordering::Relaxed);
+        self.live.traffic.add(tally);
         self.session.hold(self.held());
-        self.live.inflight.store(self.machine.inflight() as u64, Ordering::Relaxed);
+        self.live.note_exchanges(&self.machine);
     }
 
     /// Tells the client why, publishes its will, lets go of its session.

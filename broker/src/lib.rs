@@ -7,7 +7,7 @@
 //!   message; `retained`
 //! - `overload`: what keeps clients within bounds
 //! - `auth`, [`credential`], `permissions`: who comes in, and what it may do
-//! - `durable`: what is in the store; `sys`: the broker's own figures
+//! - `durable`: what is in the store; `sys`: the broker's own figures; `inspect`: what operators see
 //!
 //! A PUBACK to a publisher means: every copy owed to a durable session, and the retained copy, is committed, and
 //! every part of the platform that the message was for has done its work. See `docs/decisions/` for the promise.
@@ -18,13 +18,13 @@ mod client;
 mod codec;
 mod config;
 mod connection;
-mod connections;
 pub mod credential;
 mod durable;
 mod figures;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod group;
+mod inspect;
 mod listener;
 mod live;
 #[doc(hidden)]
@@ -54,9 +54,15 @@ pub use auth::{
 pub use broker::{Broker, BrokerConfig, OpenError};
 pub use client::{AckToken, AttachOptions, Client, Delivery, Inbox, Outgoing};
 pub use config::{Limits, Policies, QueueFull};
-pub use connections::{ConnectionInfo, SessionInfo};
 pub use figures::Figures;
 pub use group::SharedStrategy;
+pub use inspect::Page;
+pub use inspect::clients::{ClientInfo, ClientQuery, ClientState, ConnectionInfo, SessionInfo};
+pub use inspect::rates::Rates;
+pub use inspect::retained::{RetainedInfo, RetainedQuery};
+pub use inspect::subscriptions::{
+    GroupInfo, GroupMember, SubscriptionInfo, SubscriptionPlace, SubscriptionQuery,
+};
 pub use listener::config::{Endpoint, ListenError, ListenerConfig, ListenerKind};
 pub use listener::network::{Network, NetworkError};
 pub use message::{Properties, Sender};
@@ -65,5 +71,6 @@ pub use peer::{ClientName, PeerAddress, TlsInfo};
 pub use permissions::acl::{ACL_RULES_MAX, AclAction, AclError, AclPermission, AclRule, check_acl};
 pub use promises::Promises;
 pub use reason::Reason;
+pub use session::drops::Drops;
 pub use tls::certificate::CertificateInfo;
 pub use tls::{ClientAuth, Tls, Tls12, TlsConfig, TlsError};

@@ -3,9 +3,10 @@
 use crate::packet::Version;
 use crate::peer::Peer;
 use crate::reason::Reason;
+use crate::session::machine::Machine;
 use proto::TimestampMs;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use tokio::sync::Notify;
 
 /// A connection.
@@ -19,9 +20,13 @@ pub(crate) struct Live {
     pub(crate) connected_at: TimestampMs,
     pub(crate) keep_alive_secs: u16,
     pub(crate) clean_start: bool,
-    pub(crate) received: AtomicU64,
-    pub(crate) sent: AtomicU64,
-    pub(crate) inflight: AtomicU64,
+    pub(crate) traffic: Traffic,
+    /// Messages sent and not acknowledged.
+    pub(crate) inflight: AtomicU32,
+    /// Messages received whose PUBACK or PUBREC is owed.
+    pub(crate) owed: AtomicU32,
+    /// Messages of QoS 2 received and not released.
+    pub(crate) unreleased: AtomicU32,
     /// The code of the reason it has been asked to end for; 0 if not.
     stop: AtomicU8,
     /// When its proof of who it is ends, in milliseconds since the epoch; 0 if never.
@@ -31,6 +36,50 @@ pub(crate) struct Live {
     /// Whether it has let go of its session.
     is_gone: AtomicBool,
     gone: Notify,
+}
+
+/// What a connection has carried. Only its own task counts.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    pub(crate) received: AtomicU64,
+    pub(crate) received_bytes: AtomicU64,
+    pub(crate) sent: AtomicU64,
+    pub(crate) sent_bytes: AtomicU64,
+}
+
+/// A reading of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Carriage {
+    pub(crate) received: u64,
+    pub(crate) received_bytes: u64,
+    pub(crate) sent: u64,
+    pub(crate) sent_bytes: u64,
+}
+
+impl Traffic {
+    /// Adds what a turn has carried.
+    pub(crate) fn add(&self, turn: Carriage) {
+        let add = |counter: &AtomicU64, amount: u64| {
+            if amount != 0 {
+                // There is one writer, so nothing gets lost between the two.
+                counter.store(counter.load(Ordering::Relaxed) + amount, Ordering::Relaxed);
+            }
+        };
+        add(&self.received, turn.received);
+        add(&self.received_bytes, turn.received_bytes);
+        add(&self.sent, turn.sent);
+        add(&self.sent_bytes, turn.sent_bytes);
+    }
+
+    pub(crate) fn read(&self) -> Carriage {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Carriage {
+            received: read(&self.received),
+            received_bytes: read(&self.received_bytes),
+            sent: read(&self.sent),
+            sent_bytes: read(&self.sent_bytes),
+        }
+    }
 }
 
 /// The grip of a connection on its session: until it is dropped, nobody else opens the session.
@@ -60,9 +109,10 @@ impl Live {
             connected_at,
             keep_alive_secs,
             clean_start,
-            received: AtomicU64::new(0),
-            sent: AtomicU64::new(0),
-            inflight: AtomicU64::new(0),
+            traffic: Traffic::default(),
+            inflight: AtomicU32::new(0),
+            owed: AtomicU32::new(0),
+            unreleased: AtomicU32::new(0),
             stop: AtomicU8::new(0),
             expires_at_ms: AtomicU64::new(0),
             is_session_ended: AtomicBool::new(false),
@@ -116,14 +166,26 @@ impl Live {
         self.is_session_ended.load(Ordering::Acquire)
     }
 
+    /// Notes for whoever asks how many exchanges of QoS 1 and 2 are open.
+    pub(crate) fn note_exchanges(&self, machine: &Machine) {
+        let note = |counter: &AtomicU32, count: usize| {
+            counter.store(u32::try_from(count).unwrap_or(u32::MAX), Ordering::Relaxed);
+        };
+        note(&self.inflight, machine.inflight());
+        note(&self.owed, machine.owed());
+        note(&self.unreleased, machine.unreleased());
+    }
+
     /// Why it has been asked to end.
     pub(crate) fn stop_reason(&self) -> Option<Reason> {
-        const ASKED_FOR: [Reason; 5] = [
+        const ASKED_FOR: [Reason; 7] = [
             Reason::SessionTakenOver,
             Reason::AdministrativeAction,
             Reason::ServerShuttingDown,
             Reason::NotAuthorized,
             Reason::MaximumConnectTime,
+            Reason::ServerBusy,
+            Reason::QuotaExceeded,
         ];
         let code = self.stop.load(Ordering::Acquire);
         ASKED_FOR.into_iter().find(|reason| reason.code() == code)

@@ -147,7 +147,11 @@ impl Outbox {
     }
 
     /// Keeps or deletes the retained message of a topic, with the commit of this batch.
-    fn retain(&mut self, space: &Arc<Space>, message: &Arc<Message>) -> Result<(), Reason> {
+    pub(crate) fn retain(
+        &mut self,
+        space: &Arc<Space>,
+        message: &Arc<Message>,
+    ) -> Result<(), Reason> {
         let key = space.retained_key(&message.topic);
         if message.payload.is_empty() {
             space.retained().lock().clear(message);
@@ -241,7 +245,7 @@ impl<'a> FanOut<'a> {
                 self.make_room(session, &mut queue, weight);
             }
             let Some(seq) = queue.reserve_row(weight) else {
-                queue.dropped += 1;
+                queue.drops.full += 1;
                 self.outbox.dropped += 1;
                 return;
             };
@@ -307,7 +311,7 @@ impl<'a> FanOut<'a> {
             if queue.acked(oldest.seq, weight) {
                 self.outbox.changes.dequeue(session.key(), oldest.seq);
             }
-            queue.dropped += 1;
+            queue.drops.full += 1;
             self.outbox.dropped += 1;
         }
     }

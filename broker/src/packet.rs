@@ -8,6 +8,7 @@ use crate::reason::Reason;
 use bytes::Bytes;
 use bytestring::ByteString;
 use proto::Qos;
+use serde::{Deserialize, Serialize};
 use std::num::{NonZeroU16, NonZeroU32};
 
 /// The protocol version of a connection.
@@ -130,7 +131,8 @@ pub(crate) struct Options {
 }
 
 /// When retained messages are sent on subscribing (MQTT 5.0 3.8.3.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum RetainHandling {
     #[default]
     AtSubscribe,

@@ -116,6 +116,18 @@ impl Reason {
         )
     }
 
+    /// Whether an operator may end a connection with it.
+    pub fn is_for_operators(self) -> bool {
+        matches!(
+            self,
+            Self::AdministrativeAction
+                | Self::NotAuthorized
+                | Self::ServerBusy
+                | Self::QuotaExceeded
+                | Self::ServerShuttingDown
+        )
+    }
+
     /// A stable text for logs and events.
     pub fn as_str(self) -> &'static str {
         match self {

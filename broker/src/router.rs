@@ -75,6 +75,16 @@ impl Router {
         old.is_some()
     }
 
+    /// Calls `see` with every session, or group, that has subscribed to just this filter.
+    pub(crate) fn each_under(&self, filter: &TopicFilter, mut see: impl FnMut(&Session)) {
+        self.trie.read().under(filter).iter().for_each(|it| see(&it.session));
+    }
+
+    /// Calls `see` for every subscription that matches a topic, whether or not its session may get the message.
+    pub(crate) fn each_for(&self, topic: &TopicName, mut see: impl FnMut(&Session)) {
+        self.trie.read().visit(topic, |it| see(&it.session));
+    }
+
     /// The route of a topic, and up to which change it is good.
     pub(crate) fn route(&self, topic: &TopicName) -> (Arc<Route>, Stamp) {
         let trie = self.trie.read();

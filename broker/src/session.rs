@@ -6,6 +6,7 @@
 
 pub(crate) mod acks;
 pub(crate) mod aliases;
+pub(crate) mod drops;
 pub(crate) mod inflight;
 pub(crate) mod machine;
 pub(crate) mod queue;

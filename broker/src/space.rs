@@ -3,14 +3,16 @@
 //! A client is mounted in one space and holds nothing that leads to another: topics, retained messages, wills,
 //! shared groups and sessions of two namespaces cannot meet. [`sessions`] holds the coming and going of sessions,
 //! [`subscriptions`] what they ask for, [`groups`] what they share, [`wills`] what is said for
-//! them.
+//! them, [`inspect`] what operators see of them.
 
 mod groups;
+mod inspect;
 mod retained;
 mod sessions;
 mod subscriptions;
 mod wills;
 
+pub(crate) use inspect::Ending;
 pub(crate) use retained::Walk;
 pub(crate) use sessions::{Asked, Carried, Leaving, Opened};
 pub(crate) use subscriptions::Wish;
@@ -19,6 +21,7 @@ pub(crate) use wills::Will;
 use crate::config::{Limits, Policies};
 use crate::durable::rows::SessionRow;
 use crate::figures::Counters;
+use crate::inspect::rates::Meter;
 use crate::message::{Message, Properties, Sender};
 use crate::outbox::Outbox;
 use crate::overload::quota::{Quota, Quotas};
@@ -125,6 +128,7 @@ pub(crate) struct Space {
     origin: OnceLock<Box<str>>,
     groups: Mutex<groups::Groups>,
     wills: Mutex<wills::Wills>,
+    meter: Mutex<Meter>,
 }
 
 impl Space {
@@ -146,6 +150,7 @@ impl Space {
             origin: OnceLock::new(),
             groups: Mutex::default(),
             wills: Mutex::default(),
+            meter: Mutex::default(),
         });
         let prefix = store::prefix(&space.namespace);
         if retained::has_any(snapshot, &space.namespace)? {

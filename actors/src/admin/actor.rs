@@ -108,13 +108,13 @@ impl AdminCore {
         let (at_once, after): (Vec<After>, Vec<After>) =
             after.into_iter().partition(|step| matches!(step, After::Permissions(..)));
         for step in at_once {
-            self.follow(step);
+            self.follow(step).await;
         }
         self.reply(&delivery, request_id.as_ref(), outcome);
         delivery.ack();
         // After the answer: the session that ends may be the caller's own.
         for step in after {
-            self.follow(step);
+            self.follow(step).await;
         }
     }
 
@@ -128,26 +128,49 @@ impl AdminCore {
         }
         let body = Body::parse(&delivery.payload)?;
         if !operation.is_mutation {
-            return self.plan(operation, &caller, body).map(|plan| (plan.data, Vec::new()));
+            let plan = self.plan(operation, &caller, body).await?;
+            return Ok((plan.data, Vec::new()));
         }
         let outcome = self.mutate(operation, &caller, body).await;
         audit(&caller, operation, outcome.as_ref().err());
         outcome
     }
 
-    fn plan(&self, operation: &Operation, caller: &Caller, body: Body) -> Result<Plan, Refusal> {
-        let snapshot = self.context.outside.store.read().map_err(Refusal::internal)?;
-        (operation.run)(&Request {
-            context: &self.context,
-            namespace: self.client.namespace(),
-            caller,
-            body,
-            client: &self.client,
-            snapshot,
-        })
+    /// Reading may wait for the disk: not on a thread that others wait for.
+    async fn plan(
+        &self,
+        operation: &'static Operation,
+        caller: &Caller,
+        body: Body,
+    ) -> Result<Plan, Refusal> {
+        let (context, client) = (self.context.clone(), self.client.clone());
+        let (caller, span) = (caller.clone(), self.span.clone());
+        let planned = tokio::task::spawn_blocking(move || {
+            let _entered = span.entered();
+            let snapshot = context.outside.store.read().map_err(Refusal::internal)?;
+            (operation.run)(&Request {
+                context: &context,
+                namespace: client.namespace(),
+                caller: &caller,
+                body,
+                client: &client,
+                snapshot,
+            })
+        });
+        match planned.await {
+            Ok(planned) => planned,
+            // A fault of the operation is one of this actor, which its supervisor starts anew.
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => Err(Refusal::new(RefusalCode::Unavailable, "the node is stopping")),
+        }
     }
 
-    async fn mutate(&mut self, operation: &Operation, caller: &Caller, body: Body) -> Performed {
+    async fn mutate(
+        &mut self,
+        operation: &'static Operation,
+        caller: &Caller,
+        body: Body,
+    ) -> Performed {
         let request_id = body.request_id.clone();
         let name = format!("{} {}", operation.resource, operation.verb);
         if self.is_unsure {
@@ -161,7 +184,7 @@ impl AdminCore {
             return Ok((data.clone(), Vec::new()));
         }
         let Plan { data, mut changes, messages, owner, hash, after } =
-            self.plan(operation, caller, body)?;
+            self.plan(operation, caller, body).await?;
         if let Some(hash) = hash {
             self.hash(hash, &mut changes).await?;
         }
@@ -205,6 +228,12 @@ impl AdminCore {
     ) -> Result<(), Refusal> {
         match owner {
             Owner::Admin => {
+                let kept = self.client.publish_durably(changes, messages).await;
+                kept.map_err(|error| refused::by_store(&error))
+            }
+            Owner::Broker(act) => {
+                let broker = &self.context.outside.broker;
+                act.carry_out(broker, self.client.namespace()).await?;
                 let kept = self.client.publish_durably(changes, messages).await;
                 kept.map_err(|error| refused::by_store(&error))
             }
@@ -254,7 +283,7 @@ impl AdminCore {
         answered(ask(&self.tenant, question, self.context.call_timeout()).await)
     }
 
-    fn follow(&self, step: After) {
+    async fn follow(&self, step: After) {
         let broker = &self.context.outside.broker;
         match step {
             After::EndSessions(namespace, identity) => {
@@ -274,8 +303,14 @@ impl AdminCore {
                     }
                 }
             }
-            After::Disconnect(client_id) => {
-                broker.disconnect(self.client.namespace(), &client_id);
+            After::Disconnect(client_id, reason) => {
+                broker.disconnect(self.client.namespace(), &client_id, reason);
+            }
+            After::EndSession(client_id, reason) => {
+                let namespace = self.client.namespace();
+                if let Err(error) = broker.end_session(namespace, &client_id, reason).await {
+                    tracing::error!(%client_id, %error, "a session may be back after a crash");
+                }
             }
         }
     }

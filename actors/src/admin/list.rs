@@ -2,7 +2,7 @@
 
 use super::plan::{Request, unreadable};
 use proto::Refusal;
-use proto::admin::{ListRequest, Page};
+use proto::admin::{LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX, ListRequest, Page};
 use serde_json::Value as Json;
 use store::Row;
 
@@ -63,23 +63,9 @@ pub(super) fn list<R: Row>(
     }
 }
 
-/// One page of items that are at hand, in the order of their names.
-pub(super) fn list_at_hand(asked: &ListRequest, all: impl IntoIterator<Item = Item>) -> Json {
-    let limit = asked.limit();
-    let mut items = Vec::new();
-    let mut cursor = None;
-    for (name, json) in all {
-        let is_seen = asked.cursor.as_deref().is_some_and(|cursor| name.as_str() <= cursor);
-        if is_seen || !matches(asked, &name) {
-            continue;
-        }
-        if items.len() == limit {
-            return page_of(items, cursor);
-        }
-        items.push(json);
-        cursor = Some(name);
-    }
-    page_of(items, None)
+/// The rows that a request gets at most.
+pub(super) fn limited(limit: Option<usize>) -> usize {
+    limit.unwrap_or(LIST_LIMIT_DEFAULT).clamp(1, LIST_LIMIT_MAX)
 }
 
 fn matches(asked: &ListRequest, name: &str) -> bool {
@@ -89,36 +75,4 @@ fn matches(asked: &ListRequest, name: &str) -> bool {
 fn page_of(items: Vec<Json>, next_cursor: Option<String>) -> Json {
     // Made of JSON values and a text: there is no way to fail.
     serde_json::to_value(Page { items, next_cursor }).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn pages(asked: &ListRequest, names: &[&str]) -> Vec<Vec<String>> {
-        let mut asked = asked.clone();
-        let mut pages = Vec::new();
-        loop {
-            let all = names.iter().map(|name| ((*name).to_owned(), json!(name)));
-            let page = list_at_hand(&asked, all);
-            let page: Page<String> = serde_json::from_value(page).unwrap();
-            pages.push(page.items);
-            match page.next_cursor {
-                Some(cursor) => asked.cursor = Some(cursor),
-                None => return pages,
-            }
-        }
-    }
-
-    #[test]
-    fn pages_hold_every_name_once() {
-        let asked = ListRequest { limit: Some(2), ..ListRequest::default() };
-        let names = ["a", "b", "c", "d", "e"];
-        assert_eq!(pages(&asked, &names), [vec!["a", "b"], vec!["c", "d"], vec!["e"]]);
-        assert_eq!(pages(&asked, &names[..4]), [vec!["a", "b"], vec!["c", "d"]]);
-        let asked = ListRequest { filter: Some("a".to_owned()), ..asked };
-        assert_eq!(pages(&asked, &["a", "ab", "b", "ba"]), [vec!["a", "ab"], vec!["ba"]]);
-        assert_eq!(pages(&asked, &[]), [Vec::<String>::new()]);
-    }
 }

@@ -1,11 +1,12 @@
 //! What an operation has at hand, and what it returns: an answer, and what has to be kept for it to
 //! be true.
 
+use super::act::Act;
 use super::request::{Body, Caller};
 use crate::context::Context;
 use crate::device::row::ThingRow;
 use broker::credential::{Credential, CredentialIdentity, CredentialKey};
-use broker::{Client, Outgoing};
+use broker::{Client, Outgoing, Reason};
 use proto::platform::EventTopic;
 use proto::{
     BridgeId, ClientId, DriverId, Identity, Namespace, PlatformTopic, Qos, Refusal, ThingId,
@@ -57,6 +58,8 @@ pub(super) enum Owner {
     Driver(DriverId),
     /// The bridges, which restart one.
     Bridge(BridgeId),
+    /// The broker, which has to do something first.
+    Broker(Act),
     /// The cluster, which starts a tenant.
     StartedProject(Namespace),
     /// The cluster, which ends a tenant.
@@ -79,7 +82,9 @@ pub(super) enum After {
     /// Has what a credential says count for whoever is connected under its name.
     Permissions(Namespace, UserId),
     /// Ends one connection.
-    Disconnect(ClientId),
+    Disconnect(ClientId, Reason),
+    /// Ends one session, and its connection.
+    EndSession(ClientId, Reason),
 }
 
 impl Plan {

@@ -2,7 +2,9 @@
 //! something, and the function that does it.
 
 use super::plan::{Plan, Request};
-use super::{bridges, connections, drivers, metrics, projects, tags, things, users};
+use super::{
+    bridges, connections, drivers, metrics, projects, retained, subscriptions, tags, things, users,
+};
 use proto::{Refusal, RefusalCode, Role};
 
 /// One operation.
@@ -44,8 +46,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation("bridges", "resume", ADMIN, true, bridges::resume),
     operation("bridges", "update", ADMIN, true, bridges::update),
     operation("connections", "disconnect", ADMIN, true, connections::disconnect),
-    operation("connections", "get", READER, false, connections::get),
-    operation("connections", "list", READER, false, connections::list),
+    operation("connections", "get", ADMIN, false, connections::get),
+    operation("connections", "list", ADMIN, false, connections::list),
     operation("drivers", "create", ADMIN, true, drivers::create),
     operation("drivers", "delete", ADMIN, true, drivers::delete),
     operation("drivers", "get", READER, false, drivers::get),
@@ -56,6 +58,12 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation("projects", "delete", SYSTEM, true, projects::delete),
     operation("projects", "get", READER, false, projects::get),
     operation("projects", "list", READER, false, projects::list),
+    operation("retained", "delete", ADMIN, true, retained::delete),
+    operation("retained", "get", ADMIN, false, retained::get),
+    operation("retained", "list", ADMIN, false, retained::list),
+    operation("subscriptions", "delete", ADMIN, true, subscriptions::delete),
+    operation("subscriptions", "get", ADMIN, false, subscriptions::get),
+    operation("subscriptions", "list", ADMIN, false, subscriptions::list),
     operation("tags", "create", ADMIN, true, tags::create),
     operation("tags", "delete", ADMIN, true, tags::delete),
     operation("tags", "get", READER, false, tags::get),

@@ -1,6 +1,6 @@
 //! The receiving side of a client in process.
 
-use crate::live::{Grip, Live};
+use crate::live::{Carriage, Grip, Live};
 use crate::message::{Message, Properties, Sender};
 use crate::session::Session;
 use crate::session::acks::Hold;
@@ -84,7 +84,7 @@ impl Inbox {
             return Poll::Pending;
         };
         drop(queue);
-        self.live.received.fetch_add(1, Ordering::Relaxed);
+        self.live.traffic.add(Carriage { received: 1, ..Carriage::default() });
         self.handed_out.fetch_add(1, Ordering::AcqRel);
         let handed_out = Some((Arc::clone(&self.handed_out), Arc::clone(&self.session)));
         let message = &delivery.message;

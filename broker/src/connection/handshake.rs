@@ -9,7 +9,7 @@ use crate::auth::{Authenticator, Grant, Refusal};
 use crate::codec::{self, Frame};
 use crate::figures::Counters;
 use crate::listener::config::ListenerConfig;
-use crate::live::{Grip, Live};
+use crate::live::{Carriage, Grip, Live};
 use crate::message::Sender;
 use crate::outbox::Outbox;
 use crate::overload::pace::Pace;
@@ -364,7 +364,7 @@ impl Admitted {
                 .then(|| Duration::from_millis(u64::from(keep_alive_secs) * 1500)),
             last_heard: Instant::now(),
             now: shared.clock.now(),
-            tally: super::Tally::default(),
+            tally: Carriage::default(),
         });
         let Self { space, sender, live, seat, .. } = self;
         Ok(Welcome { connection, space, sender, live, seat, hold })

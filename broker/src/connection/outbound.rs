@@ -125,7 +125,7 @@ impl<S: Socket> Connection<S> {
                     queue.expired += 1;
                     Counters::add(&self.space.shared().counters.expired, 1);
                 } else {
-                    queue.dropped += 1;
+                    queue.drops.too_large += 1;
                 }
                 if let Some(seq) = seq
                     && queue.acked(seq, weight)

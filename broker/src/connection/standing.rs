@@ -112,7 +112,7 @@ impl<S: Socket> Connection<S> {
         self.taken = kept;
         dropped += forbidden.len() as u64;
         let mut queue = self.session.queue();
-        queue.dropped += dropped;
+        queue.drops.forbidden += dropped;
         for delivery in &forbidden {
             if let Some(seq) = delivery.seq
                 && queue.acked(seq, delivery.message.weight())

@@ -60,7 +60,7 @@ pub(crate) fn read_rows(
         queue.refill(Delivery { progress, ..delivery });
     }
     queue.taken(read_to);
-    queue.dropped += forbidden;
+    queue.drops.forbidden += forbidden;
     drop(queue);
     Counters::add(&shared.counters.forbidden, forbidden);
 }

@@ -198,7 +198,14 @@ pub(crate) struct StoredSubscription {
     qos: Qos,
     no_local: bool,
     retain_as_published: bool,
+    /// It has its say on subscribing only, and is kept to be shown.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    retain_handling: RetainHandling,
     id: Option<NonZeroU32>,
+}
+
+fn is_usual(it: &RetainHandling) -> bool {
+    *it == RetainHandling::default()
 }
 
 impl StoredSubscription {
@@ -212,6 +219,7 @@ impl StoredSubscription {
             qos: options.qos,
             no_local: options.no_local,
             retain_as_published: options.retain_as_published,
+            retain_handling: options.retain_handling,
             id,
         }
     }
@@ -222,8 +230,7 @@ impl StoredSubscription {
             qos: self.qos,
             no_local: self.no_local,
             retain_as_published: self.retain_as_published,
-            // It has its say on subscribing only.
-            retain_handling: RetainHandling::Never,
+            retain_handling: self.retain_handling,
         };
         Some((Subscription::parse(self.filter.clone()).ok()?, options, self.id))
     }

@@ -94,7 +94,7 @@ impl Dispatcher {
             match self.pick(members, &keys, &parcel) {
                 Some(place) => self.lend(&members[place], parcel, outbox),
                 None if !may_be_had(members, &parcel.message) => {
-                    self.group.session.queue().dropped += 1;
+                    self.group.session.queue().drops.forbidden += 1;
                     self.finish(parcel.seq, parcel.message.weight(), outbox);
                 }
                 None => {

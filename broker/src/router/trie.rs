@@ -102,6 +102,17 @@ impl<V: Member> Trie<V> {
         Some(removed)
     }
 
+    /// The values under a filter.
+    pub(crate) fn under(&self, filter: &TopicFilter) -> &[V] {
+        let mut at = ROOT;
+        for level in filter.levels() {
+            let child = self.levels.find(level).and_then(|level| self.child(at, level));
+            let Some(child) = child else { return &[] };
+            at = child;
+        }
+        self.node(at).members.as_slice()
+    }
+
     /// Calls `see` with every value whose filter matches `topic`, in no particular order. Answers how many nodes it
     /// has looked at.
     pub(crate) fn visit<'a>(&'a self, topic: &TopicName, mut see: impl FnMut(&'a V)) -> usize {
@@ -223,6 +234,9 @@ mod tests {
         assert_eq!(trie.insert(&filter("a/+"), (1, 'x')), None);
         assert_eq!(trie.insert(&filter("a/+"), (1, 'y')), Some((1, 'x')));
         assert_eq!(trie.len(), 1);
+        assert_eq!(trie.under(&filter("a/+")), [(1, 'y')]);
+        assert_eq!(trie.under(&filter("a")), []);
+        assert_eq!(trie.under(&filter("a/b")), []);
     }
 
     #[test]

@@ -107,6 +107,11 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
+    /// How many messages of QoS 2 have been received and not released.
+    pub(crate) fn unreleased(&self) -> usize {
+        self.received.len()
+    }
+
     /// The highest row that has been sent.
     pub(crate) fn sent_seq(&self) -> u64 {
         self.inflight.as_ref().map_or(0, Inflight::sent_seq)
@@ -256,6 +261,16 @@ impl Machine {
     /// A QoS 2 message has been routed.
     pub(crate) fn remember(&mut self, packet_id: NonZeroU16, entry: Entry) {
         self.received.remember(packet_id, entry);
+    }
+
+    /// How many acknowledgements are owed.
+    pub(crate) fn owed(&self) -> usize {
+        self.owed.len()
+    }
+
+    /// How many messages of QoS 2 have been received and not released.
+    pub(crate) fn unreleased(&self) -> usize {
+        self.received.len()
     }
 
     /// Whether so many acknowledgements and replies are owed that nothing more should be read.

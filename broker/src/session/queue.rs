@@ -13,6 +13,7 @@ use crate::durable::place::Place;
 use crate::message::{Gate, GateState, Message};
 use crate::permissions::Permissions;
 use crate::session::acks::Hold;
+use crate::session::drops::Drops;
 use proto::{Qos, TimestampMs};
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
@@ -68,9 +69,7 @@ impl Delivery {
         let is_begun = self.qos == Qos::ExactlyOnce && self.progress != Progress::New;
         !is_begun && self.message.is_expired(now)
     }
-}
 
-impl Delivery {
     /// Whether the client may be given it, or has it already: then the exchange has to come to its end.
     pub(crate) fn is_permitted(&self, permissions: &Permissions) -> bool {
         self.progress == Progress::Released || permissions.receive(&self.message.topic)
@@ -133,8 +132,7 @@ pub(crate) struct Queue {
     stored_bytes: u64,
     is_unread: bool,
     waiting: Vec<Waker>,
-    /// Deliveries dropped since the session began.
-    pub(crate) dropped: u64,
+    pub(crate) drops: Drops,
     /// Deliveries whose time was over before they were sent.
     pub(crate) expired: u64,
 }
@@ -163,7 +161,7 @@ impl Queue {
             stored_bytes: 0,
             is_unread: false,
             waiting: Vec::new(),
-            dropped: 0,
+            drops: Drops::default(),
             expired: 0,
         }
     }
@@ -220,7 +218,7 @@ impl Queue {
         self.is_scheduled = false;
         // What a group has lent goes back to it.
         let transient = self.ready.iter().filter(|it| it.seq.is_none() && !it.is_lent());
-        self.dropped += transient.count() as u64;
+        self.drops.disconnected += transient.count() as u64;
         self.ready.clear();
         self.ready_bytes = 0;
         self.taken_seq = sent_seq;
@@ -284,7 +282,7 @@ impl Queue {
         }
         let delivery = self.ready.pop_front()?;
         self.ready_bytes -= delivery.message.weight();
-        self.dropped += 1;
+        self.drops.full += 1;
         Some(delivery)
     }
 
@@ -345,7 +343,10 @@ impl Queue {
             self.ready.push_back(delivery);
             pushed.wake = !std::mem::replace(&mut self.is_scheduled, true);
         } else if delivery.seq.is_none() && !delivery.is_lent() {
-            self.dropped += 1;
+            match self.is_connected {
+                true => self.drops.full += 1,
+                false => self.drops.disconnected += 1,
+            }
             pushed.dropped += 1;
         }
         pushed.pressure = self.is_connected && !self.is_lagging && self.is_over_watermark();

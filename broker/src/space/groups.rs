@@ -130,6 +130,23 @@ impl Space {
         }
     }
 
+    /// The group of a shared subscription.
+    pub(super) fn group(&self, subscription: &Subscription) -> Option<Arc<Group>> {
+        self.groups.lock().by_name.get(subscription).cloned()
+    }
+
+    /// Calls `see` with every member of the groups that are meant.
+    pub(super) fn each_member_of(
+        &self,
+        is_meant: impl Fn(&Subscription) -> bool,
+        mut see: impl FnMut(&ClientId),
+    ) {
+        let groups = self.groups.lock();
+        for (_, group) in groups.by_name.iter().filter(|(name, _)| is_meant(name)) {
+            group.members().iter().for_each(|it| see(&it.session.sender().client_id));
+        }
+    }
+
     /// How many shared subscriptions there are.
     pub(super) fn group_count(&self) -> usize {
         self.groups.lock().by_name.len()

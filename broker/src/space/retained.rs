@@ -32,6 +32,18 @@ impl Walk {
         Self { filter, after: None, page_rows: PAGE_ROWS_MIN * 8, has_begun: false, is_over: false }
     }
 
+    /// One over what is in the store, of topics after a name: the figures of the broker itself are left out.
+    pub(crate) fn after(filter: TopicFilter, after: Option<TopicName>) -> Self {
+        // Of one topic there is nothing after itself.
+        let is_over = !filter.has_wildcard() && after.is_some();
+        Self { after, has_begun: true, is_over, ..Self::new(filter) }
+    }
+
+    /// The last topic looked at.
+    pub(crate) fn seen_to(&self) -> Option<&TopicName> {
+        self.after.as_ref()
+    }
+
     /// Whether all have been seen.
     pub(crate) fn is_over(&self) -> bool {
         self.is_over

@@ -10,7 +10,6 @@ pub(super) use restore::received;
 
 use super::{Shared, Space, Will};
 use crate::connection::replay::Replay;
-use crate::connections::SessionInfo;
 use crate::durable::rows::{ReceivedRow, SessionRow, StoredSubscription};
 use crate::live::{Grip, Live};
 use crate::message::Sender;
@@ -19,7 +18,6 @@ use crate::reason::Reason;
 use crate::session::Session;
 use crate::session::machine::Kept;
 use crate::session::queue::Bounds;
-use crate::sys::Clients;
 use hashbrown::HashMap;
 use proto::{ClientId, Identity, Namespace, Subscription, TimestampMs, TopicName};
 use std::num::NonZeroU32;
@@ -309,7 +307,7 @@ impl Space {
     }
 
     /// Forgets a session and everything of it.
-    fn discard(self: &Arc<Self>, known: &Known, changes: &mut Changes) {
+    pub(super) fn discard(self: &Arc<Self>, known: &Known, changes: &mut Changes) {
         for subscription in known.subscriptions.keys() {
             self.unroute(subscription, &known.session, changes);
         }
@@ -364,77 +362,11 @@ impl Space {
         (!ids.is_empty()).then(|| ids.into())
     }
 
-    /// How many sessions there are, and what they have subscribed to.
-    pub(crate) fn census(&self) -> Clients {
-        let sessions = self.sessions.lock();
-        let all = sessions.by_client.values();
-        let is_connected = |it: &&Known| matches!(it.presence, Presence::Connected { .. });
-        Clients {
-            connected: all.clone().filter(is_connected).count(),
-            total: sessions.by_client.len(),
-            subscriptions: all.map(|it| it.subscriptions.len()).sum(),
-            shared_subscriptions: self.group_count(),
-        }
-    }
-
     /// Whether a client is connected.
     pub(crate) fn is_connected(&self, client_id: &ClientId) -> bool {
         let sessions = self.sessions.lock();
         let known = sessions.by_client.get(client_id);
         known.is_some_and(|known| matches!(known.presence, Presence::Connected { .. }))
-    }
-
-    /// How many sessions there are.
-    pub(crate) fn session_count(&self) -> usize {
-        self.sessions.lock().by_client.len()
-    }
-
-    /// At most `limit` sessions whose client ids come after a name, in their order.
-    pub(crate) fn sessions_after(
-        &self,
-        after: Option<&ClientId>,
-        limit: usize,
-    ) -> Vec<SessionInfo> {
-        let sessions = self.sessions.lock();
-        let mut names: Vec<&ClientId> =
-            sessions.by_client.keys().filter(|it| after.is_none_or(|after| *it > after)).collect();
-        if names.len() > limit && limit > 0 {
-            names.select_nth_unstable(limit - 1);
-        }
-        names.truncate(limit);
-        names.sort_unstable();
-        names.into_iter().filter_map(|it| Some(self.info(sessions.by_client.get(it)?))).collect()
-    }
-
-    fn info(&self, known: &Known) -> SessionInfo {
-        let queue = known.session.read_queue(&self.shared.store);
-        SessionInfo {
-            client_id: known.session.sender().client_id.clone(),
-            identity: known.session.identity().clone(),
-            away_since: match &known.presence {
-                Presence::Away { since, .. } => Some(*since),
-                Presence::Connected { .. } => None,
-            },
-            expiry_secs: known.expiry_secs,
-            subscriptions: known.subscriptions.len(),
-            queued: queue.len(),
-            stored: queue.stored(),
-            stored_bytes: queue.stored_bytes(),
-            dropped: queue.dropped,
-            expired: queue.expired,
-        }
-    }
-
-    /// Calls `see` with every connected session, its connection and the number of its subscriptions.
-    pub(crate) fn each_connected(
-        &self,
-        mut see: impl FnMut(&Arc<Session>, &Arc<Live>, usize, u32),
-    ) {
-        for known in self.sessions.lock().by_client.values() {
-            if let Presence::Connected { live } = &known.presence {
-                see(&known.session, live, known.subscriptions.len(), known.expiry_secs);
-            }
-        }
     }
 
     /// Ends the sessions of an identity, connected or not, because its credential is gone.

@@ -1,6 +1,7 @@
 //! Who comes in, and what it may do.
 
 use crate::wire::{Bench, Client, connect, message, namespace};
+use broker::Reason;
 use bytes::Bytes;
 use proto::{ClientId, Identity, ThingId};
 use rmqtt_codec::types::QoS;
@@ -83,7 +84,8 @@ async fn the_platform_is_not_made_to_answer_where_the_asker_may_not_listen() {
 async fn an_operator_ends_a_connection_or_an_identity() {
     let bench = Bench::start().await;
     let mut app = bench.client("app", "app").await;
-    assert!(bench.broker.disconnect(&namespace(), &ClientId::parse("app").unwrap()));
+    let client = ClientId::parse("app").unwrap();
+    assert!(bench.broker.disconnect(&namespace(), &client, Reason::AdministrativeAction));
     assert_eq!(app.expect_end().await, DisconnectReasonCode::AdministrativeAction);
     let (mut device, _) = bench.durable("pump7", "pump7").await;
     device.subscribe("things/pump7/#", QoS::AtLeastOnce).await;

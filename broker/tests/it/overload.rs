@@ -1,7 +1,9 @@
 //! Bounds: slow subscribers, full queues, large packets, many subscriptions.
 
 use crate::wire::{Bench, Client, connect, id, message, namespace, until};
-use broker::{BrokerConfig, Limits, Policies, QueueFull};
+use broker::{
+    BrokerConfig, ClientInfo, ClientQuery, ClientState, Limits, Policies, QueueFull, SessionInfo,
+};
 use rmqtt_codec::types::QoS;
 use rmqtt_codec::v5::{self, PublishAckReason, SubscribeAckReason};
 
@@ -189,7 +191,7 @@ async fn full_queue(queue_full: QueueFull, limits: Limits) -> (Vec<PublishAckRea
     for number in 0..8 {
         reasons.push(publisher.publish_acked(message("t", number.to_string())).await);
     }
-    let info = bench.broker.sessions(&namespace(), None, 10).remove(0);
+    let info = session_away(&bench).unwrap();
     assert_eq!((info.client_id.as_str(), info.stored), ("away", 5));
     let lost = if queue_full == QueueFull::Refuse { 0 } else { 3 };
     assert_eq!((info.dropped, bench.broker.figures().dropped), (lost, lost));
@@ -202,11 +204,21 @@ async fn full_queue(queue_full: QueueFull, limits: Limits) -> (Vec<PublishAckRea
     publisher.publish_acked(message("t", "room again")).await;
     assert_eq!(back.expect_payload().await, "room again");
     until(|| {
-        let sessions = bench.broker.sessions(&namespace(), None, 1);
-        sessions[0].stored == 0 && sessions[0].stored_bytes == 0
+        let all = bench.broker.connections(&namespace());
+        let back = all.iter().find(|it| it.client_id.as_str() == "away").unwrap();
+        back.stored == 0 && back.stored_bytes == 0
     })
     .await;
     (reasons, found)
+}
+
+/// The first session that waits for its client.
+fn session_away(bench: &Bench) -> Option<Box<SessionInfo>> {
+    let query = ClientQuery { state: Some(ClientState::Away), ..ClientQuery::default() };
+    match bench.broker.clients(&namespace(), &query, None, 1).items.pop()? {
+        ClientInfo::Away(session) => Some(session),
+        ClientInfo::Connected(_) => None,
+    }
 }
 
 #[tokio::test]

@@ -32,8 +32,12 @@ const RESOURCES: &[Resource] = &[
     },
     Resource {
         name: "connections",
-        is: "clients that are connected now",
-        verbs: &[("disconnect", "client_id"), ("get", "client_id"), ("list", LIST)],
+        is: "clients that are connected, and sessions that wait for theirs",
+        verbs: &[
+            ("disconnect", "client_id reason? end_session?"),
+            ("get", "client_id"),
+            ("list", "prefix? user_name? address? listener? state? filter? limit? cursor?"),
+        ],
     },
     Resource {
         name: "drivers",
@@ -55,6 +59,24 @@ const RESOURCES: &[Resource] = &[
             ("delete", "tenant project"),
             ("get", "tenant project"),
             ("list", LIST),
+        ],
+    },
+    Resource {
+        name: "retained",
+        is: "the last message of each topic, kept for later subscribers",
+        verbs: &[
+            ("delete", "topic, or topic_filter confirm"),
+            ("get", "topic as?"),
+            ("list", "topic_filter? payload? filter? limit? cursor?"),
+        ],
+    },
+    Resource {
+        name: "subscriptions",
+        is: "what clients have subscribed to, connected or away",
+        verbs: &[
+            ("delete", "client_id topic_filter"),
+            ("get", "client_id topic_filter"),
+            ("list", "client_id? topic_filter? topic? group? filter? limit? cursor?"),
         ],
     },
     Resource {

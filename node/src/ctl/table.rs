@@ -2,7 +2,8 @@
 //! JSON.
 //!
 //! The columns of a list are the keys of its rows: first the name of the resource's objects, then
-//! the others in the order of their names. A cell holds at most [`CELL_CHARS_MAX`] characters; who
+//! the others in the order of their names. Of resources with many keys the table shows those that
+//! [`COLUMNS`] names, as far as a row has them. A cell holds at most [`CELL_CHARS_MAX`] characters; who
 //! needs all of it asks for `--json` or for the one object.
 
 use super::time;
@@ -12,6 +13,43 @@ use std::fmt::Write as _;
 
 /// Wide enough for a path of the namespace, narrow enough for some columns beside it.
 const CELL_CHARS_MAX: usize = 48;
+
+/// The columns of lists that have more than a line has room for; a dotted one is nested.
+const COLUMNS: &[(&str, &[&str])] = &[
+    (
+        "connections",
+        &[
+            "client_id",
+            "state",
+            "user_name",
+            "address",
+            "protocol",
+            "subscriptions",
+            "queued",
+            "stored",
+            "inflight",
+            "dropped",
+            "rates.received",
+            "rates.sent",
+        ],
+    ),
+    (
+        "retained",
+        &["topic", "bytes", "qos", "expires_in_secs", "publisher.client_id", "encoding", "payload"],
+    ),
+    (
+        "subscriptions",
+        &[
+            "client_id",
+            "topic_filter",
+            "qos",
+            "no_local",
+            "retain_as_published",
+            "retain_handling",
+            "subscription_id",
+        ],
+    ),
+];
 
 /// Renders the answer of `<resource> …`.
 pub(crate) fn render(resource: &str, data: &Value) -> String {
@@ -45,7 +83,7 @@ fn render_rows(resource: &str, rows: &[Value]) -> String {
         return rows.iter().map(|row| format!("{}\n", text(row))).collect();
     }
     let cell = |row: &Value, column: &str| {
-        cut(&row.get(column).map_or(String::new(), |value| field(column, value)))
+        cut(&nested(row, column).map_or(String::new(), |value| field(column, value)))
     };
     let mut lines = vec![columns.iter().map(|column| column.to_uppercase()).collect::<Vec<_>>()];
     for row in rows {
@@ -54,7 +92,16 @@ fn render_rows(resource: &str, rows: &[Value]) -> String {
     align(&lines)
 }
 
+/// The value at a dotted path.
+fn nested<'a>(row: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('.').try_fold(row, |at, key| at.get(key))
+}
+
 fn columns<'a>(resource: &str, rows: &'a [Value]) -> Vec<&'a str> {
+    if let Some((_, chosen)) = COLUMNS.iter().find(|(name, _)| *name == resource) {
+        let is_there = |column: &&str| rows.iter().any(|row| nested(row, column).is_some());
+        return chosen.iter().copied().filter(is_there).collect();
+    }
     let objects = rows.iter().filter_map(Value::as_object);
     let keys: BTreeSet<&str> = objects.flat_map(Map::keys).map(String::as_str).collect();
     let own_name = resource.strip_suffix('s').unwrap_or(resource);
@@ -144,6 +191,21 @@ pump7  {\"maker\":\"KSB\"}  acme/berlin
 there are more: cursor=泵
 ";
         assert_eq!(render("things", &data), expected);
+    }
+
+    #[test]
+    fn a_list_with_many_keys_shows_the_chosen_ones() {
+        let data = json!({"items": [
+            {"client_id": "a", "state": "connected", "tls": {"version": "TLSv1.3"}, "dropped": 0,
+                "rates": {"received": 1.5, "over_ms": 5000}},
+            {"client_id": "b", "state": "away", "stored": 7, "dropped": 1},
+        ]});
+        let expected = "\
+CLIENT_ID  STATE      STORED  DROPPED  RATES.RECEIVED
+a          connected          0        1.5
+b          away       7       1
+";
+        assert_eq!(render("connections", &data), expected);
     }
 
     #[test]

@@ -13,7 +13,7 @@ const PLAUSIBLE_MS_MAX: u64 = 253_402_300_799_999;
 /// The time in a field of this name, if it is one.
 pub(super) fn text(key: &str, value: &Value) -> Option<String> {
     let last = key.rsplit('.').next().unwrap_or(key);
-    if !matches!(last, "t" | "created" | "updated") && !last.ends_with("_at") {
+    if !matches!(last, "t" | "created" | "updated" | "away_since") && !last.ends_with("_at") {
         return None;
     }
     let ms = value.as_u64().filter(|ms| (PLAUSIBLE_MS_MIN..=PLAUSIBLE_MS_MAX).contains(ms))?;

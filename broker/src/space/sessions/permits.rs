@@ -82,7 +82,7 @@ impl Space {
         self.router.invalidate();
         let mut queue = session.queue();
         let forbidden = queue.remove(|delivery| !delivery.is_permitted(&permissions));
-        queue.dropped += forbidden.len() as u64;
+        queue.drops.forbidden += forbidden.len() as u64;
         for delivery in &forbidden {
             if let Some(seq) = delivery.seq
                 && queue.acked(seq, delivery.message.weight())
