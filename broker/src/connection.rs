@@ -3,10 +3,11 @@
 //! [`handshake`] brings the socket from its first byte to CONNACK; then [`Connection`] runs, one task a client. All
 //! that is protocol is in [`Machine`]; here are the buffers, the wake-ups and the clock. Each turn reads what has
 //! come, routes all of it, submits one set of changes, wakes every subscriber once, and writes everything that has
-//! come due in one call. A connection that rests holds no buffer, and lies in one box: futures around it would hold
-//! a copy of it for each layer.
+//! come due in one call. What only work needs lies on the [`Desk`]; a connection that rests has none, and lies in one
+//! box: futures around it would hold a copy of it for each layer.
 
 mod buffer;
+mod desk;
 mod end_timer;
 mod exchange;
 pub(crate) mod handshake;
@@ -16,32 +17,33 @@ mod pacing;
 pub(crate) mod replay;
 mod socket;
 mod standing;
+mod stay;
 
+use crate::alarms::Alarm;
 use crate::figures::Counters;
-use crate::live::{Carriage, Live};
-use crate::outbox::Outbox;
+use crate::listener::Counted;
+use crate::live::{Grip, Live};
 use crate::overload::pace::Pace;
+use crate::overload::quota::Seat;
 use crate::publisher::Publisher;
 use crate::reason::Reason;
 use crate::session::Session;
 use crate::session::machine::Machine;
-use crate::session::queue::Delivery;
 use crate::space::{Carried, Leaving, Space};
 use buffer::Inbox;
-use bytes::BytesMut;
-pub(crate) use end_timer::EndTimer;
+use bytes::Buf;
+use desk::{Desk, Stall, Work};
+use end_timer::EndTimer;
 use proto::TimestampMs;
-use replay::Replay;
 pub(crate) use socket::Socket;
 use standing::Standing;
-use std::collections::VecDeque;
-use std::future::poll_fn;
+pub(crate) use stay::Stay;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 /// Once so much waits to be written, no more is taken from the queue.
 const OUT_BYTES_MAX: usize = 64 * 1024;
@@ -73,6 +75,12 @@ pub(crate) struct Connection<S> {
     space: Arc<Space>,
     session: Arc<Session>,
     live: Arc<Live>,
+    /// Until it is dropped, nobody else opens the session.
+    grip: Option<Grip>,
+    /// Its place among the clients of the namespace.
+    seat: Option<Seat>,
+    counted: Option<Counted>,
+    end_timer: Option<EndTimer>,
     machine: Machine,
     publisher: Publisher,
     /// Of the permissions that it goes by.
@@ -80,41 +88,31 @@ pub(crate) struct Connection<S> {
     /// How the client can prove itself anew.
     standing: Option<Box<Standing>>,
     inbox: Inbox,
-    out: BytesMut,
-    outbox: Outbox,
-    /// Retained messages still to be sent after a SUBSCRIBE.
-    replay: Replay,
-    /// Taken from the queue and not sent. A durable one is still in the store: it is read again if this ends.
-    taken: VecDeque<Delivery>,
-    /// The publisher waits for this subscriber, until then.
-    stall: Option<(Arc<Session>, Instant)>,
+    desk: Desk,
     /// Only where publishers have a rate.
     pace: Option<Box<Pace>>,
-    timer: Pin<Box<Sleep>>,
-    keep_alive: Option<Duration>,
+    /// The client may be silent so long; `None` for ever.
+    patience: Option<Duration>,
     last_heard: Instant,
+    /// When to see whether it has been heard.
+    alarm: Option<Alarm>,
+    /// When the turn began.
     now: TimestampMs,
-    /// Counts of one turn, added to those of the connection and the broker at its end.
-    tally: Carriage,
 }
 
 impl<S: Socket> Connection<S> {
-    /// Runs until the client is gone, then leaves the session in order.
-    pub(crate) async fn run(mut self: Box<Self>) -> End {
-        let end = poll_fn(|cx| self.poll_turns(cx)).await;
-        // In a place of its own, which a connection that rests does not have.
-        Box::pin(self.close(end)).await;
-        end
-    }
-
-    /// Takes turns until there is nothing to do.
+    /// Takes turns until there is nothing to do. When the client is gone, comes [`Connection::close`].
     fn poll_turns(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         self.session.waker().register(cx.waker());
         self.now = self.space.shared().clock.now();
+        self.desk.sit_down(&self.space);
         let turned = self.turns(cx);
         self.settle();
         match turned {
-            Ok(()) => Poll::Pending,
+            Ok(()) => {
+                self.desk.leave();
+                Poll::Pending
+            }
             Err(end) => Poll::Ready(end),
         }
     }
@@ -128,14 +126,19 @@ impl<S: Socket> Connection<S> {
             }
             return Err(End::Closed(reason));
         }
+        let mut is_first = true;
         loop {
             let has_read = self.read(cx)?;
-            self.outbox.flush(self.space.shared());
-            let is_blocked = self.write(cx)?;
-            // A client that does not read is read from still, lest both sides wait for the other, but not for ever.
-            if !has_read || is_blocked && self.out.len() > UNREAD_BYTES_MAX {
+            if !has_read && !is_first {
                 break;
             }
+            self.desk.get().outbox.flush(self.space.shared());
+            let is_blocked = self.write(cx)?;
+            // A client that does not read is read from still, lest both sides wait for the other, but not for ever.
+            if !has_read || is_blocked && self.desk.get().out.len() > UNREAD_BYTES_MAX {
+                break;
+            }
+            is_first = false;
         }
         self.watch_the_clock(cx)
     }
@@ -161,7 +164,7 @@ impl<S: Socket> Connection<S> {
                 Poll::Ready(Ok(())) => {}
             }
             let bytes = into.filled();
-            self.tally.received_bytes += bytes.len() as u64;
+            self.desk.get().tally.received_bytes += bytes.len() as u64;
             self.last_heard = Instant::now();
             self.act_on(bytes)?;
             self.keep_pace();
@@ -172,16 +175,20 @@ impl<S: Socket> Connection<S> {
     /// Writes all that is due; `true` if the socket takes no more for now.
     fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         loop {
-            self.machine.write_due(&mut self.out).map_err(End::Closed)?;
+            self.machine.write_due(&mut self.desk.get().out).map_err(End::Closed)?;
             self.forget_refused();
             let has_more = self.fill();
-            while !self.out.is_empty() {
-                match Pin::new(&mut self.socket).poll_write(cx, &self.out) {
+            let Work { out, tally, .. } = self.desk.get();
+            if out.is_empty() && !has_more {
+                return Ok(false);
+            }
+            while !out.is_empty() {
+                match Pin::new(&mut self.socket).poll_write(cx, out) {
                     Poll::Pending => return Ok(true),
                     Poll::Ready(Err(_) | Ok(0)) => return Err(End::Lost),
                     Poll::Ready(Ok(count)) => {
-                        self.tally.sent_bytes += count as u64;
-                        bytes::Buf::advance(&mut self.out, count);
+                        tally.sent_bytes += count as u64;
+                        if count == out.len() { out.clear() } else { out.advance(count) }
                     }
                 }
             }
@@ -190,7 +197,6 @@ impl<S: Socket> Connection<S> {
                 Poll::Ready(Ok(())) | Poll::Pending => {}
             }
             if !has_more {
-                self.out = BytesMut::new();
                 return Ok(false);
             }
         }
@@ -198,11 +204,12 @@ impl<S: Socket> Connection<S> {
 
     /// Whether the publisher has to wait for a subscriber that has fallen behind.
     fn is_stalled(&mut self, cx: &Context<'_>) -> bool {
-        let Some((session, until)) = &self.stall else { return false };
+        let Work { stall, .. } = self.desk.get();
+        let Some(Stall { session, until }) = stall else { return false };
         let mut queue = session.queue();
         if queue.wait_for_room(cx.waker()) {
             drop(queue);
-            self.stall = None;
+            *stall = None;
             return false;
         }
         if Instant::now() < *until {
@@ -211,14 +218,15 @@ impl<S: Socket> Connection<S> {
         queue.give_up();
         drop(queue);
         tracing::debug!(subscriber = %session.sender().client_id, "a subscriber has fallen behind");
-        self.stall = None;
+        *stall = None;
         false
     }
 
     /// Waits for a subscriber from now on, if publishing has run into one that has fallen behind.
     fn stall_if_pressed(&mut self) {
-        let Some(session) = self.outbox.pressure.take() else { return };
-        if self.stall.is_some() || Arc::ptr_eq(&session, &self.session) {
+        let Work { outbox, stall, .. } = self.desk.get();
+        let Some(session) = outbox.pressure.take() else { return };
+        if stall.is_some() || Arc::ptr_eq(&session, &self.session) {
             return;
         }
         let limits = &self.space.shared().limits;
@@ -227,44 +235,42 @@ impl<S: Socket> Connection<S> {
             false => limits.slow_subscriber_wait_ms,
         };
         Counters::add(&self.space.shared().counters.publisher_stalls, 1);
-        self.stall = Some((session, Instant::now() + Duration::from_millis(wait_ms)));
+        *stall = Some(Stall { session, until: Instant::now() + Duration::from_millis(wait_ms) });
     }
 
-    /// Ends a silent client, and sets the timer for whatever comes first.
+    /// Ends a silent client, and has this one woken for whatever comes first.
     fn watch_the_clock(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
-        let silence_ends = self.keep_alive.map(|patience| self.last_heard + patience);
-        let stall_ends = self.stall.as_ref().map(|(_, until)| *until);
-        let pause_ends = self.pause_ends();
-        let now = Instant::now();
         // Whoever we do not read from cannot be heard.
-        let is_listening = stall_ends.is_none() && pause_ends.is_none();
-        if is_listening && silence_ends.is_some_and(|end| end <= now) {
+        let stall_ends = self.desk.get().stall.as_ref().map(|stall| stall.until);
+        let waits_end = match (stall_ends, self.pause_ends()) {
+            (Some(stall), Some(pause)) => Some(stall.min(pause)),
+            (stall, pause) => stall.or(pause),
+        };
+        if self.desk.get().waits_until(waits_end, cx) {
+            return Ok(());
+        }
+        let Some(patience) = self.patience else { return Ok(()) };
+        let alarms = &self.space.shared().alarms;
+        let now = Instant::now();
+        // The alarm stays as it is until it has rung: most clients have been heard by then.
+        if self.alarm.is_some_and(|alarm| !alarms.is_due(alarm, now)) {
+            return Ok(());
+        }
+        if self.last_heard + patience <= now {
             if !self.machine.is_owing_enough() {
                 return Err(End::Closed(Reason::KeepAliveTimeout));
             }
             self.last_heard = now;
         }
-        let waits_end = match (stall_ends, pause_ends) {
-            (Some(stall), Some(pause)) => Some(stall.min(pause)),
-            (stall, pause) => stall.or(pause),
-        };
-        let Some(next) = waits_end.or(silence_ends) else { return Ok(()) };
-        let next = next.max(now + Duration::from_millis(1));
-        // The timer is moved only if it would ring too late, or has rung: moving it costs more than a wake-up.
-        let is_armed = !self.timer.is_elapsed() && self.timer.deadline() <= next;
-        if !is_armed {
-            self.timer.as_mut().reset(next);
-        }
-        if self.timer.as_mut().poll(cx).is_ready() {
-            self.timer.as_mut().reset(next);
-            let _ = self.timer.as_mut().poll(cx);
-        }
+        let end = self.last_heard + patience;
+        self.alarm = Some(alarms.set(end, self.live.number, self.session.waker()));
         Ok(())
     }
 
     fn settle(&mut self) {
-        self.outbox.flush(self.space.shared());
-        let tally = std::mem::take(&mut self.tally);
+        let Work { outbox, tally, .. } = self.desk.get();
+        outbox.flush(self.space.shared());
+        let tally = std::mem::take(tally);
         let counters = &self.space.shared().counters;
         Counters::add(&counters.received, tally.received);
         Counters::add(&counters.received_bytes, tally.received_bytes);
@@ -278,20 +284,25 @@ impl<S: Socket> Connection<S> {
     /// Tells the client why, publishes its will, lets go of its session.
     async fn close(self: Box<Self>, end: End) {
         let mut this = *self;
+        if let Some(alarm) = this.alarm {
+            this.space.shared().alarms.cancel(alarm);
+        }
+        let work = this.desk.get();
         if let End::Closed(reason) = end {
             let reply = crate::packet::Reply::Disconnect(reason);
-            crate::codec::encode(this.machine.version, &reply, &mut this.out);
+            crate::codec::encode(this.machine.version, &reply, &mut work.out);
         }
+        let (out, replay) = (std::mem::take(&mut work.out), std::mem::take(&mut work.replay));
         let with_will = !matches!(end, End::Left { with_will: false });
         let expiry_secs = match this.live.is_session_ended() {
             true => 0,
             false => this.machine.expiry_secs,
         };
-        let carried = Carried { kept: this.machine.into_kept(), replay: this.replay };
+        let carried = Carried { kept: this.machine.into_kept(), replay };
         this.space.leave_session(&this.session, Leaving { carried, expiry_secs, with_will });
         if let End::Closed(reason) = end {
             // It may be gone, or not read: the session has been left in any case.
-            let last_words = say_and_shut(&mut this.socket, &this.out);
+            let last_words = say_and_shut(&mut this.socket, &out);
             let said = tokio::time::timeout(CLOSE_TIMEOUT, last_words).await;
             if matches!(said, Ok(Ok(()))) && reason.is_fault_of_client() {
                 let _ = tokio::time::timeout(LINGER_TIMEOUT, read_off(&mut this.socket)).await;

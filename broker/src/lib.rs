@@ -12,6 +12,7 @@
 //! A PUBACK to a publisher means: every copy owed to a durable session, and the retained copy, is committed, and
 //! every part of the platform that the message was for has done its work. See `docs/decisions/` for the promise.
 
+mod alarms;
 mod auth;
 mod broker;
 mod client;

@@ -3,7 +3,7 @@
 //! - [`config`]: what an operator says of a listener; [`network`]: whom it trusts
 //! - `bind`: opening the socket; `accept`: the loop, which does nothing but accept
 //! - `lobby`: how many may wait for their CONNACK
-//! - `serve`: one socket from its first byte to its last, in the task that later is the connection's
+//! - `serve`: one socket from its first byte to its CONNACK, in a task of its own
 
 mod accept;
 mod bind;
@@ -11,6 +11,8 @@ pub(crate) mod config;
 pub(crate) mod lobby;
 pub(crate) mod network;
 mod serve;
+
+pub(crate) use accept::Counted;
 
 use crate::broker::Inner;
 use crate::overload::rate::Bucket;

@@ -22,6 +22,9 @@ use store::{Changes, CommitError, Durability, QueueRef};
 /// The most that one message drops to get into a queue that is full.
 const SHED_AT_ONCE: usize = 64;
 
+/// Sessions to wake for which an outbox keeps room.
+const WOKEN_USUAL: usize = 1024;
+
 /// What a batch of publications brings about.
 pub(crate) struct Outbox {
     pub(crate) changes: Changes,
@@ -69,6 +72,19 @@ impl Outbox {
             dropped: 0,
             refused: 0,
         }
+    }
+
+    /// Commits promise so much from now on.
+    pub(crate) fn promise(&mut self, durability: Durability) {
+        self.durability = durability;
+    }
+
+    /// Whether everything in it has been flushed.
+    pub(crate) fn is_clear(&self) -> bool {
+        self.changes.is_empty()
+            && self.settlement.is_empty()
+            && self.woken.is_empty()
+            && self.pressure.is_none()
     }
 
     /// Puts `message` into the queues of everybody on `route`, and keeps it if it is to be retained.
@@ -190,6 +206,9 @@ impl Outbox {
     /// Wakes everybody who got something.
     pub(crate) fn wake(&mut self, shared: &Shared) {
         self.woken.drain(..).for_each(|session| session.wake());
+        if self.woken.capacity() > WOKEN_USUAL {
+            self.woken = Vec::new();
+        }
         Counters::add(&shared.counters.dropped, std::mem::take(&mut self.dropped));
         Counters::add(&shared.counters.publishes_refused, std::mem::take(&mut self.refused));
     }
@@ -329,7 +348,10 @@ fn is_refused(shared: &Shared, route: &Route, message: &Message) -> bool {
 
 impl Settlement {
     fn is_empty(&self) -> bool {
-        self.rows.is_empty() && self.gates.is_empty() && self.retained.is_empty()
+        self.rows.is_empty()
+            && self.hidden.is_empty()
+            && self.gates.is_empty()
+            && self.retained.is_empty()
     }
 
     /// Tells everybody how the commit ended.

@@ -18,6 +18,7 @@ pub(crate) use sessions::{Asked, Carried, Leaving, Opened};
 pub(crate) use subscriptions::Wish;
 pub(crate) use wills::Will;
 
+use crate::alarms::Alarms;
 use crate::config::{Limits, Policies};
 use crate::durable::rows::SessionRow;
 use crate::figures::Counters;
@@ -45,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) policies: Policies,
     pub(crate) counters: Counters,
     pub(crate) is_draining: AtomicBool,
+    /// Wakes connections whose clients may have fallen silent.
+    pub(crate) alarms: Arc<Alarms>,
     /// The sender of what the broker itself says.
     voice: Arc<Sender>,
     promises: Promises,
@@ -71,6 +74,7 @@ impl Shared {
             policies,
             counters: Counters::default(),
             is_draining: AtomicBool::new(false),
+            alarms: Alarms::start(),
             voice: Arc::new(voice()),
             promises: Promises::default(),
             quotas: Quotas::default(),

@@ -31,7 +31,7 @@ impl<S: Socket> Connection<S> {
                 if let Some(seq) = over.seq
                     && self.session.queue().acked(seq, over.weight)
                 {
-                    self.outbox.changes.dequeue(self.session.key(), seq);
+                    self.desk.get().outbox.changes.dequeue(self.session.key(), seq);
                 }
             }
             Step::Release { packet_id, seq, flags } => {
@@ -41,7 +41,9 @@ impl<S: Socket> Connection<S> {
                 self.machine.release_after(packet_id, gate);
             }
             Step::Forget(forget) => self.forget(forget),
-            Step::Reply(reply) => codec::encode(self.machine.version, &reply, &mut self.out),
+            Step::Reply(reply) => {
+                codec::encode(self.machine.version, &reply, &mut self.desk.get().out)
+            }
             Step::Nothing
             | Step::Authenticate(_)
             | Step::Publish(_)
@@ -68,7 +70,7 @@ impl<S: Socket> Connection<S> {
     /// Adds changes to those of this turn; the gate opens when they are committed.
     pub(super) fn commit(&mut self, changes: Changes) -> Arc<AckGate> {
         let gate = AckGate::new(self.session.waker());
-        self.outbox.commit_with(changes, Arc::clone(&gate));
+        self.desk.get().outbox.commit_with(changes, Arc::clone(&gate));
         gate
     }
 
@@ -79,7 +81,7 @@ impl<S: Socket> Connection<S> {
         packet_id: Option<NonZeroU16>,
         routed: Result<Routed, Refused>,
     ) -> Result<(), Reason> {
-        self.tally.received += 1;
+        self.desk.get().tally.received += 1;
         self.stall_if_pressed();
         let routed = match routed {
             Ok(routed) => routed,
@@ -99,7 +101,7 @@ impl<S: Socket> Connection<S> {
             (_, Routed::Done(reason)) => (AckKind::PubAck, Due::Now(reason)),
             (_, Routed::Waiting { gate, .. }) => (AckKind::PubAck, Due::After(gate)),
         };
-        self.machine.owe(Promise { kind, packet_id }, due, &mut self.out);
+        self.machine.owe(Promise { kind, packet_id }, due, &mut self.desk.get().out);
         Ok(())
     }
 
@@ -110,9 +112,13 @@ impl<S: Socket> Connection<S> {
         gate: Option<Arc<AckGate>>,
     ) {
         let Some(packet_id) = packet_id else { return };
-        self.tally.received += 1;
+        self.desk.get().tally.received += 1;
         let due = gate.map_or(Due::Now(Reason::Success), Due::After);
-        self.machine.owe(Promise { kind: AckKind::PubRec, packet_id }, due, &mut self.out);
+        self.machine.owe(
+            Promise { kind: AckKind::PubRec, packet_id },
+            due,
+            &mut self.desk.get().out,
+        );
     }
 
     /// Remembers a QoS 2 message: in the store together with its durable copies, if it has any and the session
@@ -133,7 +139,7 @@ impl<S: Socket> Connection<S> {
             let key = ReceivedRow::key(self.session.key(), packet_id);
             changes.put(&key, &ReceivedRow { for_platform });
             gate.hold();
-            self.outbox.commit_with(changes, Arc::clone(&gate));
+            self.desk.get().outbox.commit_with(changes, Arc::clone(&gate));
         }
         let entry = Entry { gate: Some(Arc::clone(&gate)), is_stored, for_platform };
         self.machine.remember(packet_id, entry);

@@ -3,13 +3,14 @@
 mod proof;
 
 use super::buffer::Inbox;
+use super::desk::Desk;
 use super::standing::{self, Standing};
 use super::{Connection, Socket};
 use crate::auth::{Authenticator, Grant, Refusal};
 use crate::codec::{self, Frame};
 use crate::figures::Counters;
 use crate::listener::config::ListenerConfig;
-use crate::live::{Carriage, Grip, Live};
+use crate::live::Live;
 use crate::message::Sender;
 use crate::outbox::Outbox;
 use crate::overload::pace::Pace;
@@ -24,7 +25,6 @@ use bytes::BytesMut;
 use bytestring::ByteString;
 use proto::{ClientId, Identity, Namespace, Role};
 use std::borrow::Cow;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -57,18 +57,6 @@ impl Turned {
     }
 }
 
-/// A client whose CONNACK is written.
-pub(crate) struct Welcome<S> {
-    pub(crate) connection: Box<Connection<S>>,
-    pub(crate) space: Arc<Space>,
-    pub(crate) sender: Arc<Sender>,
-    pub(crate) live: Arc<Live>,
-    /// Its place among the clients of the namespace.
-    pub(crate) seat: Seat,
-    /// Dropped last: then the session may be taken over.
-    pub(crate) hold: Grip,
-}
-
 impl Door {
     /// Welcomes a client, or turns the socket away with the reason written.
     pub(crate) async fn welcome<S: Socket>(
@@ -76,7 +64,7 @@ impl Door {
         mut socket: S,
         peer: Peer,
         listener: &ListenerConfig,
-    ) -> Result<Welcome<S>, Turned> {
+    ) -> Result<Box<Connection<S>>, Turned> {
         let mut buffer = BytesMut::new();
         let connect = match self.read_connect(&mut socket, &mut buffer).await {
             Ok(connect) => connect,
@@ -188,7 +176,7 @@ impl Door {
             .map_err(|reason| Turned::new(reason, "the session cannot be opened"))?;
         space.permit(&opened.session, permissions);
         self.authenticator.expiries.enter(&live, &opened.session);
-        Ok(Admitted { space, sender, live, seat, opened, terms, standing })
+        Ok(Admitted { space, live, seat, opened, terms, standing })
     }
 
     /// A place among the clients of a namespace. Whoever administers the system comes in even where there is none.
@@ -290,7 +278,6 @@ impl Door {
 /// A client whose session is open, before it has been told.
 struct Admitted {
     space: Arc<Space>,
-    sender: Arc<Sender>,
     live: Arc<Live>,
     seat: Seat,
     opened: Opened,
@@ -308,7 +295,11 @@ struct Terms {
 
 impl Admitted {
     /// Commits the session, writes CONNACK, and sets the connection up.
-    async fn greet<S: Socket>(self, mut socket: S, buffer: BytesMut) -> Result<Welcome<S>, Turned> {
+    async fn greet<S: Socket>(
+        self,
+        mut socket: S,
+        buffer: BytesMut,
+    ) -> Result<Box<Connection<S>>, Turned> {
         let shared = Arc::clone(self.space.shared());
         let Opened { session, is_present, carried, hold, changes } = self.opened;
         let Terms { agreed, keep_alive_secs, conn_ack } = self.terms;
@@ -342,32 +333,29 @@ impl Admitted {
         }
         socket.welcomed();
         session.set_window(usize::from(agreed.inflight_max), machine.inflight());
-        let connection = Box::new(Connection {
+        Ok(Box::new(Connection {
             socket,
-            space: Arc::clone(&self.space),
+            grip: Some(hold),
+            seat: Some(self.seat),
+            counted: None,
+            end_timer: None,
             machine,
             publisher: Publisher::with(session.permissions(), Arc::clone(session.waker())),
             revision: session.revision(),
             standing: self.standing,
             session,
-            live: Arc::clone(&self.live),
+            live: self.live,
             inbox: Inbox::new(buffer, shared.limits.packet_bytes_max),
-            out: BytesMut::new(),
-            outbox: Outbox::of(&self.space),
-            replay: carried.replay,
-            taken: VecDeque::new(),
-            stall: None,
+            desk: Desk::with(carried.replay),
             pace: Pace::new(shared.limits.publish_rate(), self.space.quota(), Instant::now()),
-            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             // One and a half times the keep alive (3.1.2-22).
-            keep_alive: (keep_alive_secs != 0)
+            patience: (keep_alive_secs != 0)
                 .then(|| Duration::from_millis(u64::from(keep_alive_secs) * 1500)),
             last_heard: Instant::now(),
+            alarm: None,
             now: shared.clock.now(),
-            tally: Carriage::default(),
-        });
-        let Self { space, sender, live, seat, .. } = self;
-        Ok(Welcome { connection, space, sender, live, seat, hold })
+            space: self.space,
+        }))
     }
 }
 

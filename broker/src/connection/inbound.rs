@@ -54,8 +54,8 @@ impl<S: Socket> Connection<S> {
         }
     }
 
-    fn has_to_pause(&self) -> bool {
-        self.stall.is_some() || self.has_had_its_turn() || self.machine.is_owing_enough()
+    fn has_to_pause(&mut self) -> bool {
+        self.desk.get().stall.is_some() || self.has_had_its_turn() || self.machine.is_owing_enough()
     }
 
     fn act_on_packet(&mut self, packet: &[u8], body_start: usize) -> Result<(), End> {
@@ -95,7 +95,8 @@ impl<S: Socket> Connection<S> {
     fn act_on_publish(&mut self, read: &publish::Incoming<'_>) -> Result<(), Reason> {
         match self.machine.arrive(read.qos, read.packet_id)? {
             Arrival::New => {
-                let routed = self.publisher.publish_read(&self.space, read, &mut self.outbox);
+                let routed =
+                    self.publisher.publish_read(&self.space, read, &mut self.desk.get().outbox);
                 self.after_publish(read.qos, read.packet_id, routed)
             }
             arrival => self.act_on_rare_publish(read.to_publish()?, arrival),
@@ -112,7 +113,7 @@ impl<S: Socket> Connection<S> {
                 return Ok(());
             }
         };
-        let outbox = &mut self.outbox;
+        let outbox = &mut self.desk.get().outbox;
         let routed =
             self.publisher.publish_decoded(&self.space, publish, audience, self.now, outbox);
         self.after_publish(qos, packet_id, routed)
@@ -134,8 +135,8 @@ impl<S: Socket> Connection<S> {
         let wishes =
             filters.into_iter().map(|(filter, options)| self.wish(filter, options, id)).collect();
         let (outcomes, replay, changes) =
-            self.space.subscribe(&self.session, wishes, self.replay.len());
-        self.replay.extend(replay);
+            self.space.subscribe(&self.session, wishes, self.desk.get().replay.len());
+        self.desk.get().replay.extend(replay);
         self.reply_after(changes, Reply::SubAck { packet_id, outcomes });
         Ok(())
     }
@@ -175,7 +176,7 @@ impl<S: Socket> Connection<S> {
     /// Sends a reply once `changes` are committed, or at once if there are none.
     fn reply_after(&mut self, changes: Changes, reply: Reply) {
         if changes.is_empty() {
-            codec::encode(self.machine.version, &reply, &mut self.out);
+            codec::encode(self.machine.version, &reply, &mut self.desk.get().out);
             return;
         }
         let gate = self.commit(changes);

@@ -1,5 +1,6 @@
 //! What a connection takes from its queue and writes to its client.
 
+use super::desk::Work;
 use super::{Connection, OUT_BYTES_MAX, Socket};
 use crate::durable::refill;
 use crate::figures::Counters;
@@ -14,22 +15,19 @@ const TAKEN_AT_ONCE: usize = 64;
 impl<S: Socket> Connection<S> {
     /// Moves deliveries into the send buffer; `true` if it is full and there may be more.
     pub(super) fn fill(&mut self) -> bool {
-        while self.out.len() < OUT_BYTES_MAX
+        while self.desk.get().out.len() < OUT_BYTES_MAX
             && let Some(step) = {
                 let session = &self.session;
                 let is_allowed = |delivery: &Delivery| session.may_receive(&delivery.message.topic);
-                self.machine.resend(self.now, is_allowed, &mut self.out)
+                self.machine.resend(self.now, is_allowed, &mut self.desk.get().out)
             }
         {
-            self.tally.sent += 1;
+            self.desk.get().tally.sent += 1;
             self.act_on_exchange(step);
         }
         loop {
-            if self.out.len() >= OUT_BYTES_MAX {
+            if self.desk.get().out.len() >= OUT_BYTES_MAX {
                 return true;
-            }
-            if self.out.capacity() == 0 && self.session.queue().len() > 1 {
-                self.out.reserve(OUT_BYTES_MAX / 4);
             }
             let Some(delivery) = self.next() else { return false };
             self.send(delivery);
@@ -39,26 +37,27 @@ impl<S: Socket> Connection<S> {
     /// The next delivery that may be sent now: what is left of a page of retained ones, else what waits in memory or
     /// in the store and the next page in turn.
     fn next(&mut self) -> Option<Delivery> {
-        let has_window = self.machine.has_window();
-        let is_between_pages = self.taken.is_empty() && self.replay.page_len() == 0;
-        if is_between_pages && !self.replay.has_to_yield() {
-            self.replay.read(&self.space, &self.session);
+        let Work { replay, taken, .. } = self.desk.get();
+        let is_between_pages = taken.is_empty() && replay.page_len() == 0;
+        if is_between_pages && !replay.has_to_yield() {
+            replay.read(&self.space, &self.session);
         }
-        if self.replay.page_len() > 0 {
-            return pop_if(self.replay.page(), &mut self.machine);
+        if replay.page_len() > 0 {
+            return pop_if(replay.page(), &mut self.machine);
         }
-        if self.taken.is_empty() {
-            self.take(has_window);
+        if taken.is_empty() {
+            self.take(self.machine.has_window());
         }
-        if self.taken.is_empty() && !self.replay.is_done() {
-            self.replay.read(&self.space, &self.session);
-            if self.replay.page_len() > 0 {
-                return pop_if(self.replay.page(), &mut self.machine);
+        let Work { replay, taken, .. } = self.desk.get();
+        if taken.is_empty() && !replay.is_done() {
+            replay.read(&self.space, &self.session);
+            if replay.page_len() > 0 {
+                return pop_if(replay.page(), &mut self.machine);
             }
             // Nothing so far: others have their turn before the search goes on.
             self.session.wake();
         }
-        pop_if(&mut self.taken, &mut self.machine)
+        pop_if(taken, &mut self.machine)
     }
 
     /// Takes what waits in the queue, with one lock for many.
@@ -67,22 +66,23 @@ impl<S: Socket> Connection<S> {
             return;
         }
         let ids = |topic: &_| self.space.subscription_ids(&self.session, topic);
-        let changes = &mut self.outbox.changes;
+        let changes = &mut self.desk.get().outbox.changes;
         refill::read_rows(self.space.shared(), &self.session, changes, ids);
         self.take_ready(has_window);
     }
 
     /// Takes what waits in memory; `false` if the store has to be read first.
     fn take_ready(&mut self, has_window: bool) -> bool {
+        let work = self.desk.get();
         let mut queue = self.session.queue();
-        while self.taken.len() < TAKEN_AT_ONCE
+        while work.taken.len() < TAKEN_AT_ONCE
             && let Some(delivery) = queue.pop(has_window)
         {
-            self.taken.push_back(delivery);
+            work.taken.push_back(delivery);
         }
         // Under the lock: a group must not see the queue empty before it sees this full.
-        self.session.hold(self.held());
-        if !self.taken.is_empty() {
+        self.session.hold(self.machine.inflight() + work.held());
+        if !work.taken.is_empty() {
             return true;
         }
         // What waits behind a full window needs no wake-up: acknowledgements bring the connection back here.
@@ -94,7 +94,7 @@ impl<S: Socket> Connection<S> {
 
     /// Deliveries taken out of the queue and not acknowledged.
     pub(super) fn held(&self) -> usize {
-        self.machine.inflight() + self.taken.len() + self.replay.page_len()
+        self.machine.inflight() + self.desk.held()
     }
 
     fn send(&mut self, mut delivery: Delivery) {
@@ -105,11 +105,11 @@ impl<S: Socket> Connection<S> {
         let sent = if is_expired {
             Err(delivery)
         } else {
-            self.machine.deliver(delivery, self.now, &mut self.out)
+            self.machine.deliver(delivery, self.now, &mut self.desk.get().out)
         };
         match sent {
             Ok(()) => {
-                self.tally.sent += 1;
+                self.desk.get().tally.sent += 1;
                 if let Some(hold) = hold {
                     hold.done();
                 }
@@ -131,7 +131,7 @@ impl<S: Socket> Connection<S> {
                     && queue.acked(seq, weight)
                 {
                     drop(queue);
-                    self.outbox.changes.dequeue(self.session.key(), seq);
+                    self.desk.get().outbox.changes.dequeue(self.session.key(), seq);
                 }
             }
         }
@@ -139,13 +139,5 @@ impl<S: Socket> Connection<S> {
 }
 
 fn pop_if(deliveries: &mut VecDeque<Delivery>, machine: &mut Machine) -> Option<Delivery> {
-    if !machine.may_send(deliveries.front()?) {
-        return None;
-    }
-    let delivery = deliveries.pop_front();
-    if deliveries.is_empty() {
-        // A connection that rests keeps no memory.
-        *deliveries = VecDeque::new();
-    }
-    delivery
+    if machine.may_send(deliveries.front()?) { deliveries.pop_front() } else { None }
 }

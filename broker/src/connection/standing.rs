@@ -1,5 +1,6 @@
 //! A client that proves itself anew while connected (MQTT 5.0 4.12.1), and permissions that change under it.
 
+use super::desk::Work;
 use super::{Connection, Socket};
 use crate::auth::{Answer, Authenticator, Dialogue, Grant, Presented};
 use crate::message::Sender;
@@ -76,7 +77,7 @@ impl<S: Socket> Connection<S> {
     fn tell(&mut self, stage: AuthStage, data: Option<Bytes>) {
         let method = self.standing.as_ref().map(|standing| standing.method.clone());
         let reply = Reply::Auth(Box::new(AuthStep { stage, method, data }));
-        crate::codec::encode(self.machine.version, &reply, &mut self.out);
+        crate::codec::encode(self.machine.version, &reply, &mut self.desk.get().out);
     }
 
     /// Takes the new proof in place of the old. It has to be of the same client.
@@ -106,10 +107,11 @@ impl<S: Socket> Connection<S> {
         self.revision = revision;
         let permissions = self.session.permissions();
         let is_allowed = |delivery: &Delivery| delivery.is_permitted(&permissions);
-        let mut dropped = self.replay.retain(is_allowed) as u64;
-        let taken = std::mem::take(&mut self.taken);
-        let (kept, forbidden): (VecDeque<_>, VecDeque<_>) = taken.into_iter().partition(is_allowed);
-        self.taken = kept;
+        let Work { replay, taken, outbox, .. } = self.desk.get();
+        let mut dropped = replay.retain(is_allowed) as u64;
+        let (kept, forbidden): (VecDeque<_>, VecDeque<_>) =
+            std::mem::take(taken).into_iter().partition(is_allowed);
+        *taken = kept;
         dropped += forbidden.len() as u64;
         let mut queue = self.session.queue();
         queue.drops.forbidden += dropped;
@@ -117,7 +119,7 @@ impl<S: Socket> Connection<S> {
             if let Some(seq) = delivery.seq
                 && queue.acked(seq, delivery.message.weight())
             {
-                self.outbox.changes.dequeue(self.session.key(), seq);
+                outbox.changes.dequeue(self.session.key(), seq);
             }
         }
         drop(queue);

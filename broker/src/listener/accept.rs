@@ -1,7 +1,7 @@
 //! The accept loop: it accepts, counts, and hands on. It waits for nobody's handshake.
 
 use super::bind::Listening;
-use super::serve::serve;
+use super::serve::{Arrival, serve};
 use super::{Listener, lobby::Place};
 use crate::broker::Inner;
 use crate::figures::Counters;
@@ -46,10 +46,8 @@ pub(super) async fn accept(inner: &Arc<Inner>, listener: &Arc<Listener>, socket:
         match admit(inner, listener, address) {
             Ok((counted, place)) => {
                 let (inner, listener) = (Arc::clone(inner), Arc::clone(listener));
-                tokio::spawn(async move {
-                    serve(&inner, &listener, stream, address, place).await;
-                    drop(counted);
-                });
+                let arrival = Arrival::new(&inner, &listener, address, place, counted);
+                tokio::spawn(async move { serve(&inner, &listener, stream, arrival).await });
             }
             Err(reason) => {
                 Counters::add(&counters.connections_refused, 1);
@@ -90,13 +88,13 @@ fn admit(
 }
 
 /// A socket in the counts of connections, until it is dropped, however its task ends.
-struct Counted {
+pub(crate) struct Counted {
     shared: Arc<Shared>,
     listener: Arc<Listener>,
 }
 
 impl Counted {
-    fn new(shared: &Arc<Shared>, listener: &Arc<Listener>) -> Self {
+    pub(super) fn new(shared: &Arc<Shared>, listener: &Arc<Listener>) -> Self {
         Counters::add(&shared.counters.connections, 1);
         Counters::add(&shared.counters.connections_total, 1);
         listener.connections.fetch_add(1, Ordering::Relaxed);

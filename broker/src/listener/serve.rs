@@ -1,27 +1,27 @@
-//! One socket, from its first byte to its last.
+//! One socket, from its first byte to its CONNACK.
 //!
 //! What is in front of MQTT is taken off layer by layer: a PROXY header, TLS, WebSocket. All of that and the CONNECT
 //! have one deadline. A TCP stream with nothing in front is served as it is; all else goes through one more pointer.
 
 use super::Listener;
+use super::accept::Counted;
 use super::bind::Accepted;
 use super::config::ListenerKind;
 use super::lobby::Place;
 use crate::broker::Inner;
-use crate::connection::handshake::{Turned, Welcome};
-use crate::connection::{End, EndTimer, Socket};
+use crate::connection::handshake::Turned;
+use crate::connection::{Socket, Stay};
 use crate::figures::Counters;
 use crate::peer::{Peer, PeerAddress, Secured, TlsInfo};
 use crate::proxy_protocol::{self, ProxiedTls};
 use crate::reason::Reason;
 use crate::tls::{self, certificate::CertificateInfo};
 use crate::websocket;
-use proto::platform::EventTopic;
-use proto::{PlatformTopic, TimestampMs};
+use proto::TimestampMs;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// Why a socket came to nothing before MQTT began.
@@ -39,16 +39,40 @@ enum Stopped {
     Crowded,
 }
 
-/// Serves a socket to its end.
+/// A socket that has come in.
+pub(super) struct Arrival {
+    pub(super) peer: Peer,
+    /// Until it is a client, or gone.
+    pub(super) place: Place,
+    pub(super) counted: Counted,
+    deadline: Instant,
+}
+
+impl Arrival {
+    pub(super) fn new(
+        inner: &Inner,
+        listener: &Listener,
+        address: PeerAddress,
+        place: Place,
+        counted: Counted,
+    ) -> Self {
+        let peer = Peer { address, listener: Arc::clone(&listener.name), secured: None };
+        let deadline = Instant::now() + inner.shared().limits.connect_timeout();
+        Self { peer, place, counted, deadline }
+    }
+}
+
+/// The task of a client; `None` if the socket did not become one.
+type Served = Option<JoinHandle<()>>;
+
+/// Brings a socket to its CONNACK. The client it then is has a task of its own: that of the handshake would be
+/// larger for as long as it lasts.
 pub(super) async fn serve(
     inner: &Arc<Inner>,
     listener: &Arc<Listener>,
     stream: Accepted,
-    address: PeerAddress,
-    place: Place,
-) {
-    let deadline = Instant::now() + inner.shared().limits.connect_timeout();
-    let peer = Peer { address, listener: Arc::clone(&listener.name), secured: None };
+    arrival: Arrival,
+) -> Served {
     match stream {
         Accepted::Tcp(stream) => {
             // Small packets must not wait for each other (RFC 896); failing to say so is no reason to turn a client
@@ -59,20 +83,20 @@ pub(super) async fn serve(
                 && config.proxies.is_empty()
                 && config.kind == ListenerKind::Mqtt;
             if is_bare {
-                welcome(inner, listener, stream, peer, place, deadline).await;
+                welcome(inner, listener, stream, arrival).await
             } else {
-                Box::pin(unwrap_tcp(inner, listener, stream, peer, place, deadline)).await;
+                Box::pin(unwrap_tcp(inner, listener, stream, arrival)).await
             }
         }
         #[cfg(unix)]
         Accepted::Unix(stream) => {
             let socket: Box<dyn Socket> = Box::new(stream);
-            Box::pin(unwrap(inner, listener, socket, peer, place, deadline)).await;
+            Box::pin(unwrap(inner, listener, socket, arrival)).await
         }
     }
 }
 
-/// Serves a stream that is neither a socket nor wrapped in anything.
+/// Serves a stream that is neither a socket nor wrapped in anything, to its end.
 #[cfg(feature = "fuzzing")]
 pub(super) async fn serve_stream<S: Socket>(
     inner: &Arc<Inner>,
@@ -81,10 +105,11 @@ pub(super) async fn serve_stream<S: Socket>(
     address: std::net::SocketAddr,
 ) {
     let Some(place) = inner.lobby().enter(None) else { return };
-    let deadline = Instant::now() + inner.shared().limits.connect_timeout();
-    let address = PeerAddress::Ip(address);
-    let peer = Peer { address, listener: Arc::clone(&listener.name), secured: None };
-    welcome(inner, listener, stream, peer, place, deadline).await;
+    let counted = Counted::new(inner.shared(), listener);
+    let arrival = Arrival::new(inner, listener, PeerAddress::Ip(address), place, counted);
+    if let Some(client) = welcome(inner, listener, stream, arrival).await {
+        let _ = client.await;
+    }
 }
 
 /// Takes the PROXY header off, if the listener asks for one.
@@ -92,28 +117,27 @@ async fn unwrap_tcp(
     inner: &Arc<Inner>,
     listener: &Arc<Listener>,
     mut stream: TcpStream,
-    mut peer: Peer,
-    mut place: Place,
-    deadline: Instant,
-) {
+    mut arrival: Arrival,
+) -> Served {
     if !listener.config.proxies.is_empty() {
-        let reading = introduce(listener, &mut stream, &mut peer, &mut place);
+        let deadline = arrival.deadline;
+        let reading = introduce(listener, &mut stream, &mut arrival);
         match tokio::time::timeout_at(deadline, reading).await {
             Ok(Ok(())) => {}
-            Ok(Err(stopped)) => return turn_away(inner, &peer, Some(&stopped)),
-            Err(_) => return turn_away(inner, &peer, None),
+            Ok(Err(stopped)) => return turn_away(inner, &arrival.peer, Some(&stopped)),
+            Err(_) => return turn_away(inner, &arrival.peer, None),
         }
     }
-    unwrap(inner, listener, Box::new(stream), peer, place, deadline).await;
+    unwrap(inner, listener, Box::new(stream), arrival).await
 }
 
 /// Reads the PROXY header and puts the client's address in the place of the proxy's.
 async fn introduce(
     listener: &Listener,
     stream: &mut TcpStream,
-    peer: &mut Peer,
-    place: &mut Place,
+    arrival: &mut Arrival,
 ) -> Result<(), Stopped> {
+    let Arrival { peer, place, .. } = arrival;
     let PeerAddress::Ip(proxy) = peer.address else { return Ok(()) };
     if !listener.config.proxies.iter().any(|it| it.contains(proxy.ip())) {
         return Err(Stopped::NotTrusted(peer.address));
@@ -141,15 +165,13 @@ async fn unwrap(
     inner: &Arc<Inner>,
     listener: &Arc<Listener>,
     socket: Box<dyn Socket>,
-    mut peer: Peer,
-    place: Place,
-    deadline: Instant,
-) {
-    let peeling = peel(inner, listener, socket, &mut peer);
-    match tokio::time::timeout_at(deadline, peeling).await {
-        Ok(Ok(socket)) => welcome(inner, listener, socket, peer, place, deadline).await,
-        Ok(Err(stopped)) => turn_away(inner, &peer, Some(&stopped)),
-        Err(_) => turn_away(inner, &peer, None),
+    mut arrival: Arrival,
+) -> Served {
+    let peeling = peel(inner, listener, socket, &mut arrival.peer);
+    match tokio::time::timeout_at(arrival.deadline, peeling).await {
+        Ok(Ok(socket)) => welcome(inner, listener, socket, arrival).await,
+        Ok(Err(stopped)) => turn_away(inner, &arrival.peer, Some(&stopped)),
+        Err(_) => turn_away(inner, &arrival.peer, None),
     }
 }
 
@@ -176,7 +198,7 @@ async fn peel(
 }
 
 /// Counts and logs a socket on which MQTT never began; without a reason it was too slow.
-fn turn_away(inner: &Inner, peer: &Peer, stopped: Option<&Stopped>) {
+fn turn_away(inner: &Inner, peer: &Peer, stopped: Option<&Stopped>) -> Served {
     let (listener, address) = (&peer.listener, peer.address);
     let counters = &inner.shared().counters;
     Counters::add(&counters.connections_refused, 1);
@@ -200,25 +222,26 @@ fn turn_away(inner: &Inner, peer: &Peer, stopped: Option<&Stopped>) {
             tracing::info!(%listener, %address, "no handshake in time");
         }
     }
+    None
 }
 
 async fn welcome<S: Socket>(
     inner: &Arc<Inner>,
     listener: &Arc<Listener>,
     socket: S,
-    peer: Peer,
-    place: Place,
-    deadline: Instant,
-) {
+    arrival: Arrival,
+) -> Served {
+    let Arrival { peer, place, counted, deadline } = arrival;
     let (address, name) = (peer.address, Arc::clone(&peer.listener));
     let ends_at = end_of_certificate(listener, &peer);
     let counters = &inner.shared().counters;
     let welcoming = inner.door().welcome(socket, peer, &listener.config);
-    // Boxed, so that the task of a connection is no larger for the handshake that it began with.
     let welcomed = Box::pin(tokio::time::timeout_at(deadline, welcoming)).await;
     drop(place);
     match welcomed {
-        Ok(Ok(welcome)) => run(welcome, address, ends_at).await,
+        Ok(Ok(connection)) => {
+            return Some(tokio::spawn(Stay::begin(connection, counted, ends_at)));
+        }
         Ok(Err(Turned::Lost)) => {
             tracing::debug!(listener = %name, %address, "closed before CONNECT")
         }
@@ -235,62 +258,11 @@ async fn welcome<S: Socket>(
             tracing::info!(listener = %name, %address, %reason, "no CONNECT in time");
         }
     }
+    None
 }
 
 /// When the connection has to end with the client's certificate.
 fn end_of_certificate(listener: &Listener, peer: &Peer) -> Option<TimestampMs> {
     let is_bound = listener.config.tls.as_ref().is_some_and(|it| it.ends_with_certificate());
     if is_bound { peer.certificate()?.expires_at } else { None }
-}
-
-async fn run<S: Socket>(welcome: Welcome<S>, address: PeerAddress, ends_at: Option<TimestampMs>) {
-    let Welcome { connection, space, sender, live, seat, hold } = welcome;
-    let client = sender.client_id.clone();
-    let event = |reason: Option<&'static str>| {
-        let mut event = serde_json::json!({
-            "client_id": client,
-            "identity": sender.identity,
-            "connection": live.number,
-            "address": address,
-            "t": space.shared().clock.now(),
-        });
-        if let Some(reason) = reason {
-            event["reason"] = reason.into();
-        }
-        event
-    };
-    tracing::debug!(%client, identity = %sender.identity, %address, "connected");
-    let topic = PlatformTopic::Event(EventTopic::ClientConnected).topic();
-    space.publish_event(topic, space.shared().voice(), || event(None));
-    let timer = ends_at.map(|time| {
-        let left_ms = time.0.saturating_sub(space.shared().clock.now().0);
-        EndTimer::start(&connection, Duration::from_millis(left_ms))
-    });
-    let end = connection.run().await;
-    drop(timer);
-    let reason = reason_text(end);
-    match end {
-        End::Closed(Reason::SessionTakenOver | Reason::ServerShuttingDown)
-        | End::Left { .. }
-        | End::Lost => {
-            tracing::debug!(%client, reason, "disconnected");
-        }
-        End::Closed(_) => {
-            Counters::add(&space.shared().counters.protocol_errors, 1);
-            tracing::info!(%client, %address, reason, "connection ended");
-        }
-    }
-    drop((seat, hold));
-    let topic = PlatformTopic::Event(EventTopic::ClientDisconnected).topic();
-    space.publish_event(topic, space.shared().voice(), || event(Some(reason)));
-}
-
-/// The reason as `events/clients/disconnected` gives it.
-fn reason_text(end: End) -> &'static str {
-    match end {
-        End::Left { with_will: false } => "normal",
-        End::Left { with_will: true } => "normal_with_will",
-        End::Lost => "connection_lost",
-        End::Closed(reason) => reason.as_str(),
-    }
 }

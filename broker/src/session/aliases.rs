@@ -52,7 +52,8 @@ impl Inbound {
 #[derive(Debug)]
 pub(crate) struct Outbound {
     max: u16,
-    by_topic: HashMap<TopicName, NonZeroU16>,
+    /// Absent while there are none: most clients take none.
+    by_topic: Option<Box<HashMap<TopicName, NonZeroU16>>>,
 }
 
 /// How the topic of a PUBLISH is said.
@@ -66,7 +67,7 @@ pub(crate) struct Alias {
 impl Outbound {
     /// None is set yet; `max` is the client's Topic Alias Maximum, or what we use of it.
     pub(crate) fn new(max: u16) -> Self {
-        Self { max, by_topic: HashMap::new() }
+        Self { max, by_topic: None }
     }
 
     /// The alias for a topic; the first topics of a connection have them until all are given away. None where it would
@@ -76,17 +77,20 @@ impl Outbound {
         if self.max == 0 || topic.as_str().len() <= ALIAS_BYTES {
             return None;
         }
-        if let Some(&number) = self.by_topic.get(topic) {
+        let by_topic = self.by_topic.as_deref();
+        if let Some(&number) = by_topic.and_then(|it| it.get(topic)) {
             return Some(Alias { number, is_new: false });
         }
-        let number = u16::try_from(self.by_topic.len() + 1).ok().filter(|it| *it <= self.max)?;
+        let number = u16::try_from(by_topic.map_or(0, HashMap::len) + 1)
+            .ok()
+            .filter(|it| *it <= self.max)?;
         let number = NonZeroU16::new(number)?;
         Some(Alias { number, is_new: true })
     }
 
     /// A PUBLISH that sets a new alias has been written.
     pub(crate) fn set(&mut self, topic: &TopicName, alias: Alias) {
-        self.by_topic.insert(topic.clone().detached(), alias.number);
+        self.by_topic.get_or_insert_default().insert(topic.clone().detached(), alias.number);
     }
 }
 

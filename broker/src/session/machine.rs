@@ -68,17 +68,30 @@ pub(crate) struct Machine {
     pub(crate) version: Version,
     inflight: Inflight,
     received: Received,
-    owed: Owed,
+    /// Absent while nothing is owed.
+    debts: Option<Box<Debts>>,
+    aliases_in: aliases::Inbound,
+    writer: publish::Writer,
+    is_durable: bool,
+    receive_max: u16,
+    pub(crate) expiry_secs: u32,
+    expiry_max_secs: u32,
+}
+
+/// What the client is owed, once something else has happened.
+#[derive(Debug, Default)]
+struct Debts {
+    acks: Owed,
     /// Replies that wait for a commit, such as SUBACK.
     deferred: VecDeque<(Arc<AckGate>, Reply)>,
     /// Received messages that were refused although their identifiers are in the store.
     refused: Vec<Forget>,
-    aliases_in: aliases::Inbound,
-    writer: publish::Writer,
-    is_durable: bool,
-    receive_max: usize,
-    pub(crate) expiry_secs: u32,
-    expiry_max_secs: u32,
+}
+
+impl Debts {
+    fn is_paid(&self) -> bool {
+        self.acks.is_empty() && self.deferred.is_empty() && self.refused.is_empty()
+    }
 }
 
 /// The limits agreed on at CONNECT.
@@ -127,9 +140,7 @@ impl Machine {
             version: agreed.version,
             inflight,
             received: kept.received,
-            owed: Owed::default(),
-            deferred: VecDeque::new(),
-            refused: Vec::new(),
+            debts: None,
             aliases_in: aliases::Inbound::new(agreed.aliases_in_max),
             writer: publish::Writer::new(
                 agreed.version,
@@ -137,7 +148,7 @@ impl Machine {
                 agreed.aliases_out_max,
             ),
             is_durable: agreed.expiry_secs > 0,
-            receive_max: usize::from(agreed.receive_max),
+            receive_max: agreed.receive_max,
             expiry_secs: agreed.expiry_secs,
             expiry_max_secs: agreed.expiry_max_secs,
         }
@@ -246,7 +257,8 @@ impl Machine {
             return Ok(Arrival::New);
         };
         let arrival = self.received.on_publish(packet_id);
-        let is_full = self.version == Version::V5 && self.received.len() >= self.receive_max;
+        let is_full =
+            self.version == Version::V5 && self.received.len() >= usize::from(self.receive_max);
         match arrival {
             Arrival::New if is_full => Err(Reason::ReceiveMaximumExceeded),
             arrival => Ok(arrival),
@@ -265,7 +277,7 @@ impl Machine {
 
     /// How many acknowledgements are owed.
     pub(crate) fn owed(&self) -> usize {
-        self.owed.len()
+        self.debts.as_ref().map_or(0, |debts| debts.acks.len())
     }
 
     /// How many messages of QoS 2 have been received and not released.
@@ -275,52 +287,60 @@ impl Machine {
 
     /// Whether so many acknowledgements and replies are owed that nothing more should be read.
     pub(crate) fn is_owing_enough(&self) -> bool {
-        self.owed.len() + self.deferred.len() >= self.receive_max
+        let owed = self.debts.as_ref().map_or(0, |it| it.acks.len() + it.deferred.len());
+        owed >= usize::from(self.receive_max)
     }
 
     /// Owes a PUBACK or PUBREC. One that is due at once, with none before it, is written straight away.
     pub(crate) fn owe(&mut self, promise: Promise, due: Due, out: &mut BytesMut) {
         match due {
-            Due::Now(reason) if self.owed.is_empty() && !reason.is_failure() => {
+            Due::Now(reason) if !reason.is_failure() && !self.is_owing_acks() => {
                 self.write_ack(promise.kind, promise.packet_id, reason, out);
             }
-            due => self.owed.push(promise, due),
+            due => self.debts.get_or_insert_default().acks.push(promise, due),
         }
+    }
+
+    fn is_owing_acks(&self) -> bool {
+        self.debts.as_ref().is_some_and(|debts| !debts.acks.is_empty())
     }
 
     /// Writes the acknowledgements and replies that have come due. An error closes the connection: a client before
     /// MQTT 5.0 can only be told by that that a message was not taken.
     pub(crate) fn write_due(&mut self, out: &mut BytesMut) -> Result<(), Reason> {
-        while let Some((Promise { kind, packet_id }, reason)) = self.owed.pop() {
+        let Some(debts) = &mut self.debts else { return Ok(()) };
+        while let Some((Promise { kind, packet_id }, reason)) = debts.acks.pop() {
             if reason.is_failure() {
                 if self.version == Version::V3 {
                     return Err(reason);
                 }
                 if kind == AckKind::PubRec && self.received.refuse(packet_id) {
-                    self.refused.push(Forget { packet_id, kind, reason });
+                    debts.refused.push(Forget { packet_id, kind, reason });
                     continue;
                 }
             }
-            self.write_ack(kind, packet_id, reason, out);
+            codec::encode(self.version, &Reply::Ack { kind, packet_id, reason }, out);
         }
-        while let Some((gate, _)) = self.deferred.front()
+        while let Some((gate, _)) = debts.deferred.front()
             && let Some(outcome) = gate.outcome()
         {
-            let Some((_, reply)) = self.deferred.pop_front() else { break };
+            let Some((_, reply)) = debts.deferred.pop_front() else { break };
             outcome?;
             codec::encode(self.version, &reply, out);
         }
+        // A connection that rests keeps no memory.
+        self.debts.take_if(|debts| debts.is_paid());
         Ok(())
     }
 
     /// What [`Machine::write_due`] could not say before it has gone from the store.
     pub(crate) fn take_refused(&mut self) -> Vec<Forget> {
-        std::mem::take(&mut self.refused)
+        self.debts.as_mut().map_or_else(Vec::new, |debts| std::mem::take(&mut debts.refused))
     }
 
     /// Has a reply wait for a gate.
     pub(crate) fn defer(&mut self, gate: Arc<AckGate>, reply: Reply) {
-        self.deferred.push_back((gate, reply));
+        self.debts.get_or_insert_default().deferred.push_back((gate, reply));
     }
 
     /// Sends PUBREL once `gate` is open.

@@ -12,7 +12,8 @@ use std::sync::Arc;
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Received {
-    ids: HashMap<NonZeroU16, Entry>,
+    /// Absent while there are none: most clients never send with QoS 2.
+    ids: Option<Box<HashMap<NonZeroU16, Entry>>>,
     /// The last removal from the store that was under way: no PUBCOMP before it has ended.
     forgetting: Option<Arc<AckGate>>,
 }
@@ -55,17 +56,18 @@ pub(crate) enum Release {
 impl Received {
     /// How many are remembered.
     pub(crate) fn len(&self) -> usize {
-        self.ids.len()
+        self.ids.as_ref().map_or(0, |ids| ids.len())
     }
 
     /// Takes one up that the store remembers.
     pub(crate) fn restore(&mut self, packet_id: NonZeroU16, for_platform: bool) {
-        self.ids.insert(packet_id, Entry { gate: None, is_stored: true, for_platform });
+        self.remember(packet_id, Entry { gate: None, is_stored: true, for_platform });
     }
 
     /// A PUBLISH of QoS 2 has come.
     pub(crate) fn on_publish(&mut self, packet_id: NonZeroU16) -> Arrival {
-        let Some(entry) = self.ids.get_mut(&packet_id) else { return Arrival::New };
+        let Some(ids) = &mut self.ids else { return Arrival::New };
+        let Some(entry) = ids.get_mut(&packet_id) else { return Arrival::New };
         let Some(gate) = &entry.gate else {
             return match entry.for_platform {
                 true => Arrival::Unfinished,
@@ -80,7 +82,7 @@ impl Received {
             }
             Some(Err(_)) if entry.is_stored && gate.is_committed() => Arrival::Unfinished,
             Some(Err(_)) => {
-                self.ids.remove(&packet_id);
+                self.forget(packet_id);
                 Arrival::New
             }
         }
@@ -88,21 +90,19 @@ impl Received {
 
     /// Remembers a message that has been routed.
     pub(crate) fn remember(&mut self, packet_id: NonZeroU16, entry: Entry) {
-        self.ids.insert(packet_id, entry);
+        self.ids.get_or_insert_default().insert(packet_id, entry);
     }
 
     /// PUBREC has said no: the exchange is over. Says whether a row is to be removed first.
     pub(crate) fn refuse(&mut self, packet_id: NonZeroU16) -> bool {
-        let removed = self.ids.remove(&packet_id);
-        self.shrink();
-        removed.is_some_and(|entry| {
+        self.forget(packet_id).is_some_and(|entry| {
             entry.is_stored && entry.gate.is_none_or(|gate| gate.is_committed())
         })
     }
 
     /// PUBREL has come.
     pub(crate) fn release(&mut self, packet_id: NonZeroU16) -> Release {
-        let Some(entry) = self.ids.get(&packet_id) else {
+        let Some(entry) = self.ids.as_ref().and_then(|ids| ids.get(&packet_id)) else {
             let gate = self.forgetting.clone();
             return match gate.as_ref().and_then(|gate| gate.outcome()) {
                 Some(Ok(())) => {
@@ -118,8 +118,7 @@ impl Received {
             return Release::Violation;
         }
         let is_stored = entry.is_stored;
-        self.ids.remove(&packet_id);
-        self.shrink();
+        self.forget(packet_id);
         if is_stored { Release::Stored } else { Release::InMemory }
     }
 
@@ -128,11 +127,10 @@ impl Received {
         self.forgetting = Some(Arc::clone(gate));
     }
 
-    fn shrink(&mut self) {
-        if self.ids.is_empty() {
-            // A connection that rests keeps no memory.
-            self.ids = HashMap::new();
-        }
+    fn forget(&mut self, packet_id: NonZeroU16) -> Option<Entry> {
+        let removed = self.ids.as_mut()?.remove(&packet_id);
+        self.ids.take_if(|ids| ids.is_empty());
+        removed
     }
 }
 

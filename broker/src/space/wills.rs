@@ -82,21 +82,23 @@ impl Space {
         changes.delete::<WillRow>(&(self.namespace.clone(), client_id.clone()));
     }
 
-    /// The permissions of a client have changed: a will that it may not publish any more is dismissed.
+    /// The permissions of a client have changed: a will that it may not publish any more is dismissed. Says whether.
     pub(super) fn dismiss_forbidden_will(
         &self,
         client_id: &ClientId,
         permissions: &Permissions,
         changes: &mut Changes,
-    ) {
+    ) -> bool {
         let key = (self.namespace.clone(), client_id.clone());
         let row = self.shared.store.read().and_then(|it| it.get::<WillRow>(&key));
-        let Ok(Some(row)) = row else { return };
-        let Ok(will) = row.into_message(self.shared.clock.now()) else { return };
+        let Ok(Some(row)) = row else { return false };
+        let Ok(will) = row.into_message(self.shared.clock.now()) else { return false };
         let allowance = permissions.publish(&will.topic);
-        if allowance.is_none_or(|it| !it.covers(will.qos, will.retain)) {
+        let is_forbidden = allowance.is_none_or(|it| !it.covers(will.qos, will.retain));
+        if is_forbidden {
             self.dismiss_will(client_id, changes);
         }
+        is_forbidden
     }
 
     /// A client is lost: its will is due after so many seconds.

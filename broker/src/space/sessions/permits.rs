@@ -92,7 +92,11 @@ impl Space {
         }
         drop(queue);
         Counters::add(&self.shared.counters.forbidden, forbidden.len() as u64);
-        self.dismiss_forbidden_will(&session.sender().client_id, &permissions, changes);
+        let client_id = &session.sender().client_id;
+        if self.dismiss_forbidden_will(client_id, &permissions, changes) {
+            // Its row is still there until the commit.
+            known.will_delay_secs = None;
+        }
         if known.expiry_secs > 0 {
             let since = match &known.presence {
                 Presence::Away { since, .. } => Some(*since),
