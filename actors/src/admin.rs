@@ -20,6 +20,7 @@ mod cursor;
 mod drivers;
 mod list;
 mod metrics;
+mod node;
 mod payload;
 mod plan;
 mod projects;

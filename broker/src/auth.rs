@@ -29,6 +29,7 @@ use crate::credential::{Credential, CredentialIdentity, system_namespace};
 use crate::figures::Counters;
 use crate::peer::PeerAddress;
 use crate::permissions::acl::AclRule;
+use crate::reload::Reloaded;
 use crate::space::Shared;
 use hook::Hook;
 use lockout::{Lockout, Noted, Standing};
@@ -108,6 +109,11 @@ pub(crate) enum Verdict {
 }
 
 impl Authenticator {
+    /// Reads the keys of tokens again.
+    pub(crate) fn reload_keys(&self) -> Vec<Reloaded> {
+        self.tokens.reload()
+    }
+
     /// Reads keys and secrets. Must run inside a tokio runtime.
     pub(crate) fn open(
         shared: Arc<Shared>,

@@ -18,6 +18,7 @@ use crate::overload::quota::Quotas;
 use crate::packet::Version;
 use crate::promises::Promises;
 use crate::reason::Reason;
+use crate::reload::TlsInUse;
 use crate::space::{Asked, Shared, Space};
 use crate::sys;
 use parking_lot::RwLock;
@@ -74,6 +75,7 @@ pub(crate) struct Inner {
     spaces: Arc<Spaces>,
     door: Door,
     lobby: Arc<Lobby>,
+    tls: TlsInUse,
     stop: watch::Sender<bool>,
 }
 
@@ -95,6 +97,7 @@ impl Spaces {
     /// What the broker has counted.
     pub(crate) fn figures(&self, shared: &Shared) -> Figures {
         let mut figures = shared.counters.read();
+        figures.log_lines_left_out = shared.journal.left_out();
         for space in self.all() {
             let retained = space.retained().lock();
             figures.retained += retained.count() as u64;
@@ -118,6 +121,11 @@ impl Inner {
     /// Where sockets wait for their CONNACK.
     pub(crate) fn lobby(&self) -> &Arc<Lobby> {
         &self.lobby
+    }
+
+    /// The TLS of its listeners.
+    pub(crate) fn tls(&self) -> &TlsInUse {
+        &self.tls
     }
 
     /// Resolves when the broker stops accepting.
@@ -153,7 +161,7 @@ impl Broker {
         let lobby = Lobby::new(limits.handshakes_max, limits.handshakes_per_address_max);
         let lobby = Arc::new(lobby);
         let stop = watch::channel(false).0;
-        let inner = Arc::new(Inner { shared, spaces, door, lobby, stop });
+        let inner = Arc::new(Inner { shared, spaces, door, lobby, tls: TlsInUse::default(), stop });
         let broker = Self { inner };
         tokio::spawn(sys::run(Arc::clone(&broker.inner.shared), Arc::clone(&broker.inner.spaces)));
         tokio::spawn(expire(Arc::clone(&broker.inner.shared), Arc::clone(&broker.inner.spaces)));

@@ -104,11 +104,10 @@ impl Credential {
         Self { identity, hash, scram: Some(scram), acl: None, is_disabled: false }
     }
 
-    /// With the access list of another credential, and disabled if that is.
+    /// With an access list, or none, and perhaps disabled.
     #[must_use]
-    pub fn like(self, other: Option<&Self>) -> Self {
-        let Some(other) = other else { return self };
-        Self { acl: other.acl.clone(), is_disabled: other.is_disabled, ..self }
+    pub fn on_terms(self, acl: Option<Vec<AclRule>>, is_disabled: bool) -> Self {
+        Self { acl, is_disabled, ..self }
     }
 
     /// Whether `secret` is the right one; the time taken does not tell how nearly.

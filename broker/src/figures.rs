@@ -139,6 +139,8 @@ pub struct Figures {
     pub store_errors: u64,
     /// Messages that came back over a bridge to where they had been, and went no further.
     pub loops: u64,
+    /// Lines about ends and refusals that the log was spared.
+    pub log_lines_left_out: u64,
     /// Sessions, connected or not.
     pub sessions: u64,
     /// Retained messages.
@@ -201,6 +203,7 @@ impl Counters {
             stored: read(&self.stored),
             store_errors: read(&self.store_errors),
             loops: read(&self.loops),
+            log_lines_left_out: 0,
             sessions: 0,
             retained: 0,
             retained_bytes: 0,

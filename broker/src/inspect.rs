@@ -1,6 +1,7 @@
 //! What operators see of a namespace, and what they do to it by hand.
 //!
 //! - [`clients`]: connections, and the sessions that wait for their clients
+//! - [`figures`]: what there is in all
 //! - [`rates`]: how much a connection carries in a second
 //! - [`subscriptions`], [`retained`]: what they say
 //!
@@ -8,6 +9,7 @@
 //! [`PATIENCE`]; then it says where to go on. No lock is held while the store is read.
 
 pub(crate) mod clients;
+pub(crate) mod figures;
 pub(crate) mod rates;
 pub(crate) mod retained;
 pub(crate) mod subscriptions;

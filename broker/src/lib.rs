@@ -7,7 +7,8 @@
 //!   message; `retained`
 //! - `overload`: what keeps clients within bounds
 //! - `auth`, [`credential`], `permissions`: who comes in, and what it may do
-//! - `durable`: what is in the store; `sys`: the broker's own figures; `inspect`: what operators see
+//! - `durable`: what is in the store; `sys`: the broker's own figures; `inspect`: what operators see;
+//!   `journal`: what the log tells of ends; `reload`: files that are read again
 //!
 //! A PUBACK to a publisher means: every copy owed to a durable session, and the retained copy, is committed, and
 //! every part of the platform that the message was for has done its work. See `docs/decisions/` for the promise.
@@ -26,6 +27,7 @@ mod figures;
 pub mod fuzzing;
 mod group;
 mod inspect;
+mod journal;
 mod listener;
 mod live;
 #[doc(hidden)]
@@ -40,6 +42,7 @@ mod promises;
 mod proxy_protocol;
 mod publisher;
 mod reason;
+mod reload;
 mod retained;
 mod router;
 mod session;
@@ -59,11 +62,13 @@ pub use figures::Figures;
 pub use group::SharedStrategy;
 pub use inspect::Page;
 pub use inspect::clients::{ClientInfo, ClientQuery, ClientState, ConnectionInfo, SessionInfo};
+pub use inspect::figures::NamespaceFigures;
 pub use inspect::rates::Rates;
 pub use inspect::retained::{RetainedInfo, RetainedQuery};
 pub use inspect::subscriptions::{
     GroupInfo, GroupMember, SubscriptionInfo, SubscriptionPlace, SubscriptionQuery,
 };
+pub use journal::Endings;
 pub use listener::config::{Endpoint, ListenError, ListenerConfig, ListenerKind};
 pub use listener::network::{Network, NetworkError};
 pub use message::{Properties, Sender};
@@ -72,6 +77,7 @@ pub use peer::{ClientName, PeerAddress, TlsInfo};
 pub use permissions::acl::{ACL_RULES_MAX, AclAction, AclError, AclPermission, AclRule, check_acl};
 pub use promises::Promises;
 pub use reason::Reason;
+pub use reload::{ReloadOutcome, Reloaded};
 pub use session::drops::Drops;
 pub use tls::certificate::CertificateInfo;
 pub use tls::{ClientAuth, Tls, Tls12, TlsConfig, TlsError};

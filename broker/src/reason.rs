@@ -64,6 +64,38 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Every code, in the order of their numbers.
+    pub const ALL: [Self; 28] = [
+        Self::Success,
+        Self::NoMatchingSubscribers,
+        Self::UnspecifiedError,
+        Self::MalformedPacket,
+        Self::ProtocolError,
+        Self::ImplementationSpecificError,
+        Self::UnsupportedProtocolVersion,
+        Self::ClientIdNotValid,
+        Self::BadUserNameOrPassword,
+        Self::NotAuthorized,
+        Self::ServerUnavailable,
+        Self::ServerBusy,
+        Self::Banned,
+        Self::ServerShuttingDown,
+        Self::BadAuthenticationMethod,
+        Self::KeepAliveTimeout,
+        Self::SessionTakenOver,
+        Self::TopicFilterInvalid,
+        Self::TopicNameInvalid,
+        Self::PacketIdNotFound,
+        Self::ReceiveMaximumExceeded,
+        Self::TopicAliasInvalid,
+        Self::PacketTooLarge,
+        Self::QuotaExceeded,
+        Self::AdministrativeAction,
+        Self::QosNotSupported,
+        Self::ConnectionRateExceeded,
+        Self::MaximumConnectTime,
+    ];
+
     /// The code on the wire.
     pub fn code(self) -> u8 {
         match self {
@@ -166,5 +198,17 @@ impl Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_are_listed_in_the_order_of_their_codes() {
+        assert!(Reason::ALL.map(Reason::code).is_sorted());
+        // The one with the highest code is the last variant: none is left out.
+        assert_eq!(Reason::MaximumConnectTime as usize + 1, Reason::ALL.len());
     }
 }

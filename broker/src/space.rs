@@ -23,6 +23,7 @@ use crate::config::{Limits, Policies};
 use crate::durable::rows::SessionRow;
 use crate::figures::Counters;
 use crate::inspect::rates::Meter;
+use crate::journal::Journal;
 use crate::message::{Message, Properties, Sender};
 use crate::outbox::Outbox;
 use crate::overload::quota::{Quota, Quotas};
@@ -45,6 +46,7 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) policies: Policies,
     pub(crate) counters: Counters,
+    pub(crate) journal: Journal,
     pub(crate) is_draining: AtomicBool,
     /// Wakes connections whose clients may have fallen silent.
     pub(crate) alarms: Arc<Alarms>,
@@ -73,6 +75,7 @@ impl Shared {
             limits,
             policies,
             counters: Counters::default(),
+            journal: Journal::default(),
             is_draining: AtomicBool::new(false),
             alarms: Alarms::start(),
             voice: Arc::new(voice()),

@@ -14,7 +14,7 @@ use files::Stamp;
 use parking_lot::RwLock;
 use proto::TimestampMs;
 use rustls::ServerConfig;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -158,6 +158,21 @@ impl Tls {
     /// Whether connections end when their client's certificate does.
     pub(crate) fn ends_with_certificate(&self) -> bool {
         self.config.ends_with_certificate
+    }
+
+    /// Reads the files again, changed or not. An error leaves what is in force as it is.
+    pub(crate) fn reload(&self, now: TimestampMs) -> Result<(), TlsError> {
+        let stamps = files::stamps(&self.config);
+        let (server, own) = files::load(&self.config)?;
+        warn(&self.config, &own, now);
+        *self.current.write() = server;
+        *self.stamps.write() = stamps;
+        Ok(())
+    }
+
+    /// The file of its certificate.
+    pub(crate) fn certificate_file(&self) -> &Path {
+        &self.config.certificate
     }
 
     /// Reads the files again if one has changed since. Says whether they are in force.

@@ -87,9 +87,12 @@ pub(crate) struct CtlArgs {
     /// Print the answer as JSON
     #[arg(long)]
     pub(crate) json: bool,
-    /// The node
+    /// The node: mqtt://host[:1883], or mqtts://host[:8883] for TLS
     #[arg(long, env = "MANIFOLD_URL", default_value = "mqtt://127.0.0.1:1883")]
     pub(crate) url: String,
+    /// PEM file of the authority that vouches for the node, for mqtts://; absent: those of the system
+    #[arg(long, env = "MANIFOLD_TLS_CA", value_name = "FILE")]
+    pub(crate) tls_ca: Option<PathBuf>,
     /// User name: a name, or <tenant>/<project>/<name>; `admin` if only a secret is given
     #[arg(long, env = "MANIFOLD_USER")]
     pub(crate) user: Option<String>,
@@ -131,7 +134,10 @@ Examples:
   manifold ctl drivers create driver=plc config.protocol=modbus_tcp \\
       config.address=127.0.0.1:5020
   manifold ctl things delete thing=pump7
+  manifold ctl connections list prefix=press state=connected
+  manifold ctl retained get topic=plant/level
   manifold ctl metrics get --json
+  manifold ctl node reload --url mqtts://hub.example --tls-ca ca.crt
 
 Exit codes: 0 done, 1 refused (the reason is on stderr), 2 wrong usage,
 3 the node could not be reached.";

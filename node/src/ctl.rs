@@ -2,6 +2,7 @@
 //!
 //! - `body`: makes the request of `key=value` words and `--json-body`
 //! - `url`: the address of the node
+//! - `tls`: how the node's certificate is checked
 //! - `client`: one request and its answer over MQTT 5
 //! - `table`, `time`: the answer for people
 //! - `operations`: what can be asked for
@@ -13,6 +14,7 @@ mod client;
 mod operations;
 mod table;
 mod time;
+mod tls;
 mod url;
 
 use crate::cli::CtlArgs;
@@ -28,12 +30,16 @@ pub(crate) fn run(args: &CtlArgs) -> Outcome {
     let body = body::make(args.json_body.as_deref(), &args.fields).map_err(Failure::Usage)?;
     let request = client::Request::new(resource, verb, body).map_err(Failure::Usage)?;
     let url: url::NodeUrl = args.url.parse().map_err(Failure::Usage)?;
+    if args.tls_ca.is_some() && !url.is_tls {
+        return Err(Failure::Usage(format!("--tls-ca is for mqtts://, not for {url}")));
+    }
     let credentials = client::Credentials::from_args(args.user.as_deref(), args.secret.as_deref());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let call = client::call(&url, credentials, &request);
+    let tls = url.is_tls.then(|| tls::Tls::new(&url.host, args.tls_ca.as_deref())).transpose()?;
+    let call = client::call(&url, tls, credentials, &request);
     match runtime.block_on(Box::pin(call))? {
         Ok(data) if args.json => print(&format!("{data}\n")),
         Ok(data) => print(&table::render(resource, &data)),

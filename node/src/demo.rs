@@ -112,7 +112,7 @@ async fn visit(
     let prepare = Box::pin(setup::prepare(hub.broker(), &SystemEntropy, plant));
     let credentials = tokio::select! {
         biased;
-        _ = signals.next() => return Ok(()),
+        _ = signals.end() => return Ok(()),
         credentials = prepare => credentials.context("cannot prepare the demo")?,
     };
     let page = text::Page {
@@ -125,7 +125,7 @@ async fn visit(
         credentials,
     };
     print(&page.to_string())?;
-    signals.next().await;
+    signals.end().await;
     Ok(())
 }
 

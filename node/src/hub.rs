@@ -113,6 +113,14 @@ impl Hub {
         }
     }
 
+    /// Reads again what may change while the node runs; the log says what became of it.
+    pub(crate) async fn reload(&self) {
+        tracing::info!("reading files again");
+        let broker = self.broker.clone();
+        // It reads from the disk. One that cannot be waited for has said what it did in the log.
+        let _ = tokio::task::spawn_blocking(move || broker.reload()).await;
+    }
+
     /// In-process clients come from here.
     pub(crate) fn broker(&self) -> &Broker {
         &self.broker

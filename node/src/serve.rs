@@ -9,7 +9,7 @@ use crate::descriptors;
 use crate::hub::Hub;
 use crate::logging;
 use crate::outcome::{Failure, Outcome};
-use crate::signals::Signals;
+use crate::signals::{Asked, Signals};
 use actors::FirstAdmin;
 use anyhow::Context as _;
 use std::io::Write as _;
@@ -71,11 +71,21 @@ async fn serve(config: &Config, started: Instant) -> anyhow::Result<()> {
     let hub = Box::pin(Hub::start(config, admin_secret(), show)).await?;
     let startup_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     tracing::info!(startup_ms, version = env!("CARGO_PKG_VERSION"), "ready");
-    let signal = signals.next().await;
+    let signal = run_until_end(&hub, &mut signals).await;
     tracing::info!(signal, "draining");
     stop(hub, &mut signals).await?;
     logging.finish().await;
     Ok(())
+}
+
+/// Reads files again when asked to, until a signal ends the node; gives its name.
+async fn run_until_end(hub: &Hub, signals: &mut Signals) -> &'static str {
+    loop {
+        match signals.next().await {
+            Asked::End(name) => return name,
+            Asked::Reload => hub.reload().await,
+        }
+    }
 }
 
 /// Ends the node in order, or at once if a second signal asks for it.
@@ -86,7 +96,7 @@ pub(crate) async fn stop(hub: Hub, signals: &mut Signals) -> anyhow::Result<()> 
             tracing::info!("stopped");
             Ok(())
         }
-        signal = signals.next() => {
+        signal = signals.end() => {
             anyhow::bail!("ended by a second {signal} before the drain was done")
         }
     }

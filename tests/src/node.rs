@@ -153,6 +153,11 @@ impl Node {
         assert!(self.process.is_running(), "the node has ended:\n{}", self.process.log());
     }
 
+    /// SIGHUP.
+    pub fn hang_up(&self) {
+        self.process.hang_up();
+    }
+
     /// `kill -9`.
     pub async fn kill(self) {
         self.process.kill().await;

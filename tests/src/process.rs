@@ -135,6 +135,12 @@ impl Process {
         }
     }
 
+    /// SIGHUP.
+    pub fn hang_up(&self) {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
+        kill_process(pid.expect("a process has an id"), Signal::HUP).expect("it can be signalled");
+    }
+
     fn pid(&self) -> u32 {
         self.child.id().expect("the process has not been waited for")
     }

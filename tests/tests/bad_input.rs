@@ -73,7 +73,7 @@ impl Scene {
                 (Version::V3, Ending::Closed) => {}
                 (_, ending) => panic!("{what}: {version:?} ends with {ending:?}"),
             }
-            let line = self.node.logs(&format!("client=offender-{} ", self.clients)).await;
+            let line = self.node.logs(&format!("client=\"offender-{}\"", self.clients)).await;
             assert!(line.contains("connection ended"), "{what}: {line}");
         }
         self.others_go_on().await;

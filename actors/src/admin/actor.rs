@@ -205,7 +205,7 @@ impl AdminCore {
 
     /// Argon2 takes its time and memory on purpose: not on a thread that others wait for.
     async fn hash(&self, hash: SecretToHash, changes: &mut Changes) -> Result<(), Refusal> {
-        let SecretToHash { key, identity, secret, before } = hash;
+        let SecretToHash { key, identity, secret, terms } = hash;
         let context = self.context.clone();
         let hashed = tokio::task::spawn_blocking(move || {
             Credential::person(identity, &secret, &*context.outside.entropy)
@@ -214,7 +214,7 @@ impl AdminCore {
             .await
             .map_err(|_| Refusal::new(RefusalCode::Unavailable, "the node is stopping"))?
             .map_err(Refusal::internal)?
-            .like(before.as_ref());
+            .on_terms(terms.acl, terms.is_disabled);
         changes.put::<Credential>(&key, &credential);
         Ok(())
     }

@@ -6,7 +6,7 @@ use super::request::{Body, Caller};
 use crate::context::Context;
 use crate::device::row::ThingRow;
 use broker::credential::{Credential, CredentialIdentity, CredentialKey};
-use broker::{Client, Outgoing, Reason};
+use broker::{AclRule, Client, Outgoing, Reason};
 use proto::platform::EventTopic;
 use proto::{
     BridgeId, ClientId, DriverId, Identity, Namespace, PlatformTopic, Qos, Refusal, ThingId,
@@ -71,8 +71,24 @@ pub(super) struct SecretToHash {
     pub(super) key: CredentialKey,
     pub(super) identity: CredentialIdentity,
     pub(super) secret: String,
-    /// The credential before, if there was one: its access list and whether it is disabled stay.
-    pub(super) before: Option<Credential>,
+    pub(super) terms: Terms,
+}
+
+/// What a credential says besides its secret.
+#[derive(Default)]
+pub(super) struct Terms {
+    /// What its bearer may do within its role; `None`: all of it.
+    pub(super) acl: Option<Vec<AclRule>>,
+    /// Whether nobody comes in with it for now.
+    pub(super) is_disabled: bool,
+}
+
+impl Terms {
+    /// Those of a credential, or none.
+    pub(super) fn of(credential: Option<Credential>) -> Self {
+        credential
+            .map_or_else(Self::default, |it| Self { acl: it.acl, is_disabled: it.is_disabled })
+    }
 }
 
 /// What follows a commit.
@@ -126,25 +142,27 @@ impl Request<'_> {
         found.into_iter().map(|row| row.map_err(|error| unreadable(&error))).collect()
     }
 
-    /// The credential of a device or user, in place of the one `before`: at once for a secret with
-    /// entropy enough, else by way of the plan.
+    /// The credential of a device or user: at once for a secret with entropy enough, else by way of the
+    /// plan.
     pub(super) fn set_secret(
         &self,
         plan: &mut Plan,
         key: CredentialKey,
         identity: CredentialIdentity,
         secret: String,
-        before: Option<Credential>,
+        terms: Terms,
     ) {
         // 20 bytes of any made secret; what a person would choose is shorter, and wants the slow
         // hash.
         const STRONG_BYTES_MIN: usize = 20;
         if secret.len() >= STRONG_BYTES_MIN {
             let entropy = &*self.context.outside.entropy;
-            let credential = Credential::device(identity, &secret, entropy).like(before.as_ref());
+            let Terms { acl, is_disabled } = terms;
+            let credential = Credential::device(identity, &secret, entropy);
+            let credential = credential.on_terms(acl, is_disabled);
             plan.changes.put::<Credential>(&key, &credential);
         } else {
-            plan.hash = Some(SecretToHash { key, identity, secret, before });
+            plan.hash = Some(SecretToHash { key, identity, secret, terms });
         }
     }
 

@@ -3,7 +3,8 @@
 
 use super::plan::{Plan, Request};
 use super::{
-    bridges, connections, drivers, metrics, projects, retained, subscriptions, tags, things, users,
+    bridges, connections, drivers, metrics, node, projects, retained, subscriptions, tags, things,
+    users,
 };
 use proto::{Refusal, RefusalCode, Role};
 
@@ -54,6 +55,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation("drivers", "list", READER, false, drivers::list),
     operation("drivers", "update", ADMIN, true, drivers::update),
     operation("metrics", "get", ADMIN, false, metrics::get),
+    operation("node", "reload", SYSTEM, true, node::reload),
     operation("projects", "create", SYSTEM, true, projects::create),
     operation("projects", "delete", SYSTEM, true, projects::delete),
     operation("projects", "get", READER, false, projects::get),

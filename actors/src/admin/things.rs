@@ -1,7 +1,7 @@
 //! `admin/things/…`: the registry of devices.
 
 use super::list::list as list_rows;
-use super::plan::{After, Owner, Plan, Request, cleared};
+use super::plan::{After, Owner, Plan, Request, Terms, cleared};
 use crate::device::row::{DeviceRow, ThingKey, ThingRow, default_location};
 use crate::secret;
 use broker::credential::{Credential, CredentialIdentity, CredentialKey};
@@ -76,7 +76,7 @@ pub(super) fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
     let mut plan = Plan::answer(data);
     plan.changes.put::<ThingRow>(&key, &row);
     plan.messages.push(request.thing_event(&thing, "created"));
-    request.set_secret(&mut plan, credential_key, identity, secret, None);
+    request.set_secret(&mut plan, credential_key, identity, secret, Terms::default());
     Ok(plan)
 }
 
@@ -118,7 +118,7 @@ pub(super) fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
     if let Some(secret) = secret {
         let (key, identity) = credential_of(&namespace, &thing)?;
         let before = request.get::<Credential>(&key)?;
-        request.set_secret(&mut plan, key, identity, checked(secret)?, before);
+        request.set_secret(&mut plan, key, identity, checked(secret)?, Terms::of(before));
         plan.after.push(After::EndSessions(namespace, Identity::Thing(thing.clone())));
     }
     plan.owner = Owner::ChangedDevice(thing, Box::new(row));

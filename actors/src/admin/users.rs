@@ -2,7 +2,7 @@
 //! only.
 
 use super::list::list as list_rows;
-use super::plan::{After, Plan, Request};
+use super::plan::{After, Plan, Request, Terms};
 use super::request::rank;
 use crate::cluster::ProjectRow;
 use crate::secret;
@@ -22,6 +22,12 @@ struct CreateUser {
     /// Absent: one is made, and shown this once.
     #[serde(default)]
     secret: Option<String>,
+    /// Whether the user may come in; absent: yes.
+    #[serde(default)]
+    enabled: Option<bool>,
+    /// What it may do within its role; absent: all of it.
+    #[serde(default)]
+    acl: Option<Vec<AclRule>>,
 }
 
 #[derive(Deserialize)]
@@ -53,13 +59,15 @@ struct OneUser {
 
 /// Creates a user. Answers with its secret if that was made here.
 pub(super) fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
-    let (namespace, CreateUser { user, role, secret }) = read(request)?;
+    let (namespace, CreateUser { user, role, secret, enabled, acl }) = read(request)?;
     check_role(request.caller.role, &namespace, role)?;
     let key: CredentialKey = (namespace, user.clone());
     if request.get::<Credential>(&key)?.is_some() {
         return Err(Refusal::already_exists("user, thing or edge node", &user).at("user"));
     }
-    let mut data = show(&user, role);
+    check_acl(acl.as_deref())?;
+    let terms = Terms { acl, is_disabled: enabled == Some(false) };
+    let mut data = show_all(&user, role, &terms);
     let secret = match secret {
         Some(given) => checked(given)?,
         None => {
@@ -69,7 +77,7 @@ pub(super) fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
         }
     };
     let mut plan = Plan::answer(data);
-    request.set_secret(&mut plan, key, CredentialIdentity::User { role }, secret, None);
+    request.set_secret(&mut plan, key, CredentialIdentity::User { role }, secret, terms);
     Ok(plan)
 }
 
@@ -77,7 +85,7 @@ pub(super) fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
 pub(super) fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
     let (namespace, OneUser { user }) = read(request)?;
     let (role, credential) = find(request, &(namespace, user.clone()))?;
-    Ok(Plan::answer(show_all(&user, role, &credential)))
+    Ok(Plan::answer(show_all(&user, role, &Terms::of(Some(credential)))))
 }
 
 /// Lists users.
@@ -89,7 +97,7 @@ pub(super) fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
     };
     let item = |key: &CredentialKey, row: Credential| match row.identity {
         CredentialIdentity::User { role } => {
-            Some((key.1.to_string(), show_all(&key.1, role, &row)))
+            Some((key.1.to_string(), show_all(&key.1, role, &Terms::of(Some(row)))))
         }
         CredentialIdentity::Thing(_) | CredentialIdentity::Edge(_) => None,
     };
@@ -120,10 +128,11 @@ pub(super) fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
     if credential.is_disabled {
         keep_an_operator(request, &key, before)?;
     }
-    let mut plan = Plan::answer(show_all(&user, role, &credential));
+    let terms = Terms::of(Some(credential.clone()));
+    let mut plan = Plan::answer(show_all(&user, role, &terms));
     match secret {
         Some(secret) => {
-            request.set_secret(&mut plan, key, identity, checked(secret)?, Some(credential));
+            request.set_secret(&mut plan, key, identity, checked(secret)?, terms);
             let identity = Identity::User { name: user, role: before };
             plan.after.push(After::EndSessions(namespace, identity));
         }
@@ -236,12 +245,12 @@ fn show(user: &UserId, role: Role) -> Json {
 }
 
 /// With what is there only if somebody has set it.
-fn show_all(user: &UserId, role: Role, credential: &Credential) -> Json {
+fn show_all(user: &UserId, role: Role, terms: &Terms) -> Json {
     let mut shown = show(user, role);
-    if credential.is_disabled {
+    if terms.is_disabled {
         shown["enabled"] = false.into();
     }
-    if let Some(acl) = &credential.acl {
+    if let Some(acl) = &terms.acl {
         shown["acl"] = json!(acl);
     }
     shown

@@ -212,6 +212,21 @@ async fn users_come_and_go_and_the_last_operator_stays() {
     app.done("users/update", json!({"user":"bob","role":"user"})).await;
     assert!(read().unwrap().verify(b"bobs secret"), "a new role keeps the secret");
 
+    let rule = json!({"permission":"allow","action":"subscribe","topic":"plant/#"});
+    let bounded = json!({"user":"cleo","role":"app","enabled":false,"acl":[rule]});
+    let made = app.done("users/create", bounded).await;
+    assert_eq!((&made["enabled"], &made["acl"]), (&json!(false), &json!([rule])));
+    let shown = app.done("users/get", json!({"user":"cleo"})).await;
+    assert_eq!((&shown["enabled"], &shown["acl"]), (&json!(false), &json!([rule])));
+    let chosen = json!({"user":"cleo","secret":"short but chosen"});
+    let shown = app.done("users/update", chosen).await;
+    assert_eq!(shown["acl"], json!([rule]), "another secret keeps the list");
+    app.done("users/delete", json!({"user":"cleo"})).await;
+    let wrong = json!({"permission":"allow","action":"all","topic":"a/#/b"});
+    let wrong = json!({"user":"cleo","role":"app","acl":[wrong]});
+    let refused = app.refused("users/create", wrong).await;
+    assert_eq!((&refused["code"], &refused["field"]), (&json!("invalid"), &json!("acl")));
+
     app.thing("p1").await;
     let listed = app.done("users/list", json!({})).await;
     assert_eq!(

@@ -2,11 +2,11 @@
 
 use super::Refusal;
 use crate::figures::Counters;
+use crate::journal::Budget;
 use crate::peer::PeerAddress;
 use crate::space::{Shared, Space};
-use parking_lot::Mutex;
+use proto::PlatformTopic;
 use proto::platform::EventTopic;
-use proto::{PlatformTopic, TimestampMs};
 use std::sync::Arc;
 
 /// Notices of one second; what is beyond is counted and told with the next.
@@ -18,14 +18,7 @@ const TOLD_CHARS_MAX: usize = 128;
 /// See the module.
 pub(crate) struct Notices {
     shared: Arc<Shared>,
-    budget: Mutex<Budget>,
-}
-
-#[derive(Default)]
-struct Budget {
-    second: u64,
-    used: u32,
-    left_out: u64,
+    budget: Budget,
 }
 
 /// Who was refused.
@@ -38,7 +31,7 @@ pub(crate) struct Stranger<'a> {
 
 impl Notices {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, budget: Mutex::default() }
+        Self { shared, budget: Budget::new(NOTICES_PER_SEC) }
     }
 
     /// Counts a refusal, and tells of it in `space` if there is room for that.
@@ -52,10 +45,11 @@ impl Notices {
         Counters::add(refusal.counter(counters), 1);
         Counters::add(&counters.authentication_failures, u64::from(refusal.is_guess()));
         let now = self.shared.clock.now();
-        let Some(left_out) = self.budget.lock().take(now) else { return };
+        let Some(left_out) = self.budget.take(now) else { return };
         let (client_id, user_name) = (short(who.client_id), who.user_name.map(short));
+        let code = format!("0x{:02X}", refusal.reason().code());
         tracing::info!(
-            address = %who.address, client_id, user_name, reason = refusal.as_str(), left_out,
+            address = %who.address, client_id, user_name, reason = refusal.as_str(), code, left_out,
             "client refused: {refusal}"
         );
         let Some(space) = space() else { return };
@@ -66,6 +60,7 @@ impl Notices {
                 "user_name": user_name,
                 "address": who.address,
                 "reason": refusal.as_str(),
+                "code": refusal.reason().code(),
                 "message": refusal.to_string(),
                 "left_out": left_out,
                 "t": now,
@@ -74,36 +69,6 @@ impl Notices {
     }
 }
 
-impl Budget {
-    /// Takes one; how many were left out since the last one, or `None` if there is none left.
-    fn take(&mut self, now: TimestampMs) -> Option<u64> {
-        let second = now.0 / 1000;
-        if second != self.second {
-            (self.second, self.used) = (second, 0);
-        }
-        if self.used >= NOTICES_PER_SEC {
-            self.left_out += 1;
-            return None;
-        }
-        self.used += 1;
-        Some(std::mem::take(&mut self.left_out))
-    }
-}
-
 fn short(text: &str) -> String {
     text.chars().take(TOLD_CHARS_MAX).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_flood_is_told_of_at_a_bounded_rate_and_its_size_is_not_lost() {
-        let mut budget = Budget::default();
-        let told = (0..1000).filter(|_| budget.take(TimestampMs(5_000)).is_some()).count();
-        assert_eq!(told, NOTICES_PER_SEC as usize);
-        assert_eq!(budget.take(TimestampMs(6_000)), Some(990));
-        assert_eq!(budget.take(TimestampMs(6_001)), Some(0));
-    }
 }

@@ -11,6 +11,7 @@ mod source;
 pub(crate) use claims::Claims;
 
 use super::config::{JwtAlgorithm, JwtConfig};
+use crate::reload::Reloaded;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keys::{Checked, KeySet};
@@ -83,6 +84,16 @@ impl Tokens {
             KeySource::open(config).map(|source| Issuer { config: config.clone(), source })
         };
         Ok(Self { issuers: configs.iter().map(open).collect::<Result<_, _>>()? })
+    }
+
+    /// Reads the keys of all issuers again; those behind a URL are asked for.
+    pub(super) fn reload(&self) -> Vec<Reloaded> {
+        let reload = |Issuer { config, source }: &Issuer| {
+            let (place, outcome) = source.reload();
+            let outcome = outcome.map_err(|error| error.to_string());
+            Reloaded::new("jwt_keys", vec![config.issuer.clone()], place, outcome)
+        };
+        self.issuers.iter().map(reload).collect()
     }
 
     /// Whether there is any issuer.

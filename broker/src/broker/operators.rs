@@ -3,11 +3,14 @@
 use super::Broker;
 use crate::inspect::Page;
 use crate::inspect::clients::{ClientInfo, ClientQuery, ConnectionInfo};
+use crate::inspect::figures::NamespaceFigures;
 use crate::inspect::retained::{RetainedInfo, RetainedQuery};
 use crate::inspect::subscriptions::{
     GroupInfo, SubscriptionInfo, SubscriptionPlace, SubscriptionQuery,
 };
+use crate::journal::Endings;
 use crate::reason::Reason;
+use crate::reload::Reloaded;
 use crate::space::Ending;
 use proto::{ClientId, Namespace, Subscription, TopicName};
 use std::time::Duration;
@@ -17,6 +20,25 @@ use store::{Changes, CommitError};
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Broker {
+    /// Reads the files of TLS and the keys of tokens again, and says what became of each. What cannot be used changes
+    /// nothing. Reads from the disk: not for a thread that others wait for.
+    pub fn reload(&self) -> Vec<Reloaded> {
+        let mut all = self.inner.tls.reload(&self.inner.shared);
+        all.extend(self.inner.door.authenticator.reload_keys());
+        all
+    }
+
+    /// What there is in a namespace now; all zero if it is not mounted.
+    pub fn namespace_figures(&self, namespace: &Namespace) -> NamespaceFigures {
+        let space = self.inner.spaces.get(namespace);
+        space.map_or_else(NamespaceFigures::default, |space| space.figures())
+    }
+
+    /// How often connections have ended and CONNECTs been refused since the start, by reason, in all namespaces.
+    pub fn endings(&self) -> Endings {
+        self.inner.shared.journal.read()
+    }
+
     /// The clients connected to a namespace, those of the platform among them.
     pub fn connections(&self, namespace: &Namespace) -> Vec<ConnectionInfo> {
         let mut found = Vec::new();

@@ -45,15 +45,30 @@ pub(crate) enum Turned {
     Lost,
     /// Its CONNECT was refused.
     #[error("{reason}: {why}")]
-    Refused { reason: Reason, why: String },
+    Refused {
+        reason: Reason,
+        why: String,
+        /// As its CONNECT gives it, once that is read.
+        client_id: Option<ByteString>,
+    },
     /// It did not prove who it is; told of elsewhere.
     #[error("{reason}")]
     Unproved { reason: Reason },
 }
 
 impl Turned {
-    fn new(reason: Reason, why: impl ToString) -> Self {
-        Self::Refused { reason, why: why.to_string() }
+    pub(crate) fn new(reason: Reason, why: impl ToString) -> Self {
+        Self::Refused { reason, why: why.to_string(), client_id: None }
+    }
+
+    /// The same, of a client that has given its client id.
+    fn of(self, client_id: ByteString) -> Self {
+        match self {
+            Self::Refused { reason, why, .. } => {
+                Self::Refused { reason, why, client_id: Some(client_id) }
+            }
+            other => other,
+        }
     }
 }
 
@@ -73,19 +88,20 @@ impl Door {
                 return Err(turned);
             }
         };
-        let version = connect.version;
+        let (version, client_id) = (connect.version, connect.client_id.clone());
         let proved = self.prove(&connect, &peer, listener, &mut socket, &mut buffer).await;
         let admitted = match proved {
             Ok((grant, told)) => self.admit(*connect, peer, grant, told).await,
             Err(turned) => Err(turned),
         };
-        match admitted {
+        let welcomed = match admitted {
             Ok(admitted) => admitted.greet(socket, buffer).await,
             Err(turned) => {
                 refuse(&mut socket, Some(version), &turned).await;
                 Err(turned)
             }
-        }
+        };
+        welcomed.map_err(|turned| turned.of(client_id))
     }
 
     /// Reads the first packet, which must be a CONNECT (3.1.0-1). The version is that of the refusal to write.

@@ -2,9 +2,9 @@
 
 use super::{Connection, End, EndTimer, Socket};
 use crate::figures::Counters;
+use crate::journal::{self, Told};
 use crate::listener::Counted;
 use crate::live::Live;
-use crate::reason::Reason;
 use crate::session::Session;
 use crate::space::Space;
 use proto::platform::EventTopic;
@@ -55,13 +55,12 @@ impl<S: Socket> Future for Stay<S> {
 
 fn begin<S: Socket>(connection: &Connection<S>, ends_at: Option<TimestampMs>) -> Option<EndTimer> {
     let Connection { space, session, live, .. } = connection;
-    let sender = session.sender();
-    let address = live.peer.as_ref().map(|peer| peer.address);
-    let (client, identity) = (&sender.client_id, &sender.identity);
-    tracing::debug!(%client, %identity, address = address.map(tracing::field::display), "connected");
+    let (sender, shared) = (session.sender(), space.shared());
+    let who = Told::new(space, sender, live);
+    shared.journal.connected(who, &sender.identity, shared.clock.now());
     tell(space, session, live, EventTopic::ClientConnected, None);
     let ends_at = ends_at?;
-    let left_ms = ends_at.0.saturating_sub(space.shared().clock.now().0);
+    let left_ms = ends_at.0.saturating_sub(shared.clock.now().0);
     Some(EndTimer::start(connection, Duration::from_millis(left_ms)))
 }
 
@@ -73,32 +72,18 @@ async fn part<S: Socket>(mut connection: Box<Connection<S>>, end: End) {
     let session = Arc::clone(&connection.session);
     let live = Arc::clone(&connection.live);
     connection.close(end).await;
-    let (client, reason) = (&session.sender().client_id, reason_text(end));
-    match end {
-        End::Closed(Reason::SessionTakenOver | Reason::ServerShuttingDown)
-        | End::Left { .. }
-        | End::Lost => {
-            tracing::debug!(%client, reason, "disconnected");
-        }
-        End::Closed(_) => {
-            Counters::add(&space.shared().counters.protocol_errors, 1);
-            let address = live.peer.as_ref().map(|peer| tracing::field::display(peer.address));
-            tracing::info!(%client, address, reason, "connection ended");
-        }
+    let shared = space.shared();
+    shared.journal.ended(Told::new(&space, session.sender(), &live), end, shared.clock.now());
+    if matches!(end, End::Closed(reason) if reason.is_fault_of_client()) {
+        Counters::add(&shared.counters.protocol_errors, 1);
     }
     drop((seat, grip));
-    tell(&space, &session, &live, EventTopic::ClientDisconnected, Some(reason));
+    tell(&space, &session, &live, EventTopic::ClientDisconnected, Some(end));
     drop(counted);
 }
 
 /// Publishes an event about the client, if anybody listens.
-fn tell(
-    space: &Arc<Space>,
-    session: &Session,
-    live: &Live,
-    topic: EventTopic,
-    reason: Option<&'static str>,
-) {
+fn tell(space: &Arc<Space>, session: &Session, live: &Live, topic: EventTopic, end: Option<End>) {
     let event = || {
         let sender = session.sender();
         let mut event = serde_json::json!({
@@ -108,20 +93,11 @@ fn tell(
             "address": live.peer.as_ref().map(|peer| peer.address),
             "t": space.shared().clock.now(),
         });
-        if let Some(reason) = reason {
-            event["reason"] = reason.into();
+        if let Some(end) = end {
+            event["reason"] = journal::word(end).into();
+            event["code"] = journal::code(end).into();
         }
         event
     };
     space.publish_event(PlatformTopic::Event(topic).topic(), space.shared().voice(), event);
-}
-
-/// The reason as `events/clients/disconnected` gives it.
-fn reason_text(end: End) -> &'static str {
-    match end {
-        End::Left { with_will: false } => "normal",
-        End::Left { with_will: true } => "normal_with_will",
-        End::Lost => "connection_lost",
-        End::Closed(reason) => reason.as_str(),
-    }
 }

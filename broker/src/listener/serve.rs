@@ -12,9 +12,11 @@ use crate::broker::Inner;
 use crate::connection::handshake::Turned;
 use crate::connection::{Socket, Stay};
 use crate::figures::Counters;
+use crate::journal::Refusal;
 use crate::peer::{Peer, PeerAddress, Secured, TlsInfo};
 use crate::proxy_protocol::{self, ProxiedTls};
 use crate::reason::Reason;
+use crate::space::Shared;
 use crate::tls::{self, certificate::CertificateInfo};
 use crate::websocket;
 use proto::TimestampMs;
@@ -199,29 +201,29 @@ async fn peel(
 
 /// Counts and logs a socket on which MQTT never began; without a reason it was too slow.
 fn turn_away(inner: &Inner, peer: &Peer, stopped: Option<&Stopped>) -> Served {
-    let (listener, address) = (&peer.listener, peer.address);
-    let counters = &inner.shared().counters;
+    let (listener, address) = (&*peer.listener, peer.address);
+    let Shared { counters, journal, clock, .. } = &**inner.shared();
     Counters::add(&counters.connections_refused, 1);
-    match stopped {
+    let Some(error) = stopped else {
+        Counters::add(&counters.handshakes_timed_out, 1);
+        let why = ("handshake_timed_out", &"no handshake in time" as &dyn std::fmt::Display);
+        journal.turned_away(listener, address, why, clock.now());
+        return None;
+    };
+    let (reason, counter) = match error {
         // Health checks and port scanners come and go without a word.
-        Some(Stopped::Tls(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            tracing::debug!(%listener, %address, "closed before TLS");
+        Stopped::Tls(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            journal.closed_early(listener, address, "closed before TLS", clock.now());
+            return None;
         }
-        Some(error) => {
-            let counter = match error {
-                Stopped::Tls(_) => &counters.tls_handshake_errors,
-                Stopped::Crowded => &counters.handshakes_refused,
-                Stopped::Proxy(_) | Stopped::NotTrusted(_) => &counters.proxy_header_errors,
-                Stopped::WebSocket(_) => &counters.websocket_handshake_errors,
-            };
-            Counters::add(counter, 1);
-            tracing::info!(%listener, %address, %error, "connection refused");
-        }
-        None => {
-            Counters::add(&counters.handshakes_timed_out, 1);
-            tracing::info!(%listener, %address, "no handshake in time");
-        }
-    }
+        Stopped::Tls(_) => ("tls_handshake", &counters.tls_handshake_errors),
+        Stopped::Crowded => ("handshakes_of_address", &counters.handshakes_refused),
+        Stopped::Proxy(_) => ("proxy_header", &counters.proxy_header_errors),
+        Stopped::NotTrusted(_) => ("proxy_not_trusted", &counters.proxy_header_errors),
+        Stopped::WebSocket(_) => ("websocket_handshake", &counters.websocket_handshake_errors),
+    };
+    Counters::add(counter, 1);
+    journal.turned_away(listener, address, (reason, error), clock.now());
     None
 }
 
@@ -232,31 +234,36 @@ async fn welcome<S: Socket>(
     arrival: Arrival,
 ) -> Served {
     let Arrival { peer, place, counted, deadline } = arrival;
-    let (address, name) = (peer.address, Arc::clone(&peer.listener));
+    let address = peer.address;
     let ends_at = end_of_certificate(listener, &peer);
     let counters = &inner.shared().counters;
     let welcoming = inner.door().welcome(socket, peer, &listener.config);
     let welcomed = Box::pin(tokio::time::timeout_at(deadline, welcoming)).await;
     drop(place);
-    match welcomed {
+    let (journal, now) = (&inner.shared().journal, inner.shared().clock.now());
+    let turned = match welcomed {
         Ok(Ok(connection)) => {
             return Some(tokio::spawn(Stay::begin(connection, counted, ends_at)));
         }
         Ok(Err(Turned::Lost)) => {
-            tracing::debug!(listener = %name, %address, "closed before CONNECT")
+            journal.closed_early(&listener.name, address, "closed before CONNECT", now);
+            return None;
         }
-        // Logged where it was decided, at a bounded rate.
-        Ok(Err(Turned::Unproved { .. })) => Counters::add(&counters.connections_refused, 1),
-        Ok(Err(error)) => {
-            Counters::add(&counters.connections_refused, 1);
-            tracing::info!(listener = %name, %address, %error, "connection refused");
-        }
+        Ok(Err(turned)) => turned,
         Err(_) => {
-            Counters::add(&counters.connections_refused, 1);
             Counters::add(&counters.handshakes_timed_out, 1);
-            let reason = Reason::MaximumConnectTime;
-            tracing::info!(listener = %name, %address, %reason, "no CONNECT in time");
+            Turned::new(Reason::MaximumConnectTime, "no CONNECT in time")
         }
+    };
+    Counters::add(&counters.connections_refused, 1);
+    match turned {
+        Turned::Refused { reason, why, client_id } => {
+            let refusal = Refusal { reason, client: client_id.as_deref(), why: &why };
+            journal.refused(&listener.name, address, refusal, now);
+        }
+        // Logged where it was decided.
+        Turned::Unproved { reason } => journal.count_refused(reason),
+        Turned::Lost => {}
     }
     None
 }

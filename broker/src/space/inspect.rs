@@ -7,6 +7,7 @@ mod subscriptions;
 use super::Space;
 use super::sessions::{Known, Presence};
 use crate::inspect::clients::{ClientInfo, ClientQuery, ConnectionInfo, SessionInfo};
+use crate::inspect::figures::NamespaceFigures;
 use crate::inspect::{PATIENCE, Page, first};
 use crate::live::Live;
 use crate::reason::Reason;
@@ -174,6 +175,20 @@ impl Space {
             total: sessions.by_client.len(),
             subscriptions: all.map(|it| it.subscriptions.len()).sum(),
             shared_subscriptions: self.group_count(),
+        }
+    }
+
+    /// What there is in all.
+    pub(crate) fn figures(&self) -> NamespaceFigures {
+        let census = self.census();
+        let retained = self.retained.lock();
+        NamespaceFigures {
+            connected: census.connected,
+            sessions: census.total,
+            subscriptions: census.subscriptions,
+            shared_subscriptions: census.shared_subscriptions,
+            retained: retained.count(),
+            retained_bytes: retained.bytes(),
         }
     }
 

@@ -3,8 +3,8 @@
 use crate::authority::{Authority, Issued};
 use crate::wire::{Bench, Client, connect, until};
 use broker::{
-    ClientAuth, ClientName, ConnectionInfo, Limits, ListenerConfig, ListenerKind, Tls, Tls12,
-    TlsConfig,
+    ClientAuth, ClientName, ConnectionInfo, Limits, ListenerConfig, ListenerKind, ReloadOutcome,
+    Tls, Tls12, TlsConfig,
 };
 use proto::{Clock, Identity, ThingId, TimestampMs};
 use rcgen::date_time_ymd;
@@ -326,4 +326,35 @@ async fn files_that_are_of_no_use_are_told_by_name() {
         let error = Tls::load(config, TimestampMs(0)).unwrap_err().to_string();
         assert!(error.contains(expected) && error.contains(file), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_reload_by_hand_puts_good_files_into_force_and_refuses_broken_ones() {
+    let (bench, authority) = (Bench::start().await, Authority::new());
+    let config = TlsConfig {
+        // Nobody looks by itself.
+        reload_period: Duration::from_secs(3600),
+        ..mutual(&authority, ClientAuth::Optional)
+    };
+    let address = listen(&bench, config, ClientName::None).await;
+    let renewed = authority.renew_server();
+    let told = bench.broker.reload();
+    assert_eq!((told.len(), told[0].outcome), (1, ReloadOutcome::Reloaded), "{told:?}");
+    assert_eq!((told[0].what, told[0].why.as_deref()), ("tls", None));
+    let der = |issued: &Issued| {
+        use rustls::pki_types::{CertificateDer, pem::PemObject};
+        CertificateDer::from_pem_slice(issued.certificate.as_bytes()).unwrap()
+    };
+    let shown = async || {
+        let stream = authority.dial(address, None).await.unwrap();
+        stream.get_ref().1.peer_certificates().unwrap()[0].clone()
+    };
+    assert_eq!(shown().await, der(&renewed));
+    authority.write("server.crt", "broken");
+    let told = bench.broker.reload();
+    assert_eq!(told[0].outcome, ReloadOutcome::Refused, "{told:?}");
+    assert!(told[0].why.as_deref().is_some_and(|it| it.contains("server.crt")), "{told:?}");
+    assert_eq!(shown().await, der(&renewed), "what was before stays");
+    let figures = bench.broker.figures();
+    assert_eq!((figures.tls_reloads, figures.tls_reload_errors), (1, 1));
 }

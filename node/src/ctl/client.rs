@@ -4,6 +4,7 @@
 //! also read the answer. Everything together has one deadline. A node that cannot be reached, or
 //! does not answer in time, is told apart from one that refuses.
 
+use super::tls::Tls;
 use super::url::NodeUrl;
 use crate::outcome::Failure;
 use bytes::Bytes;
@@ -74,10 +75,11 @@ pub(crate) type Answer = Result<Value, Refusal>;
 /// Sends a request and waits for its answer.
 pub(crate) async fn call(
     url: &NodeUrl,
+    tls: Option<Tls>,
     credentials: Option<Credentials>,
     request: &Request,
 ) -> Result<Answer, Failure> {
-    let mut call = Call::new(url, credentials)?;
+    let mut call = Call::new(url, tls, credentials)?;
     match tokio::time::timeout(DEADLINE, call.run(request)).await {
         Ok(answer) => answer,
         Err(_) => Err(Failure::Unreachable(format!(
@@ -96,7 +98,11 @@ struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    fn new(url: &'a NodeUrl, credentials: Option<Credentials>) -> Result<Self, Failure> {
+    fn new(
+        url: &'a NodeUrl,
+        tls: Option<Tls>,
+        credentials: Option<Credentials>,
+    ) -> Result<Self, Failure> {
         let mut random = [0; 12];
         getrandom::fill(&mut random).map_err(Failure::failed)?;
         let name = random.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
@@ -115,6 +121,15 @@ impl<'a> Call<'a> {
         options.set_max_packet_size(Some(ANSWER_BYTES_MAX));
         if let Some(Credentials { user, secret }) = credentials {
             options.set_credentials(user, secret);
+        }
+        if let Some(Tls { connector, name }) = tls {
+            options.set_socket_connector(move |host, network| {
+                let (connector, name) = (connector.clone(), name.clone());
+                async move {
+                    let socket = rumqttc::default_socket_connect(host, network).await?;
+                    connector.connect(name, socket).await
+                }
+            });
         }
         let (client, connection) = AsyncClient::builder(options)
             .capacity(CHANNEL_CAPACITY)
@@ -247,9 +262,9 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
-        let url = NodeUrl { host: "127.0.0.1".to_owned(), port };
+        let url = NodeUrl { host: "127.0.0.1".to_owned(), port, is_tls: false };
         let request = Request::new("things", "list", Map::new()).unwrap();
-        let failure = call(&url, None, &request).await.unwrap_err();
+        let failure = call(&url, None, None, &request).await.unwrap_err();
         assert_eq!(failure.code(), 3, "{}", failure.reason());
     }
 }

@@ -52,6 +52,11 @@ const RESOURCES: &[Resource] = &[
     },
     Resource { name: "metrics", is: "figures of all parts of the node", verbs: &[("get", "")] },
     Resource {
+        name: "node",
+        is: "the node itself: reload reads the files of TLS and the keys of tokens again",
+        verbs: &[("reload", "")],
+    },
+    Resource {
         name: "projects",
         is: "namespaces: each a space of topics, things and users of its own",
         verbs: &[
@@ -105,7 +110,7 @@ const RESOURCES: &[Resource] = &[
         name: "users",
         is: "people and applications",
         verbs: &[
-            ("create", "user role secret? namespace?"),
+            ("create", "user role secret? enabled? acl? namespace?"),
             ("delete", "user namespace?"),
             ("get", "user namespace?"),
             ("list", "namespace? filter? limit? cursor?"),

@@ -1,10 +1,13 @@
-//! The address of a node as people write it: `mqtt://host[:port]`, or `host[:port]`.
+//! The address of a node as people write it: `mqtt://host[:port]`, `mqtts://host[:port]`, or `host[:port]`.
 
 use std::fmt;
 use std::str::FromStr;
 
 /// The registered port of MQTT without TLS.
 const PORT_DEFAULT: u16 = 1883;
+
+/// The registered port of MQTT over TLS.
+const TLS_PORT_DEFAULT: u16 = 8883;
 
 /// Where a node listens for MQTT over TCP.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +16,8 @@ pub(crate) struct NodeUrl {
     pub(crate) host: String,
     /// The TCP port.
     pub(crate) port: u16,
+    /// Whether TLS is spoken there.
+    pub(crate) is_tls: bool,
 }
 
 impl FromStr for NodeUrl {
@@ -20,13 +25,11 @@ impl FromStr for NodeUrl {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let fail = |reason: &str| Err(format!("the url `{text}` is not usable: {reason}"));
-        let rest = match text.split_once("://") {
-            None => text,
-            Some(("mqtt" | "tcp", rest)) => rest,
-            Some(("mqtts" | "ssl" | "wss", _)) => {
-                return fail("TLS is not available in this version, use mqtt://");
-            }
-            Some(_) => return fail("it must start with mqtt://"),
+        let (is_tls, rest) = match text.split_once("://") {
+            None => (false, text),
+            Some(("mqtt" | "tcp", rest)) => (false, rest),
+            Some(("mqtts" | "ssl", rest)) => (true, rest),
+            Some(_) => return fail("it must start with mqtt:// or mqtts://"),
         };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         if rest.contains('@') {
@@ -37,6 +40,7 @@ impl FromStr for NodeUrl {
         }
         let (host, port) = split_port(rest);
         let port = match port.map(str::parse) {
+            None if is_tls => TLS_PORT_DEFAULT,
             None => PORT_DEFAULT,
             Some(Ok(port)) if port != 0 => port,
             Some(_) => return fail("the port is not a number from 1 to 65535"),
@@ -44,7 +48,7 @@ impl FromStr for NodeUrl {
         if host.is_empty() {
             return fail("it names no host");
         }
-        Ok(Self { host: host.to_owned(), port })
+        Ok(Self { host: host.to_owned(), port, is_tls })
     }
 }
 
@@ -61,11 +65,12 @@ fn split_port(text: &str) -> (&str, Option<&str>) {
 
 impl fmt::Display for NodeUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port } = self;
+        let Self { host, port, is_tls } = self;
+        let scheme = if *is_tls { "mqtts" } else { "mqtt" };
         if host.contains(':') {
-            write!(f, "mqtt://[{host}]:{port}")
+            write!(f, "{scheme}://[{host}]:{port}")
         } else {
-            write!(f, "mqtt://{host}:{port}")
+            write!(f, "{scheme}://{host}:{port}")
         }
     }
 }
@@ -85,6 +90,8 @@ mod tests {
             ("localhost", "mqtt://localhost:1883"),
             ("mqtt://[::1]:1886", "mqtt://[::1]:1886"),
             ("[::1]", "mqtt://[::1]:1883"),
+            ("mqtts://hub", "mqtts://hub:8883"),
+            ("mqtts://[::1]:8884", "mqtts://[::1]:8884"),
         ] {
             assert_eq!(text.parse::<NodeUrl>().unwrap().to_string(), read, "{text}");
         }
@@ -93,7 +100,7 @@ mod tests {
     #[test]
     fn what_cannot_be_used_is_refused_with_its_reason() {
         for (text, reason) in [
-            ("mqtts://h", "TLS"),
+            ("wss://h", "start with mqtt://"),
             ("http://h", "start with mqtt://"),
             ("mqtt://u:s@h", "--user"),
             ("mqtt://h/mqtt", "path"),

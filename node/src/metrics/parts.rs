@@ -24,6 +24,19 @@ pub(super) fn broker(is: &broker::Figures) -> Vec<Figure> {
     all
 }
 
+/// Why connections have ended and CONNECTs been refused.
+pub(super) fn endings(is: &broker::Endings) -> Vec<Figure> {
+    let ended = |(reason, count): &(&'static str, u64)| {
+        let help = "Connections that have ended.";
+        counter("broker_connections_ended", help, *count).because(reason)
+    };
+    let refused = |(reason, count): &(&'static str, u64)| {
+        let help = "CONNECTs refused, by the reason given.";
+        counter("broker_connects_refused", help, *count).because(reason)
+    };
+    is.ended.iter().map(ended).chain(is.refused.iter().map(refused)).collect()
+}
+
 /// Sockets, up to their CONNECT.
 fn listeners(is: &broker::Figures) -> Vec<Figure> {
     vec![
@@ -117,6 +130,11 @@ fn admission(is: &broker::Figures) -> Vec<Figure> {
             "broker_refused_over_rate",
             "CONNECTs refused because their namespace had too many new clients a second.",
             is.refused_over_rate,
+        ),
+        counter(
+            "broker_log_lines_left_out",
+            "Lines about ends and refusals that the log was spared.",
+            is.log_lines_left_out,
         ),
         counter("broker_lockouts", "Times a name or an address was locked out.", is.lockouts),
         counter(

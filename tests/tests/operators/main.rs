@@ -1,6 +1,9 @@
 //! What operators see and do over the admin API, as MQTT clients of a running node.
 
 mod connections;
+mod node;
+mod page;
+mod reasons;
 mod retained;
 mod subscriptions;
 

@@ -8,6 +8,7 @@
 use super::keys::{KeyError, KeySet};
 use crate::auth::config::JwtConfig;
 use crate::auth::fetch::{FetchError, Fetcher};
+use crate::reload::ReloadOutcome;
 use parking_lot::RwLock;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
@@ -55,6 +56,7 @@ pub(in crate::auth) enum SourceError {
 
 /// The keys of one issuer.
 pub(super) struct KeySource {
+    place: Place,
     current: RwLock<Option<Current>>,
     max_age: Option<Duration>,
     again: Arc<Notify>,
@@ -79,6 +81,7 @@ impl KeySource {
         let place = Place::of(config)?;
         let is_url = matches!(place, Place::Url(_));
         let source = Arc::new(Self {
+            place: place.clone(),
             current: RwLock::new(None),
             max_age: is_url.then(|| Duration::from_secs(config.keys_max_age_secs)),
             again: Arc::default(),
@@ -100,6 +103,22 @@ impl KeySource {
         let current = current.as_ref()?;
         let is_stale = self.max_age.is_some_and(|max_age| current.since.elapsed() > max_age);
         (!is_stale).then(|| Arc::clone(&current.keys))
+    }
+
+    /// Reads a file again, or has a URL asked again; says where they are. Keys that cannot be used change nothing.
+    pub(super) fn reload(&self) -> (String, Result<ReloadOutcome, SourceError>) {
+        let Some(path) = self.place.path() else {
+            self.ask_again();
+            let Place::Url(fetcher) = &self.place else {
+                return (String::new(), Err(SourceError::Ambiguous));
+            };
+            return (fetcher.url().to_owned(), Ok(ReloadOutcome::Asked));
+        };
+        let read = self.place.read().map(|keys| {
+            self.set(keys);
+            ReloadOutcome::Reloaded
+        });
+        (path.display().to_string(), read)
     }
 
     /// Has the keys looked at soon.
