@@ -124,6 +124,14 @@ impl Node {
         self.process.resident_bytes()
     }
 
+    /// The value of a metric without labels.
+    pub async fn figure(&self, name: &str) -> u64 {
+        let answer = self.get("/metrics").await;
+        let values = answer.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let value = values.map(str::parse).next().and_then(Result::ok);
+        value.unwrap_or_else(|| panic!("there is no whole number {name} in {answer}"))
+    }
+
     /// Waits for a line in its log.
     pub async fn logs(&mut self, mark: &str) -> String {
         self.process.line_with(mark).await
