@@ -42,6 +42,12 @@ impl Ledger {
         Ok(())
     }
 
+    /// One of several subscribers that share the messages was given one: in no particular order.
+    pub fn share(&mut self, topic: &str, number: u64) {
+        let delivered = self.delivered.entry(topic.to_owned()).or_default();
+        self.duplicates += u64::from(!delivered.insert(number));
+    }
+
     /// What was acknowledged and has not arrived.
     pub fn missing(&self) -> Vec<(String, u64)> {
         let mut missing = Vec::new();
@@ -83,6 +89,19 @@ mod tests {
         }
         assert_eq!(ledger.missing(), []);
         assert_eq!(ledger.summary(), "3 acknowledged, 4 delivered, 1 duplicates");
+    }
+
+    #[test]
+    fn who_shares_need_not_keep_an_order_but_must_not_lose() {
+        let mut ledger = Ledger::default();
+        for number in 1..=3 {
+            ledger.acknowledge("a", number);
+        }
+        for number in [3, 1, 3] {
+            ledger.share("a", number);
+        }
+        assert_eq!(ledger.missing(), [("a".to_owned(), 2)]);
+        assert_eq!(ledger.summary(), "3 acknowledged, 2 delivered, 1 duplicates");
     }
 
     #[test]

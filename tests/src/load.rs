@@ -47,6 +47,18 @@ pub async fn publish(mut wire: Wire, topic: String, first: u64) -> Published {
     }
 }
 
+/// Takes and acknowledges numbers until the connection ends; answers them with their topics.
+pub async fn take(mut wire: Wire) -> Vec<(String, u64)> {
+    let mut taken = Vec::new();
+    while let Some(packet) = wire.next().await {
+        let Packet::Publish(message) = packet else { continue };
+        let number = message.text().parse().expect("a number was published");
+        wire.acknowledge(&message).await;
+        taken.push((message.topic, number));
+    }
+    taken
+}
+
 /// What a value that is overwritten again and again was promised to be at least.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Written {

@@ -1,8 +1,8 @@
 //! `kill -9` at a random moment, again and again: nothing that was acknowledged is ever lost.
 //!
 //! Each round works on the data of the one before: three publishers with QoS 1 for a persistent
-//! subscriber, one retained topic, one shadow; after the restart all of them are held against what was
-//! promised. `MANIFOLD_CRASH_ROUNDS` sets the number of rounds, `MANIFOLD_SEED` repeats a run's choices.
+//! subscriber and for a crew of two that share a subscription, one retained topic, one shadow; after the
+//! restart all of them are held against what was promised. `MANIFOLD_CRASH_ROUNDS` sets the number of rounds, `MANIFOLD_SEED` repeats a run's choices.
 
 use manifold_tests::admin::Admin;
 use manifold_tests::ledger::Ledger;
@@ -10,6 +10,7 @@ use manifold_tests::load::{self, Written};
 use manifold_tests::node::{Node, SECRET, Site};
 use manifold_tests::random::{self, Random};
 use manifold_tests::wire::{Hello, Packet, Version, Wire};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Rounds unless the environment says otherwise.
@@ -19,7 +20,11 @@ const ROUNDS: u64 = 5;
 const WORK_MS_MAX: u64 = 500;
 
 const PUBLISHERS: u64 = 3;
+const CREW: u64 = 2;
 const THING: &str = "pump7";
+
+/// How long the crew may wait for the next message.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is promised, from the first round to the last.
 struct Story {
@@ -27,6 +32,7 @@ struct Story {
     app_secret: String,
     thing_secret: String,
     ledger: Ledger,
+    shared: Ledger,
     next: [u64; PUBLISHERS as usize],
     retained: Written,
     shadow: Written,
@@ -50,6 +56,7 @@ async fn nothing_acknowledged_is_lost() {
     let node = site.start().await;
     story.hold_against(&node, rounds).await;
     println!("messages: {}", story.ledger.summary());
+    println!("shared: {}", story.shared.summary());
     println!("retained: {:?}", story.retained);
     println!("shadow: {:?}", story.shadow);
 }
@@ -63,6 +70,7 @@ async fn begin(node: &Node, random: Random) -> Story {
         app_secret,
         thing_secret,
         ledger: Ledger::default(),
+        shared: Ledger::default(),
         next: [1; PUBLISHERS as usize],
         retained: Written::default(),
         shadow: Written::default(),
@@ -70,6 +78,11 @@ async fn begin(node: &Node, random: Random) -> Story {
     let mut subscriber = node.client(&story.subscriber()).await;
     assert_eq!(subscriber.subscribe("crash/+", 1).await, 1);
     subscriber.leave().await;
+    for index in 0..CREW {
+        let mut member = node.client(&story.member(index)).await;
+        assert_eq!(member.subscribe("$share/crew/crash/+", 1).await, 1);
+        member.leave().await;
+    }
     story
 }
 
@@ -80,6 +93,10 @@ impl Story {
 
     fn subscriber(&self) -> Hello {
         self.app("subscriber").persistent()
+    }
+
+    fn member(&self, index: u64) -> Hello {
+        self.app(&format!("member-{index}")).persistent()
     }
 
     /// Works until the kill, and remembers what was promised until then.
@@ -96,7 +113,14 @@ impl Story {
         let mut wire = node.client(&hello).await;
         assert_eq!(wire.subscribe("things/pump7/shadow/update/accepted", 1).await, 1);
         let device = tokio::spawn(load::report(wire, THING.to_owned(), self.shadow));
-        // In some rounds the subscriber is there, in others everything waits for it.
+        // In some rounds a subscriber is there, in others everything waits for it.
+        let mut crew = Vec::new();
+        for index in 0..CREW {
+            if self.random.below(2) == 0 {
+                let wire = node.client(&self.member(index)).await;
+                crew.push(tokio::spawn(load::take(wire)));
+            }
+        }
         let is_listening = self.random.below(2) == 0;
         let listener = match is_listening {
             true => Some(node.client(&self.subscriber()).await),
@@ -113,6 +137,12 @@ impl Story {
             self.next[index] = published.next;
             for number in published.acknowledged {
                 self.ledger.acknowledge(&topic(index as u64), number);
+                self.shared.acknowledge(&topic(index as u64), number);
+            }
+        }
+        for member in crew {
+            for (topic, number) in member.await.expect("a member does not panic") {
+                self.shared.share(&topic, number);
             }
         }
         self.retained = retainer.await.expect("the retainer does not panic");
@@ -137,6 +167,7 @@ impl Story {
     async fn hold_against(&mut self, node: &Node, round: u64) {
         self.collect(node, round).await;
         assert_eq!(self.ledger.missing(), [], "round {round}: acknowledged, but lost");
+        self.collect_shared(node, round).await;
         self.check_retained(node, round).await;
         self.check_shadow(node, round).await;
     }
@@ -157,6 +188,32 @@ impl Story {
             assert_eq!(self.ledger.deliver(&message.topic, number), Ok(()), "round {round}");
         }
         subscriber.leave().await;
+    }
+
+    /// Everything that waits for the crew, until what was promised is there.
+    async fn collect_shared(&mut self, node: &Node, round: u64) {
+        let mut missing: BTreeSet<_> = self.shared.missing().into_iter().collect();
+        let mut crew = [node.client(&self.member(0)).await, node.client(&self.member(1)).await];
+        assert!(crew.iter().all(Wire::is_session_present), "round {round}: a session is lost");
+        while !missing.is_empty() {
+            let [one, other] = &mut crew;
+            // Neither loses a packet when the other one is first: what was read stays with the wire.
+            let (packet, member) = tokio::select! {
+                packet = one.next() => (packet, 0),
+                packet = other.next() => (packet, 1),
+                () = tokio::time::sleep(PATIENCE) => panic!("round {round}: lost: {missing:?}"),
+            };
+            let Some(Packet::Publish(message)) = packet else {
+                panic!("the node stays: {packet:?}")
+            };
+            let number = message.text().parse().expect("a number was published");
+            self.shared.share(&message.topic, number);
+            missing.remove(&(message.topic.clone(), number));
+            crew[member].acknowledge(&message).await;
+        }
+        for member in crew {
+            member.leave().await;
+        }
     }
 
     async fn check_retained(&mut self, node: &Node, round: u64) {
