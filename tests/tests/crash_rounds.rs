@@ -2,7 +2,8 @@
 //!
 //! Each round works on the data of the one before: three publishers with QoS 1 for a persistent
 //! subscriber and for a crew of two that share a subscription, one retained topic, one shadow; after the
-//! restart all of them are held against what was promised. `MANIFOLD_CRASH_ROUNDS` sets the number of rounds, `MANIFOLD_SEED` repeats a run's choices.
+//! restart all of them are held against what was promised. `MANIFOLD_CRASH_ROUNDS` sets the number of
+//! rounds, `MANIFOLD_SEED` repeats a run's choices.
 
 use manifold_tests::admin::Admin;
 use manifold_tests::ledger::Ledger;

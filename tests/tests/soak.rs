@@ -4,6 +4,7 @@
 //! torn off. What a cycle leaves behind (sessions, wills, queued messages, retained messages of a fixed set of
 //! topics) is bounded or expires within seconds, so memory that goes on rising is a leak. `MANIFOLD_SOAK_CYCLES`
 //! sets the number of cycles of a round: the default shows a gross leak, 10,000 and more a small one.
+//! `MANIFOLD_SOAK_ROUNDS` sets the number of rounds.
 
 use manifold_tests::node::{Node, Site};
 use manifold_tests::random::{self, Random};
@@ -25,7 +26,7 @@ const EXPIRY_SECS_MAX: u64 = 2;
 /// What the last sessions need to expire, and the node to notice.
 const SETTLE: Duration = Duration::from_secs(8);
 
-/// Rounds of which the first half is the start and the second the end.
+/// Rounds after the first, of which the first half is the start and the second the end.
 const ROUNDS: usize = 4;
 
 /// Growth that ends the test, in per cent, once there were enough cycles to tell a leak from noise.
@@ -37,16 +38,17 @@ const CHECKPOINT_PATIENCE: Duration = Duration::from_secs(90);
 
 #[tokio::test]
 async fn churn_leaves_no_memory_behind() {
-    let cycles = std::env::var("MANIFOLD_SOAK_CYCLES").ok();
-    let cycles = cycles.map_or(CYCLES, |it| it.parse().expect("the cycles are a number"));
+    let given = |name| std::env::var(name).ok().map(|it| it.parse().expect("it is a number"));
+    let cycles = given("MANIFOLD_SOAK_CYCLES").unwrap_or(CYCLES);
+    let rounds = given("MANIFOLD_SOAK_ROUNDS").map_or(ROUNDS, |it| it as usize).max(2);
     let tells = cycles >= CYCLES_THAT_TELL;
     let seed = random::seed();
-    println!("{}={seed}, {ROUNDS} rounds of {cycles} cycles", random::SEED_VARIABLE);
+    println!("{}={seed}, {rounds} rounds of {cycles} cycles", random::SEED_VARIABLE);
     let anonymous = r#"security.anonymous={ namespace = "default/default", role = "app" }"#;
     let mut node = Site::new().with(anonymous).start().await;
     let mut levels = Vec::new();
     // Caches, pools and the allocator take their fill first.
-    for round in 0..=ROUNDS {
+    for round in 0..=rounds {
         churn(&node, seed + round as u64, cycles).await;
         tokio::time::sleep(SETTLE).await;
         if tells {
@@ -58,7 +60,7 @@ async fn churn_leaves_no_memory_behind() {
     }
     // What the allocator holds in reserve goes up and down with chance; a leak only goes up, so that the lower
     // level of the later rounds is above the higher one of the earlier.
-    let (start, end) = levels[1..].split_at(ROUNDS / 2);
+    let (start, end) = levels[1..].split_at(rounds / 2);
     let (start, end) = (start.iter().max().expect("a round"), end.iter().min().expect("a round"));
     let percent = if tells { GROWTH_MAX_PERCENT } else { 50 };
     assert!(*end <= start + start * percent / 100, "grown from {start} to {end} bytes");
