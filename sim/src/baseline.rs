@@ -21,23 +21,47 @@ const LOOK: Duration = Duration::from_millis(5);
 /// Time for rumqttd to listen.
 const START_MAX: Duration = Duration::from_secs(10);
 
-/// Picks the address, serves, and reports it on standard error as a Manifold node does.
+/// Where rumqttd listens, and how much of its log it keeps.
+#[derive(Debug, clap::Args)]
+pub struct BaselineArgs {
+    /// Address to listen on for MQTT 3.1.1; port 0 picks a free one
+    #[arg(long)]
+    listen: SocketAddr,
+    /// The same for MQTT 5.0
+    #[arg(long)]
+    listen_v5: Option<SocketAddr>,
+    /// Bytes of a segment of its log in memory, of which it keeps ten
+    #[arg(long, default_value_t = 104_857_600)]
+    segment_bytes: usize,
+}
+
+/// Picks the addresses, serves, and reports them on standard error as a Manifold node does.
 ///
 /// rumqttd binds by itself and tells neither its port nor when it is ready: port 0 is resolved here
 /// first (in the moment between another process could take it, which ends in an error), and the
 /// report waits until a connection is accepted.
-pub async fn run(listen: SocketAddr) -> Result<()> {
-    let probe = TcpListener::bind(listen).with_context(|| format!("cannot listen on {listen}"))?;
-    let address = probe.local_addr()?;
-    drop(probe);
-    let serve = move || Broker::new(config(address)).start().context("rumqttd ended");
+pub async fn run(args: &BaselineArgs) -> Result<()> {
+    let v4 = resolved(args.listen)?;
+    let v5 = args.listen_v5.map(resolved).transpose()?;
+    let config = config(v4, v5, args.segment_bytes);
+    let serve = move || Broker::new(config).start().context("rumqttd ended");
     let mut serving = tokio::task::spawn_blocking(serve);
-    tokio::select! {
-        ended = &mut serving => return ended?,
-        ready = timeout(START_MAX, accepted(address)) => ready.context("rumqttd does not listen")?,
+    for (name, address) in [("mqtt", Some(v4)), ("mqtt-v5", v5)] {
+        let Some(address) = address else { continue };
+        tokio::select! {
+            ended = &mut serving => return ended?,
+            ready = timeout(START_MAX, accepted(address)) => {
+                ready.context("rumqttd does not listen")?;
+            }
+        }
+        eprintln!("listening listener=\"{name}\" address={address}");
     }
-    eprintln!("listening listener=\"mqtt\" address={address}");
     serving.await?
+}
+
+fn resolved(listen: SocketAddr) -> Result<SocketAddr> {
+    let probe = TcpListener::bind(listen).with_context(|| format!("cannot listen on {listen}"))?;
+    Ok(probe.local_addr()?)
 }
 
 async fn accepted(address: SocketAddr) {
@@ -46,7 +70,7 @@ async fn accepted(address: SocketAddr) {
     }
 }
 
-fn config(listen: SocketAddr) -> Config {
+fn config(v4: SocketAddr, v5: Option<SocketAddr>, segment_bytes: usize) -> Config {
     let connections = ConnectionSettings {
         connection_timeout_ms: 60_000,
         max_payload_size: 2 * PAYLOAD_BYTES_MAX,
@@ -55,19 +79,23 @@ fn config(listen: SocketAddr) -> Config {
         external_auth: None,
         dynamic_filters: true,
     };
-    let server = ServerSettings {
-        name: "v4-1".to_owned(),
-        listen,
-        tls: None,
-        next_connection_delay_ms: 0,
-        connections,
+    let server = |name: &str, listen| {
+        let server = ServerSettings {
+            name: name.to_owned(),
+            listen,
+            tls: None,
+            next_connection_delay_ms: 0,
+            connections: connections.clone(),
+        };
+        HashMap::from([("1".to_owned(), server)])
     };
     let router = RouterConfig {
         max_connections: CONNECTIONS_MAX + 10,
         max_outgoing_packet_count: 200,
-        max_segment_size: 104_857_600,
+        max_segment_size: segment_bytes,
         max_segment_count: 10,
         ..RouterConfig::default()
     };
-    Config { router, v4: Some(HashMap::from([("1".to_owned(), server)])), ..Config::default() }
+    let v5 = v5.map(|listen| server("v5-1", listen));
+    Config { router, v4: Some(server("v4-1", v4)), v5, ..Config::default() }
 }

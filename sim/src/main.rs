@@ -45,11 +45,7 @@ enum Command {
     /// Serve the broker of `load --against rumqttd`
     #[cfg(feature = "baseline")]
     #[command(hide = true)]
-    BaselineBroker {
-        /// Address to listen on; port 0 picks a free one
-        #[arg(long)]
-        listen: SocketAddr,
-    },
+    BaselineBroker(sim::baseline::BaselineArgs),
 }
 
 fn main() -> ExitCode {
@@ -82,8 +78,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Plant { listen, step_ms, .. } => block_on(plant(listen, step_ms)),
         Command::Load(args) => block_on(run_load(&args)),
         #[cfg(feature = "baseline")]
-        Command::BaselineBroker { listen } => block_on(async move {
-            sim::baseline::run(listen).await?;
+        Command::BaselineBroker(args) => block_on(async move {
+            sim::baseline::run(&args).await?;
             Ok(ExitCode::SUCCESS)
         }),
     }

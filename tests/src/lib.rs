@@ -15,4 +15,5 @@ pub mod peer;
 pub mod plant;
 pub mod process;
 pub mod random;
+pub mod subject;
 pub mod wire;
