@@ -23,6 +23,12 @@ mod signals;
 use clap::Parser as _;
 use std::process::ExitCode;
 
+/// Gives memory back after a storm of clients, and takes fewer cycles for small messages that one
+/// thread makes and another drops.
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let command = cli::Cli::parse().command;
     let outcome = match command {

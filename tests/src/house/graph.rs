@@ -1,7 +1,8 @@
 //! Which crate may depend on which (ARCHITECTURE.md, crates): the graph has these edges and no other.
 //!
 //! Dependencies of tests are looked at apart: they may point to whatever a crate may import anyway.
-//! rumqttd, the broker of comparison, is an optional dependency of `sim` behind its feature `baseline`.
+//! What needs more than the Rust toolchain is optional, behind a feature: rumqttd, the broker of comparison, behind
+//! `baseline` of `sim`, and jemalloc behind `jemalloc` of `node`.
 
 use super::Violation;
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
@@ -34,6 +35,12 @@ const WITH_SIM: [&str; 6] = [
     "manifold-drivers",
     "manifold-actors",
     "manifold-sim",
+];
+
+/// Crates that stay behind a feature which is off by default: the crate, who may depend on it, the feature.
+const OPTIONAL: [(&str, &str, &str); 2] = [
+    ("rumqttd", "manifold-sim", "baseline"),
+    ("tikv-jemallocator", "manifold-node", "jemalloc"),
 ];
 
 /// Crates that bring a C library or its build along. `ring`, whose C needs no more than the linker's driver that the
@@ -74,21 +81,27 @@ fn edges_of(package: &Package) -> Vec<Violation> {
         .collect()
 }
 
-/// Uses of rumqttd other than the one behind `sim`'s feature.
-pub fn baseline(metadata: &Metadata) -> Vec<Violation> {
+/// Uses of a crate that belongs behind a feature, other than there.
+pub fn optional(metadata: &Metadata) -> Vec<Violation> {
+    OPTIONAL.iter().flat_map(|it| outside_its_feature(metadata, *it)).collect()
+}
+
+fn outside_its_feature(
+    metadata: &Metadata,
+    (name, home, feature): (&str, &str, &str),
+) -> Vec<Violation> {
     let mut violations = Vec::new();
     for package in metadata.workspace_packages() {
-        let is_sim = package.name.as_str() == "manifold-sim";
-        for dependency in package.dependencies.iter().filter(|it| it.name == "rumqttd") {
-            if !is_sim || !dependency.optional {
-                let what = "rumqttd is allowed in sim only, and optional";
+        let is_home = package.name.as_str() == home;
+        for dependency in package.dependencies.iter().filter(|it| it.name == name) {
+            if !is_home || !dependency.optional {
+                let what = format!("{name} is allowed in {home} only, and optional");
                 violations.push(Violation::new(&manifest(package), 0, what));
             }
         }
         let default = package.features.get("default").map(Vec::as_slice).unwrap_or_default();
-        let names_it = |feature: &String| feature == "baseline" || feature.contains("rumqttd");
-        if default.iter().any(names_it) {
-            let what = "the default features bring rumqttd";
+        if default.iter().any(|it| it == feature || it.contains(name)) {
+            let what = format!("the default features bring {name}");
             violations.push(Violation::new(&manifest(package), 0, what));
         }
     }
@@ -145,10 +158,12 @@ mod tests {
     }
 
     #[test]
-    fn the_broker_of_comparison_stays_behind_its_feature() {
-        assert_eq!(baseline(&with("manifold-node", "rumqttd", Value::Null, true)).len(), 1);
-        assert_eq!(baseline(&with("manifold-sim", "rumqttd", Value::Null, false)).len(), 1);
-        assert!(baseline(&with("manifold-sim", "rumqttd", Value::Null, true)).is_empty());
+    fn what_is_optional_stays_behind_its_feature() {
+        assert_eq!(optional(&with("manifold-node", "rumqttd", Value::Null, true)).len(), 1);
+        assert_eq!(optional(&with("manifold-sim", "rumqttd", Value::Null, false)).len(), 1);
+        assert!(optional(&with("manifold-sim", "rumqttd", Value::Null, true)).is_empty());
+        let jemalloc = "tikv-jemallocator";
+        assert_eq!(optional(&with("manifold-broker", jemalloc, Value::Null, true)).len(), 1);
     }
 
     #[test]
