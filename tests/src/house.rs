@@ -4,6 +4,7 @@
 //! bad example. `tests/house_rules.rs` runs all of them over the workspace. Exceptions stand in the rule,
 //! by name, with a reason. What clippy and rustfmt can check is left to them.
 
+pub mod advisories;
 pub mod decisions;
 pub mod graph;
 pub mod manifests;

@@ -2,7 +2,7 @@
 
 use manifold_tests::house::source::{CRATES, Source, sources};
 use manifold_tests::house::{
-    Violation, decisions, graph, manifests, sizes, topics, words, workspace,
+    Violation, advisories, decisions, graph, manifests, sizes, topics, words, workspace,
 };
 use std::path::Path;
 use std::sync::OnceLock;
@@ -43,6 +43,11 @@ fn crates_depend_only_in_the_allowed_directions() {
 #[test]
 fn what_needs_more_than_the_toolchain_is_optional() {
     holds(&graph::optional(&graph::metadata(&workspace())));
+}
+
+#[test]
+fn no_locked_version_has_a_known_fault() {
+    holds(&advisories::faulty(&read("Cargo.lock").expect("the lock file is there")));
 }
 
 #[test]

@@ -38,10 +38,8 @@ const WITH_SIM: [&str; 6] = [
 ];
 
 /// Crates that stay behind a feature which is off by default: the crate, who may depend on it, the feature.
-const OPTIONAL: [(&str, &str, &str); 2] = [
-    ("rumqttd", "manifold-sim", "baseline"),
-    ("tikv-jemallocator", "manifold-node", "jemalloc"),
-];
+const OPTIONAL: [(&str, &str, &str); 2] =
+    [("rumqttd", "manifold-sim", "baseline"), ("tikv-jemallocator", "manifold-node", "jemalloc")];
 
 /// Crates that bring a C library or its build along. `ring`, whose C needs no more than the linker's driver that the
 /// toolchain needs anyway, is the one exception (the decision on TLS).
