@@ -36,6 +36,9 @@ const CYCLES_THAT_TELL: u64 = 10_000;
 /// The longest that changes stay in memory before a checkpoint, and time for the checkpoint itself.
 const CHECKPOINT_PATIENCE: Duration = Duration::from_secs(90);
 
+/// How long an allocator keeps what a checkpoint has freed before it gives it back (jemalloc: 10 s).
+const GIVE_BACK: Duration = Duration::from_secs(12);
+
 #[tokio::test]
 async fn churn_leaves_no_memory_behind() {
     let given = |name| std::env::var(name).ok().map(|it| it.parse().expect("it is a number"));
@@ -53,6 +56,7 @@ async fn churn_leaves_no_memory_behind() {
         tokio::time::sleep(SETTLE).await;
         if tells {
             checkpointed(&node).await;
+            tokio::time::sleep(GIVE_BACK).await;
         }
         node.assert_alive();
         levels.push(node.resident_bytes());
