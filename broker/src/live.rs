@@ -45,6 +45,7 @@ pub(crate) struct Traffic {
     pub(crate) received_bytes: AtomicU64,
     pub(crate) sent: AtomicU64,
     pub(crate) sent_bytes: AtomicU64,
+    pub(crate) refused: AtomicU64,
 }
 
 /// A reading of it.
@@ -54,6 +55,8 @@ pub(crate) struct Carriage {
     pub(crate) received_bytes: u64,
     pub(crate) sent: u64,
     pub(crate) sent_bytes: u64,
+    /// Of the messages received.
+    pub(crate) refused: u64,
 }
 
 impl Traffic {
@@ -69,6 +72,7 @@ impl Traffic {
         add(&self.received_bytes, turn.received_bytes);
         add(&self.sent, turn.sent);
         add(&self.sent_bytes, turn.sent_bytes);
+        add(&self.refused, turn.refused);
     }
 
     pub(crate) fn read(&self) -> Carriage {
@@ -78,6 +82,7 @@ impl Traffic {
             received_bytes: read(&self.received_bytes),
             sent: read(&self.sent),
             sent_bytes: read(&self.sent_bytes),
+            refused: read(&self.refused),
         }
     }
 }

@@ -95,6 +95,9 @@ impl<S: Socket> Connection<S> {
                 Routed::Done(reason)
             }
         };
+        if matches!(&routed, Routed::Done(reason) if reason.is_failure()) {
+            self.desk.get().tally.refused += 1;
+        }
         let Some(packet_id) = packet_id else { return Ok(()) };
         let (kind, due) = match (qos, routed) {
             (Qos::ExactlyOnce, routed) => (AckKind::PubRec, self.remember(packet_id, routed)),

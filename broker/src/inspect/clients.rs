@@ -80,6 +80,8 @@ pub struct ConnectionInfo {
     pub received: u64,
     /// Bytes received from it, all packets.
     pub received_bytes: u64,
+    /// Of the messages received those that were refused: not permitted, or over a bound.
+    pub refused: u64,
     /// Messages sent to it.
     pub sent: u64,
     /// Bytes sent to it, all packets.
@@ -135,6 +137,7 @@ impl ConnectionInfo {
             unreleased: live.unreleased.load(Ordering::Relaxed),
             received: carried.received,
             received_bytes: carried.received_bytes,
+            refused: carried.refused,
             sent: carried.sent,
             sent_bytes: carried.sent_bytes,
             rates: None,

@@ -69,20 +69,20 @@ fn admit(
     let shared = inner.shared();
     let counters = &shared.counters;
     if counters.connections.load(Ordering::Relaxed) >= shared.limits.connections_max as u64 {
-        return Err("too many connections");
+        return Err("too_many_connections");
     }
     if listener.connections.load(Ordering::Relaxed) >= listener.config.connections_max {
-        return Err("too many connections of this listener");
+        return Err("too_many_connections_of_listener");
     }
     if !listener.connects.lock().take(Instant::now()) {
         Counters::add(&counters.connections_over_rate, 1);
-        return Err("too many new connections a second");
+        return Err("too_many_new_connections");
     }
     // Behind a proxy all clients have its address, until its header has come.
     let address = if listener.config.proxies.is_empty() { address.ip() } else { None };
     let Some(place) = inner.lobby().enter(address) else {
         Counters::add(&counters.handshakes_refused, 1);
-        return Err("too many unfinished handshakes");
+        return Err("too_many_handshakes");
     };
     Ok((Counted::new(shared, listener), place))
 }

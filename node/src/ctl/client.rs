@@ -22,6 +22,9 @@ use std::time::Duration;
 /// Connection, request and answer together.
 const DEADLINE: Duration = Duration::from_secs(10);
 
+/// For the node to close after a farewell.
+const FAREWELL: Duration = Duration::from_millis(300);
+
 /// The largest answer taken: a list of the most rows, each of some kilobytes.
 const ANSWER_BYTES_MAX: u32 = 16 * 1024 * 1024;
 
@@ -152,15 +155,19 @@ impl<'a> Call<'a> {
                 },
                 Ok(Event::Incoming(Packet::PubAck(ack))) => check_ack(&ack)?,
                 Ok(Event::Incoming(Packet::Publish(publish))) if self.is_answer(&publish) => {
-                    // The answer is here; whether the farewell arrives changes nothing.
-                    let _ = self.client.disconnect_now().await;
-                    let _ = self.connection.poll().await;
+                    self.leave().await;
                     return read_answer(&publish.payload);
                 }
                 Ok(_) => {}
                 Err(error) => return Err(self.lost(&error)),
             }
         }
+    }
+
+    /// DISCONNECT, until the node has closed. The answer is here: whether the farewell arrives changes nothing.
+    async fn leave(&mut self) {
+        let _ = self.client.disconnect_now().await;
+        while let Ok(Ok(_)) = tokio::time::timeout(FAREWELL, self.connection.poll()).await {}
     }
 
     async fn subscribe(&self) -> Result<(), Failure> {

@@ -87,6 +87,18 @@ async fn what_a_client_has_not_acknowledged_or_released_is_shown() {
 }
 
 #[tokio::test]
+async fn what_is_refused_of_a_client_is_counted() {
+    let node = Site::new().start().await;
+    let mut admin = Admin::enter(&node).await;
+    let secret = admin.create_user("app", "app").await;
+    let mut app = node.client(&Hello::new(Version::V5, "app").user("app", &secret)).await;
+    assert_eq!(app.publish_acked("events/made/up", b"x").await, 0x87);
+    assert!(app.publish_acked("free", b"x").await < 0x80);
+    let shown = until(&mut admin, "app", |it| it["received"] == 2).await;
+    assert_eq!(shown["refused"], 1, "{shown}");
+}
+
+#[tokio::test]
 async fn a_session_whose_client_is_away_is_listed_with_what_waits_for_it() {
     let (site, node, mut admin, _here) = busy().await;
     let check = |shown: &Value| {
