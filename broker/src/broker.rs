@@ -14,6 +14,7 @@ use crate::listener::config::{Endpoint, ListenError, ListenerConfig};
 use crate::listener::lobby::Lobby;
 use crate::live::Live;
 use crate::message::Sender;
+use crate::overload::memory;
 use crate::overload::quota::Quotas;
 use crate::packet::Version;
 use crate::promises::Promises;
@@ -105,6 +106,9 @@ impl Spaces {
             drop(retained);
             figures.sessions += space.session_count() as u64;
         }
+        figures.memory_in_use_bytes = shared.memory.in_use();
+        figures.memory_watermark_bytes = shared.memory.mark();
+        figures.memory_is_short = shared.memory.is_passed().into();
         figures
     }
 }
@@ -164,6 +168,10 @@ impl Broker {
         let inner = Arc::new(Inner { shared, spaces, door, lobby, tls: TlsInUse::default(), stop });
         let broker = Self { inner };
         tokio::spawn(sys::run(Arc::clone(&broker.inner.shared), Arc::clone(&broker.inner.spaces)));
+        tokio::spawn(memory::watch(
+            Arc::clone(&broker.inner.shared),
+            Arc::clone(&broker.inner.spaces),
+        ));
         tokio::spawn(expire(Arc::clone(&broker.inner.shared), Arc::clone(&broker.inner.spaces)));
         Ok(broker)
     }

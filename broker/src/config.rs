@@ -37,6 +37,10 @@ pub struct Limits {
     pub stored_bytes_max: u64,
     /// Subscriptions of one session.
     pub subscriptions_max: usize,
+    /// Length of a client id, in bytes.
+    pub client_id_bytes_max: usize,
+    /// Length of a topic name or filter, in bytes.
+    pub topic_bytes_max: usize,
     /// Levels of a topic name or filter.
     pub topic_levels_max: usize,
     /// Retained messages of one namespace.
@@ -47,6 +51,8 @@ pub struct Limits {
     pub session_expiry_max_secs: u32,
     /// Longest keep alive granted, in seconds; also given to clients that ask for none.
     pub keep_alive_max_secs: u16,
+    /// Memory in use past which new work is refused, in bytes; 0: 70 percent of what the machine or control group has.
+    pub memory_bytes_max: u64,
     /// Messages that one client may publish in a second; past it the client is slowed. 0: any number.
     pub publish_messages_per_sec_max: u64,
     /// Bytes of PUBLISH packets of one client in a second; past it the client is slowed. 0: any number.
@@ -76,12 +82,17 @@ impl Default for Limits {
             stored_messages_max: 100_000,
             stored_bytes_max: 1024 * 1024 * 1024,
             subscriptions_max: 1000,
+            // Longer than any that people or programs make; it is kept as long as the session.
+            client_id_bytes_max: 1024,
+            // As long as MQTT can write (MQTT 5.0 4.7.3-3).
+            topic_bytes_max: proto::topic::TOPIC_BYTES_MAX,
             // A match looks at each level; a filter takes a node for each.
             topic_levels_max: 128,
             retained_messages_max: 1_000_000,
             retained_bytes_max: 512 * 1024 * 1024,
             session_expiry_max_secs: 30 * 24 * 3600,
             keep_alive_max_secs: 3600,
+            memory_bytes_max: 0,
             // What is much for one site is little for another.
             publish_messages_per_sec_max: 0,
             publish_bytes_per_sec_max: 0,

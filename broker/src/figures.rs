@@ -27,12 +27,14 @@ pub(crate) struct Counters {
     pub(crate) refused_not_allowed: AtomicU64,
     pub(crate) refused_over_quota: AtomicU64,
     pub(crate) refused_over_rate: AtomicU64,
+    pub(crate) refused_memory: AtomicU64,
     pub(crate) lockouts: AtomicU64,
     pub(crate) lockouts_without_room: AtomicU64,
     pub(crate) hook_requests: AtomicU64,
     pub(crate) hook_remembered: AtomicU64,
     pub(crate) hook_failures: AtomicU64,
     pub(crate) protocol_errors: AtomicU64,
+    pub(crate) subscriptions_refused: AtomicU64,
     pub(crate) publishes_refused: AtomicU64,
     pub(crate) received: AtomicU64,
     pub(crate) received_bytes: AtomicU64,
@@ -48,6 +50,7 @@ pub(crate) struct Counters {
     pub(crate) stored: AtomicU64,
     pub(crate) store_errors: AtomicU64,
     pub(crate) loops: AtomicU64,
+    pub(crate) memory_exceeded: AtomicU64,
 }
 
 /// A reading of the counters and gauges.
@@ -97,6 +100,8 @@ pub struct Figures {
     pub refused_over_quota: u64,
     /// CONNECTs refused because their namespace had too many new clients a second.
     pub refused_over_rate: u64,
+    /// CONNECTs refused because memory was short.
+    pub refused_memory: u64,
     /// Times a name or an address was locked out.
     pub lockouts: u64,
     /// Failures that could not be watched because everything watched was locked.
@@ -109,6 +114,8 @@ pub struct Figures {
     pub hook_failures: u64,
     /// Connections ended for breaking the protocol.
     pub protocol_errors: u64,
+    /// Subscriptions refused: not permitted, not valid, or over a bound.
+    pub subscriptions_refused: u64,
     /// Messages refused: not permitted, over a quota, or failed.
     pub publishes_refused: u64,
     /// Messages received.
@@ -141,6 +148,14 @@ pub struct Figures {
     pub loops: u64,
     /// Lines about ends and refusals that the log was spared.
     pub log_lines_left_out: u64,
+    /// Times memory in use has passed the watermark.
+    pub memory_exceeded: u64,
+    /// Memory in use when it was last looked at.
+    pub memory_in_use_bytes: u64,
+    /// The watermark; 0 if there is none.
+    pub memory_watermark_bytes: u64,
+    /// 1 while new work is refused, else 0.
+    pub memory_is_short: u64,
     /// Sessions, connected or not.
     pub sessions: u64,
     /// Retained messages.
@@ -182,12 +197,14 @@ impl Counters {
             refused_not_allowed: read(&self.refused_not_allowed),
             refused_over_quota: read(&self.refused_over_quota),
             refused_over_rate: read(&self.refused_over_rate),
+            refused_memory: read(&self.refused_memory),
             lockouts: read(&self.lockouts),
             lockouts_without_room: read(&self.lockouts_without_room),
             hook_requests: read(&self.hook_requests),
             hook_remembered: read(&self.hook_remembered),
             hook_failures: read(&self.hook_failures),
             protocol_errors: read(&self.protocol_errors),
+            subscriptions_refused: read(&self.subscriptions_refused),
             publishes_refused: read(&self.publishes_refused),
             received: read(&self.received),
             received_bytes: read(&self.received_bytes),
@@ -204,6 +221,10 @@ impl Counters {
             store_errors: read(&self.store_errors),
             loops: read(&self.loops),
             log_lines_left_out: 0,
+            memory_exceeded: read(&self.memory_exceeded),
+            memory_in_use_bytes: 0,
+            memory_watermark_bytes: 0,
+            memory_is_short: 0,
             sessions: 0,
             retained: 0,
             retained_bytes: 0,

@@ -8,6 +8,7 @@ use crate::config::QueueFull;
 use crate::durable::{body, place::Place, rows::RetainedRow};
 use crate::figures::Counters;
 use crate::message::{Gate, Message};
+use crate::overload::memory;
 use crate::reason::Reason;
 use crate::router::{Route, Target};
 use crate::session::Session;
@@ -175,7 +176,7 @@ impl Outbox {
         } else {
             let row = RetainedRow::new(message);
             let weight = row.weight(&message.topic);
-            space.retained().lock().set(message, weight, space.retained_bounds())?;
+            space.retained().lock().set(message, weight, space.retained_bounds(&message.sender))?;
             self.changes.put(&key, &row);
         }
         self.settlement.retained.push((Arc::clone(space), message.topic.clone()));
@@ -258,28 +259,14 @@ impl<'a> FanOut<'a> {
             delivery.hold = Some(Hold::new(gate));
         }
         let mut queue = session.read_queue(&self.shared.store);
-        if qos != Qos::AtMostOnce && queue.is_durable() {
-            let weight = message.weight();
-            if queue.drops_oldest() && !queue.has_store_room(weight) {
-                self.make_room(session, &mut queue, weight);
-            }
-            let Some(seq) = queue.reserve_row(weight) else {
-                queue.drops.full += 1;
-                self.outbox.dropped += 1;
-                return;
-            };
-            delivery.seq = Some(seq);
-            let expires_at_ms = message.expires_at.map(|it| it.0);
-            self.refs.push(QueueRef {
-                session: session.key(),
-                seq,
-                flags: delivery.place().flags(),
-                expires_at_ms,
-            });
-            self.outbox.settlement.rows.push((Arc::clone(session), seq));
-            if qos == Qos::ExactlyOnce {
-                delivery.gate = Some(Arc::clone(self.hidden.get_or_insert_default()));
-            }
+        let is_taken = match qos != Qos::AtMostOnce && queue.is_durable() {
+            true => self.give_row(session, &mut queue, &mut delivery),
+            false => !self.is_too_much_for_now(session, &queue),
+        };
+        if !is_taken {
+            queue.drops.full += 1;
+            self.outbox.dropped += 1;
+            return;
         }
         let is_hidden = delivery.gate.is_some();
         let pushed = queue.push(delivery, session.is_in_process());
@@ -292,6 +279,39 @@ impl<'a> FanOut<'a> {
             self.outbox.pressure = Some(Arc::clone(session));
         }
         self.outbox.dropped += pushed.dropped;
+    }
+
+    /// Gives a durable delivery its row; `false` if the store holds its fill for this session.
+    fn give_row(
+        &mut self,
+        session: &Arc<Session>,
+        queue: &mut Queue,
+        delivery: &mut Delivery,
+    ) -> bool {
+        let weight = self.message.weight();
+        if queue.drops_oldest() && !queue.has_store_room(weight) {
+            self.make_room(session, queue, weight);
+        }
+        let Some(seq) = queue.reserve_row(weight) else { return false };
+        delivery.seq = Some(seq);
+        self.refs.push(QueueRef {
+            session: session.key(),
+            seq,
+            flags: delivery.place().flags(),
+            expires_at_ms: self.message.expires_at.map(|it| it.0),
+        });
+        self.outbox.settlement.rows.push((Arc::clone(session), seq));
+        if delivery.qos == Qos::ExactlyOnce {
+            delivery.gate = Some(Arc::clone(self.hidden.get_or_insert_default()));
+        }
+        true
+    }
+
+    /// Whether memory is short, and as much as may then wait for a client waits already.
+    fn is_too_much_for_now(&self, session: &Session, queue: &Queue) -> bool {
+        self.shared.memory.is_passed()
+            && !session.is_in_process()
+            && queue.len_bytes() + self.message.weight() > memory::QUEUE_BYTES_MAX
     }
 
     /// Drops the oldest deliveries that have not been sent, in memory and then in the store, until there is room.
@@ -336,14 +356,18 @@ impl<'a> FanOut<'a> {
     }
 }
 
-/// Whether a queue on the route is full and the publisher is to be told, before anybody has got the message.
+/// Whether a queue on the route is full and the publisher is to be told, or would have to keep the message while memory
+/// is short; before anybody has got it.
 fn is_refused(shared: &Shared, route: &Route, message: &Message) -> bool {
-    shared.policies.queue_full == QueueFull::Refuse
-        && route.targets.iter().any(|target| {
-            let (session, qos) = (&target.session, message.qos.min(target.qos));
-            !session.is_in_process()
-                && session.read_queue(&shared.store).is_refusing(message.weight(), qos)
-        })
+    let is_short = shared.is_short_for(&message.sender);
+    if !is_short && shared.policies.queue_full != QueueFull::Refuse {
+        return false;
+    }
+    route.targets.iter().filter(|target| !target.session.is_in_process()).any(|target| {
+        let qos = message.qos.min(target.qos);
+        let queue = target.session.read_queue(&shared.store);
+        is_short && queue.would_keep(qos) || queue.is_refusing(message.weight(), qos)
+    })
 }
 
 impl Settlement {

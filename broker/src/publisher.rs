@@ -148,6 +148,10 @@ impl Publisher {
         if let Some(response_topic) = publish.response_topic {
             let response_topic = TopicName::parse(response_topic)
                 .map_err(|_| Refused::Connection(Reason::TopicNameInvalid))?;
+            if response_topic.as_str().len() > space.shared().limits.topic_bytes_max {
+                outbox.count_refused();
+                return Err(Refused::Message(Reason::TopicNameInvalid));
+            }
             if !self.permissions.be_answered_on(&response_topic) {
                 outbox.count_refused();
                 return Err(Refused::Message(Reason::NotAuthorized));
@@ -178,11 +182,15 @@ impl Publisher {
     ) -> Result<&mut Known, Refused> {
         let Self { permissions, cache, .. } = self;
         let known = cache.get_or_learn(topic, space.router(), || {
+            let limits = &space.shared().limits;
+            if topic.len() > limits.topic_bytes_max {
+                return Err(Refused::Message(Reason::TopicNameInvalid));
+            }
             let text = std::str::from_utf8(topic)
                 .map_err(|_| Refused::Connection(Reason::MalformedPacket))?;
             let name = TopicName::parse(text.to_owned())
                 .map_err(|_| Refused::Connection(Reason::TopicNameInvalid))?;
-            if name.levels().count() > space.shared().limits.topic_levels_max {
+            if name.levels().count() > limits.topic_levels_max {
                 return Err(Refused::Message(Reason::TopicNameInvalid));
             }
             let allowed = permissions.publish(&name);

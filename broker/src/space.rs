@@ -26,6 +26,7 @@ use crate::inspect::rates::Meter;
 use crate::journal::Journal;
 use crate::message::{Message, Properties, Sender};
 use crate::outbox::Outbox;
+use crate::overload::memory::Watermark;
 use crate::overload::quota::{Quota, Quotas};
 use crate::promises::Promises;
 use crate::router::Router;
@@ -47,6 +48,7 @@ pub(crate) struct Shared {
     pub(crate) policies: Policies,
     pub(crate) counters: Counters,
     pub(crate) journal: Journal,
+    pub(crate) memory: Watermark,
     pub(crate) is_draining: AtomicBool,
     /// Wakes connections whose clients may have fallen silent.
     pub(crate) alarms: Arc<Alarms>,
@@ -72,6 +74,7 @@ impl Shared {
             store,
             clock,
             entropy,
+            memory: Watermark::new(limits.memory_bytes_max),
             limits,
             policies,
             counters: Counters::default(),
@@ -98,6 +101,11 @@ impl Shared {
     /// The sender of what the broker itself says.
     pub(crate) fn voice(&self) -> &Arc<Sender> {
         &self.voice
+    }
+
+    /// Whether new work of a client is refused because memory is short. Somebody has to be able to act.
+    pub(crate) fn is_short_for(&self, sender: &Sender) -> bool {
+        self.memory.is_passed() && !sender.identity.role().is_admin()
     }
 
     /// A key that no session of this store has.
@@ -206,6 +214,17 @@ impl Space {
 
     pub(crate) fn retained(&self) -> &Mutex<crate::retained::Retained> {
         &self.retained
+    }
+
+    /// What its sessions hold in memory, in bytes, at least.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        const SESSION_BYTES: usize = 1024;
+        const SUBSCRIPTION_BYTES: usize = 256;
+        let held = |known: &sessions::Known| {
+            let subscriptions = known.subscriptions.len() * SUBSCRIPTION_BYTES;
+            (SESSION_BYTES + subscriptions + known.session.queue().len_bytes()) as u64
+        };
+        self.sessions.lock().by_client.values().map(held).sum()
     }
 
     /// See [`crate::Client::set_origin`].

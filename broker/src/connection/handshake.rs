@@ -195,15 +195,21 @@ impl Door {
         Ok(Admitted { space, live, seat, opened, terms, standing })
     }
 
-    /// A place among the clients of a namespace. Whoever administers the system comes in even where there is none.
+    /// A place among the clients of a namespace, if there is room for a new one. Whoever administers the system comes in
+    /// even where there is none.
     fn seat(&self, space: &Space, sender: &Sender) -> Result<Seat, Turned> {
+        let counters = &self.shared.counters;
+        // Whoever returns to a session takes from what waits for it. It may try again later (MQTT 5.0 3.2.2.2).
+        if self.shared.is_short_for(sender) && !space.has_session(&sender.client_id) {
+            Counters::add(&counters.refused_memory, 1);
+            return Err(Turned::new(Reason::ServerBusy, "memory is short"));
+        }
         let quota = space.quota();
         if sender.identity.role() == Role::SystemAdmin {
             return Ok(quota.enter_freely());
         }
         let takes_over = space.is_connected(&sender.client_id);
         quota.enter(takes_over, Instant::now()).map_err(|reason| {
-            let counters = &self.shared.counters;
             let (counter, why) = match reason {
                 Reason::ConnectionRateExceeded => {
                     (&counters.refused_over_rate, "too many new clients of its namespace a second")
@@ -267,6 +273,9 @@ impl Door {
         } else {
             client_id
         };
+        if client_id.len() > self.shared.limits.client_id_bytes_max {
+            return Err(Turned::new(Reason::ClientIdNotValid, "the client id is too long"));
+        }
         let client_id =
             ClientId::parse(text).map_err(|error| Turned::new(Reason::ClientIdNotValid, error))?;
         Ok((Arc::new(Sender { client_id, identity }), assigned))

@@ -2,6 +2,7 @@
 
 use super::{Connection, End, Socket};
 use crate::codec::{self, Frame, publish};
+use crate::figures::Counters;
 use crate::packet::{Options, Packet, Publish, Reply};
 use crate::publisher::Audience;
 use crate::reason::Reason;
@@ -14,13 +15,15 @@ use std::num::{NonZeroU16, NonZeroU32};
 use store::Changes;
 
 impl<S: Socket> Connection<S> {
-    /// Acts on every whole packet in `bytes`, after what was kept; keeps the rest.
-    pub(super) fn act_on(&mut self, mut bytes: &[u8]) -> Result<(), End> {
+    /// Acts on every whole packet in `bytes`, after what was kept; keeps the rest. Says whether there was any.
+    pub(super) fn act_on(&mut self, mut bytes: &[u8]) -> Result<bool, End> {
+        let mut has_acted = false;
         while !self.inbox.is_empty() {
             if !self.inbox.complete(&mut bytes).map_err(End::Closed)? {
-                return Ok(());
+                return Ok(has_acted);
             }
             self.act_on_kept()?;
+            has_acted = true;
         }
         while !bytes.is_empty() {
             if self.has_to_pause() {
@@ -32,11 +35,12 @@ impl<S: Socket> Connection<S> {
                     let (packet, rest) = bytes.split_at(length);
                     bytes = rest;
                     self.act_on_packet(packet, body_start)?;
+                    has_acted = true;
                 }
             }
         }
         self.inbox.keep(bytes);
-        Ok(())
+        Ok(has_acted)
     }
 
     /// Acts on the whole packets that were kept when the connection had to pause.
@@ -137,6 +141,9 @@ impl<S: Socket> Connection<S> {
         let (outcomes, replay, changes) =
             self.space.subscribe(&self.session, wishes, self.desk.get().replay.len());
         self.desk.get().replay.extend(replay);
+        let refused = outcomes.iter().filter(|outcome| outcome.is_err()).count();
+        let counters = &self.space.shared().counters;
+        Counters::add(&counters.subscriptions_refused, refused as u64);
         self.reply_after(changes, Reply::SubAck { packet_id, outcomes });
         Ok(())
     }
@@ -147,9 +154,12 @@ impl<S: Socket> Connection<S> {
         options: Options,
         id: Option<NonZeroU32>,
     ) -> Result<Wish, Reason> {
+        let limits = &self.space.shared().limits;
+        if filter.len() > limits.topic_bytes_max {
+            return Err(Reason::TopicFilterInvalid);
+        }
         let subscription = Subscription::parse(filter).map_err(|_| Reason::TopicFilterInvalid)?;
-        let levels = subscription.filter.levels().count();
-        if levels > self.space.shared().limits.topic_levels_max {
+        if subscription.filter.levels().count() > limits.topic_levels_max {
             return Err(Reason::TopicFilterInvalid);
         }
         let Some(qos_max) = self.session.permissions().subscribe(&subscription.filter) else {

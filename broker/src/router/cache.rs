@@ -1,6 +1,7 @@
 //! What a publisher remembers of the topics it publishes on: the checked name, the permission, the route.
 //!
-//! One cache belongs to one publisher, so it needs no lock. At [`TOPICS_MAX`] topics it starts afresh.
+//! One cache belongs to one publisher, so it needs no lock. At [`TOPICS_MAX`] topics, or when their names are
+//! [`NAMES_BYTES_MAX`] long together, it starts afresh.
 
 use super::versions::Stamp;
 use super::{Route, Router};
@@ -13,6 +14,9 @@ use std::sync::Arc;
 
 /// How many topics one publisher's cache holds.
 pub(crate) const TOPICS_MAX: usize = 1024;
+
+/// How long their names may be together, in bytes: a name may be 64 KiB long.
+const NAMES_BYTES_MAX: usize = 256 * 1024;
 
 /// A topic that a publisher has used.
 #[derive(Debug)]
@@ -28,6 +32,7 @@ pub(crate) struct Known {
 #[derive(Debug, Default)]
 pub(crate) struct Cache {
     known: HashTable<Known>,
+    names_bytes: usize,
     hasher: DefaultHashBuilder,
 }
 
@@ -42,8 +47,10 @@ impl Cache {
         let hasher = &self.hasher;
         let hash = hasher.hash_one(topic);
         let is_it = |known: &Known| known.topic.as_str().as_bytes() == topic;
-        if self.known.len() >= TOPICS_MAX && self.known.find(hash, is_it).is_none() {
+        let is_full = self.known.len() >= TOPICS_MAX || self.names_bytes >= NAMES_BYTES_MAX;
+        if is_full && self.known.find(hash, is_it).is_none() {
             self.known.clear();
+            self.names_bytes = 0;
         }
         let hash_of = |known: &Known| hasher.hash_one(known.topic.as_str().as_bytes());
         match self.known.entry(hash, is_it, hash_of) {
@@ -51,6 +58,7 @@ impl Cache {
             Entry::Vacant(place) => {
                 let (topic, allowed) = check()?;
                 let (route, stamp) = router.route(&topic);
+                self.names_bytes += topic.as_str().len();
                 Ok(place.insert(Known { topic, allowed, route, stamp }).into_mut())
             }
         }

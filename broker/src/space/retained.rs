@@ -2,7 +2,7 @@
 
 use super::Space;
 use crate::durable::rows::RetainedRow;
-use crate::message::Message;
+use crate::message::{Message, Sender};
 use crate::retained::Bounds;
 use crate::sys;
 use proto::{Namespace, TopicFilter, TopicName};
@@ -160,10 +160,13 @@ impl Space {
         found
     }
 
-    /// The bounds of this namespace.
-    pub(crate) fn retained_bounds(&self) -> Bounds {
+    /// The bounds of this namespace for what a client publishes. While memory is short there is no room for new
+    /// topics, but what is there may be replaced.
+    pub(crate) fn retained_bounds(&self, sender: &Sender) -> Bounds {
         let limits = &self.shared.limits;
-        Bounds { messages_max: limits.retained_messages_max, bytes_max: limits.retained_bytes_max }
+        let is_short = self.shared.is_short_for(sender);
+        let messages_max = if is_short { 0 } else { limits.retained_messages_max };
+        Bounds { messages_max, bytes_max: limits.retained_bytes_max }
     }
 
     /// A commit with something retained has ended.

@@ -362,6 +362,11 @@ impl Space {
         (!ids.is_empty()).then(|| ids.into())
     }
 
+    /// Whether a client has a session, connected or not.
+    pub(crate) fn has_session(&self, client_id: &ClientId) -> bool {
+        self.sessions.lock().by_client.contains_key(client_id)
+    }
+
     /// Whether a client is connected.
     pub(crate) fn is_connected(&self, client_id: &ClientId) -> bool {
         let sessions = self.sessions.lock();

@@ -59,7 +59,8 @@ impl Space {
         changes: &mut Changes,
     ) -> Result<Qos, Reason> {
         let Wish { subscription, options, id } = wish;
-        let has_room = known.subscriptions.len() < self.shared.limits.subscriptions_max;
+        let has_room = known.subscriptions.len() < self.shared.limits.subscriptions_max
+            && !self.shared.is_short_for(known.session.sender());
         if !has_room && !known.subscriptions.contains_key(&subscription) {
             return Err(Reason::QuotaExceeded);
         }

@@ -5,7 +5,7 @@ use broker::{
     BrokerConfig, ClientInfo, ClientQuery, ClientState, Limits, Policies, QueueFull, SessionInfo,
 };
 use rmqtt_codec::types::QoS;
-use rmqtt_codec::v5::{self, PublishAckReason, SubscribeAckReason};
+use rmqtt_codec::v5::{self, ConnectAckReason, PublishAckReason, SubscribeAckReason};
 
 #[tokio::test]
 async fn a_subscriber_that_does_not_read_costs_a_bounded_queue_and_nobody_else() {
@@ -123,6 +123,53 @@ async fn subscriptions_and_topic_levels_are_bounded() {
     }
     let reason = client.publish_acked(message("1/2/3/4/5", "x")).await;
     assert_eq!(reason, PublishAckReason::TopicNameInvalid);
+}
+
+#[tokio::test]
+async fn names_are_bounded() {
+    let limits = Limits { client_id_bytes_max: 23, topic_bytes_max: 20, ..Limits::default() };
+    let bench = Bench::start_with(limits).await;
+    let (fits, too_long) = ("t".repeat(20), "t".repeat(21));
+    let id_too_long = connect(&"c".repeat(24), "app");
+    let mut will_too_long = connect("c", "app");
+    will_too_long.last_will = Some(v5::LastWill {
+        will_delay_interval_sec: None,
+        correlation_data: None,
+        message_expiry_interval: None,
+        content_type: None,
+        user_properties: Vec::new(),
+        is_utf8_payload: None,
+        response_topic: None,
+        qos: QoS::AtMostOnce,
+        retain: false,
+        topic: too_long.clone().into(),
+        message: "x".into(),
+    });
+    for (connect, expected) in [
+        (id_too_long, ConnectAckReason::ClientIdentifierNotValid),
+        (will_too_long, ConnectAckReason::TopicNameInvalid),
+        (connect(&"c".repeat(23), "app"), ConnectAckReason::Success),
+        // One that the broker makes may be longer.
+        (connect("", "app"), ConnectAckReason::Success),
+    ] {
+        assert_eq!(Client::connect(bench.address, connect).await.1.reason_code, expected);
+    }
+    let mut client = bench.client("c", "app").await;
+    let invalid = SubscribeAckReason::TopicFilterInvalid;
+    assert_eq!(client.subscribe(&too_long, QoS::AtMostOnce).await, invalid);
+    let granted = SubscribeAckReason::GrantedQos0;
+    assert_eq!(client.subscribe(&fits, QoS::AtMostOnce).await, granted);
+    client.publish(&too_long, "dropped").await;
+    let reason = client.publish_acked(message(&too_long, "x")).await;
+    assert_eq!(reason, PublishAckReason::TopicNameInvalid);
+    let mut asking = message(&fits, "x");
+    let properties = asking.properties.get_or_insert_default();
+    properties.response_topic = Some(too_long.into());
+    assert_eq!(client.publish_acked(asking).await, PublishAckReason::TopicNameInvalid);
+    client.publish(&fits, "comes").await;
+    assert_eq!(client.expect_payload().await, "comes");
+    let figures = bench.broker.figures();
+    assert_eq!((figures.publishes_refused, figures.subscriptions_refused), (3, 1));
 }
 
 #[tokio::test]

@@ -38,6 +38,14 @@ pub(crate) struct LimitsConfig {
     pub(crate) stored_bytes_max: u64,
     /// Subscriptions of one session.
     pub(crate) subscriptions_max: usize,
+    /// Length of a client id, in bytes.
+    pub(crate) client_id_bytes_max: usize,
+    /// Length of a topic name or filter, in bytes.
+    pub(crate) topic_bytes_max: usize,
+    /// Levels of a topic name or filter.
+    pub(crate) topic_levels_max: usize,
+    /// Memory in use past which new work is refused, in bytes.
+    pub(crate) memory_bytes_max: u64,
     /// Retained messages of one namespace.
     pub(crate) retained_messages_max: usize,
     /// Bytes of the retained messages of one namespace.
@@ -82,6 +90,10 @@ impl Default for LimitsConfig {
             stored_messages_max: broker.stored_messages_max,
             stored_bytes_max: broker.stored_bytes_max,
             subscriptions_max: broker.subscriptions_max,
+            client_id_bytes_max: broker.client_id_bytes_max,
+            topic_bytes_max: broker.topic_bytes_max,
+            topic_levels_max: broker.topic_levels_max,
+            memory_bytes_max: broker.memory_bytes_max,
             retained_messages_max: broker.retained_messages_max,
             retained_bytes_max: broker.retained_bytes_max,
             session_expiry_max_secs: broker.session_expiry_max_secs,
@@ -125,6 +137,11 @@ impl LimitsConfig {
         within("stored_messages_max", self.stored_messages_max, 1..=1_000_000_000);
         within("stored_bytes_max", self.stored_bytes_max, 1024..=BYTES_MAX);
         within("subscriptions_max", self.subscriptions_max as u64, 1..=1_000_000);
+        // Every server takes client ids of 23 bytes (MQTT 5.0 3.1.3-5), and the platform needs topics of its own.
+        within("client_id_bytes_max", self.client_id_bytes_max as u64, 23..=65_535);
+        within("topic_bytes_max", self.topic_bytes_max as u64, 512..=65_535);
+        within("topic_levels_max", self.topic_levels_max as u64, 16..=1024);
+        within("memory_bytes_max", self.memory_bytes_max, 0..=BYTES_MAX);
         within("retained_messages_max", self.retained_messages_max as u64, 1..=1_000_000_000);
         within("retained_bytes_max", self.retained_bytes_max as u64, 1024..=BYTES_MAX);
         within("keep_alive_max_secs", self.keep_alive_max_secs.into(), 10..=65_535);
@@ -169,6 +186,10 @@ impl LimitsConfig {
             stored_messages_max: self.stored_messages_max,
             stored_bytes_max: self.stored_bytes_max,
             subscriptions_max: self.subscriptions_max,
+            client_id_bytes_max: self.client_id_bytes_max,
+            topic_bytes_max: self.topic_bytes_max,
+            topic_levels_max: self.topic_levels_max,
+            memory_bytes_max: self.memory_bytes_max,
             retained_messages_max: self.retained_messages_max,
             retained_bytes_max: self.retained_bytes_max,
             session_expiry_max_secs: self.session_expiry_max_secs,

@@ -21,6 +21,7 @@ pub(super) fn broker(is: &broker::Figures) -> Vec<Figure> {
     let mut all = listeners(is);
     all.extend(admission(is));
     all.extend(traffic(is));
+    all.extend(memory(is));
     all
 }
 
@@ -136,6 +137,11 @@ fn admission(is: &broker::Figures) -> Vec<Figure> {
             "Lines about ends and refusals that the log was spared.",
             is.log_lines_left_out,
         ),
+        counter(
+            "broker_refused_memory",
+            "CONNECTs refused because memory was short.",
+            is.refused_memory,
+        ),
         counter("broker_lockouts", "Times a name or an address was locked out.", is.lockouts),
         counter(
             "broker_lockouts_without_room",
@@ -167,6 +173,11 @@ fn traffic(is: &broker::Figures) -> Vec<Figure> {
             "broker_protocol_errors",
             "Connections ended for breaking the protocol.",
             is.protocol_errors,
+        ),
+        counter(
+            "broker_subscriptions_refused",
+            "Subscriptions not permitted, not valid, or over a bound.",
+            is.subscriptions_refused,
         ),
         counter(
             "broker_publishes_refused",
@@ -222,6 +233,27 @@ fn traffic(is: &broker::Figures) -> Vec<Figure> {
         gauge("broker_sessions", "Sessions, connected or not.", is.sessions),
         gauge("broker_retained_messages", "Retained messages.", is.retained),
         gauge("broker_retained_bytes", "Bytes of retained messages.", is.retained_bytes),
+    ]
+}
+
+fn memory(is: &broker::Figures) -> Vec<Figure> {
+    vec![
+        counter(
+            "broker_memory_exceeded",
+            "Times memory in use has passed the watermark.",
+            is.memory_exceeded,
+        ),
+        gauge(
+            "broker_memory_in_use_bytes",
+            "Resident memory, less what sessions have freed of it.",
+            is.memory_in_use_bytes,
+        ),
+        gauge(
+            "broker_memory_watermark_bytes",
+            "Where new work begins to be refused.",
+            is.memory_watermark_bytes,
+        ),
+        gauge("broker_memory_short", "1 while new work is refused.", is.memory_is_short),
     ]
 }
 

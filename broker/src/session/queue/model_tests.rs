@@ -4,11 +4,12 @@
 //! every row whose commit succeeded reaches the client, in order, and what it has acknowledged leaves the store.
 
 use super::*;
-use crate::message::Sender;
+use crate::message::{Message, Sender};
 use crate::session::inflight::Inflight;
 use proptest::prelude::*;
 use proto::{ClientId, Identity, TopicName};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 const BOUNDS: Bounds = Bounds {
     ready_max: 4,
