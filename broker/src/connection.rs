@@ -165,8 +165,12 @@ impl<S: Socket> Connection<S> {
             }
             let bytes = into.filled();
             self.desk.get().tally.received_bytes += bytes.len() as u64;
-            self.last_heard = Instant::now();
-            self.act_on(bytes)?;
+            let begins = self.inbox.is_empty();
+            let now = Instant::now();
+            // What a client is heard by are packets (3.1.2-22): bytes that go on with one may drip in without end.
+            if self.act_on(bytes)? || begins {
+                self.last_heard = now;
+            }
             self.keep_pace();
             Ok(true)
         })

@@ -195,8 +195,8 @@ impl Door {
         Ok(Admitted { space, live, seat, opened, terms, standing })
     }
 
-    /// A place among the clients of a namespace, if there is room for a new one. Whoever administers the system comes in
-    /// even where there is none.
+    /// A place among the clients of a namespace, if there is room for a new one. Whoever administers the system comes
+    /// in even where there is none.
     fn seat(&self, space: &Space, sender: &Sender) -> Result<Seat, Turned> {
         let counters = &self.shared.counters;
         // Whoever returns to a session takes from what waits for it. It may try again later (MQTT 5.0 3.2.2.2).

@@ -5,8 +5,8 @@
 //! that would have to be kept are refused, until it has fallen a tenth below. Administrators and the platform itself
 //! are never refused: somebody has to be able to act.
 //!
-//! An allocator keeps some of what is freed, so that resident memory may not fall when sessions and their queues do. What
-//! these have held more when they held most therefore counts as free, within bounds.
+//! An allocator keeps some of what is freed, so that resident memory may not fall when sessions and their queues do.
+//! What these have held more when they held most therefore counts as free, within bounds.
 
 use crate::broker::Spaces;
 use crate::figures::Counters;

@@ -71,3 +71,51 @@ async fn a_flood_that_is_read_is_slowed_and_loses_nothing() {
     flood.await.unwrap();
     assert_eq!(bench.broker.figures().dropped, 0);
 }
+
+#[tokio::test]
+async fn several_floods_wait_for_a_slow_reader_and_what_is_dropped_later_is_counted() {
+    const FLOODS: u64 = 4;
+    const EACH: u64 = 400;
+    let limits = Limits {
+        queue_messages_max: QUEUED_MAX,
+        slow_subscriber_wait_ms: 2000,
+        ..Limits::default()
+    };
+    let bench = Bench::start_with(limits).await;
+    let mut reading = bench.client("reading", "app").await;
+    reading.subscribe("flood", QoS::AtMostOnce).await;
+    let mut floods = Vec::new();
+    for number in 0..FLOODS {
+        let mut flooding = bench.client(&format!("flood{number}"), "app").await;
+        floods.push(tokio::spawn(async move {
+            for _ in 0..EACH {
+                flooding.publish("flood", vec![b'x'; PAYLOAD_BYTES]).await;
+            }
+            flooding
+        }));
+    }
+    // Slower than they are, and never so slow that they wait in vain.
+    for number in 0..FLOODS * EACH {
+        if number % 64 == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        assert_eq!(reading.expect_message().await.payload.len(), PAYLOAD_BYTES);
+    }
+    let figures = bench.broker.figures();
+    assert!(figures.publisher_stalls > 0, "{figures:?}");
+    assert_eq!(figures.dropped, 0);
+
+    // Now it reads no more: they wait once, then what has no room is dropped.
+    let mut flooding = floods.remove(0).await.unwrap();
+    for _ in 0..MESSAGES {
+        flooding.publish("flood", vec![b'x'; PAYLOAD_BYTES]).await;
+    }
+    flooding.publish_acked(message("done", "x")).await;
+    let dropped = bench.broker.figures().dropped;
+    assert!(dropped > 0);
+    for _ in 0..MESSAGES - dropped {
+        reading.expect_message().await;
+    }
+    reading.expect_silence().await;
+    assert_eq!(bench.broker.figures().dropped, dropped);
+}

@@ -21,7 +21,7 @@ pub(super) fn broker(is: &broker::Figures) -> Vec<Figure> {
     let mut all = listeners(is);
     all.extend(admission(is));
     all.extend(traffic(is));
-    all.extend(memory(is));
+    all.extend(holdings(is));
     all
 }
 
@@ -230,14 +230,15 @@ fn traffic(is: &broker::Figures) -> Vec<Figure> {
             "Messages that came back over a bridge and went no further.",
             is.loops,
         ),
-        gauge("broker_sessions", "Sessions, connected or not.", is.sessions),
-        gauge("broker_retained_messages", "Retained messages.", is.retained),
-        gauge("broker_retained_bytes", "Bytes of retained messages.", is.retained_bytes),
     ]
 }
 
-fn memory(is: &broker::Figures) -> Vec<Figure> {
+/// What is held, and the memory for it.
+fn holdings(is: &broker::Figures) -> Vec<Figure> {
     vec![
+        gauge("broker_sessions", "Sessions, connected or not.", is.sessions),
+        gauge("broker_retained_messages", "Retained messages.", is.retained),
+        gauge("broker_retained_bytes", "Bytes of retained messages.", is.retained_bytes),
         counter(
             "broker_memory_exceeded",
             "Times memory in use has passed the watermark.",
