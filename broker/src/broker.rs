@@ -227,8 +227,14 @@ impl Broker {
         let number = shared.new_connection();
         let now = shared.clock.now();
         let live = Arc::new(Live::new(number, None, Version::V5, now, 0, true));
-        let asked =
-            Asked { sender, clean_start: true, expiry_secs: 0, is_in_process: true, will: None };
+        let asked = Asked {
+            sender,
+            clean_start: true,
+            expiry_secs: 0,
+            is_in_process: true,
+            takes_over: false,
+            will: None,
+        };
         let opened = space.try_open_now(&asked, &live)?;
         let client = Client::new(Arc::clone(&space), Arc::clone(&opened.session));
         let inbox = Inbox::new(space, opened.session, live, options.window, opened.hold);

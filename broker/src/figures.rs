@@ -96,7 +96,7 @@ pub struct Figures {
     pub refused_unavailable: u64,
     /// CONNECTs refused though the client has proved who it is.
     pub refused_not_allowed: u64,
-    /// CONNECTs refused because their namespace had too many clients.
+    /// CONNECTs refused because their namespace had too many clients, or sessions.
     pub refused_over_quota: u64,
     /// CONNECTs refused because their namespace had too many new clients a second.
     pub refused_over_rate: u64,

@@ -183,13 +183,15 @@ impl Door {
             clean_start: connect.clean_start,
             expiry_secs: terms.agreed.expiry_secs,
             is_in_process: false,
+            takes_over: false,
             will,
         };
         live.set_expires_at(grant.expires_at);
-        let opened = space
-            .open_session(asked, &live)
-            .await
-            .map_err(|reason| Turned::new(reason, "the session cannot be opened"))?;
+        let opened = space.open_session(asked, &live).await.map_err(|reason| {
+            let is_full = reason == Reason::QuotaExceeded;
+            Counters::add(&self.shared.counters.refused_over_quota, is_full.into());
+            Turned::new(reason, "the session cannot be opened")
+        })?;
         space.permit(&opened.session, permissions);
         self.authenticator.expiries.enter(&live, &opened.session);
         Ok(Admitted { space, live, seat, opened, terms, standing })

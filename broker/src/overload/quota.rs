@@ -1,4 +1,4 @@
-//! What all clients of one namespace share: connections, new ones a second, and what they publish in a second.
+//! What all clients of one namespace share: connections, new ones a second, sessions, what they publish in a second.
 
 use super::rate::{Bucket, Budget, Load, Rate};
 use crate::reason::Reason;
@@ -18,6 +18,8 @@ pub struct NamespaceLimits {
     pub connections_max: usize,
     /// Clients that connect in a second; further ones are refused with 0x9F.
     pub connects_per_sec_max: u32,
+    /// Sessions, connected or not; clients that would begin a further one are refused with 0x97.
+    pub sessions_max: usize,
     /// Messages that its clients publish in a second; past it they are slowed.
     pub publish_messages_per_sec_max: u64,
     /// Bytes of PUBLISH packets of its clients in a second; past it they are slowed.
@@ -45,6 +47,7 @@ impl Quotas {
 pub(crate) struct Quota {
     limits: NamespaceLimits,
     connections: AtomicUsize,
+    sessions: AtomicUsize,
     connects: Mutex<Bucket>,
     /// Locked once for each turn of a connection that has published.
     publishes: Mutex<Budget>,
@@ -67,6 +70,7 @@ impl Quota {
         Self {
             limits,
             connections: AtomicUsize::new(0),
+            sessions: AtomicUsize::new(0),
             connects: Mutex::new(Bucket::new(connects_per_sec, now)),
             publishes: Mutex::new(Budget::new(publish_rate(limits), now)),
         }
@@ -93,6 +97,22 @@ impl Quota {
     pub(crate) fn enter_freely(self: &Arc<Self>) -> Seat {
         self.connections.fetch_add(1, Ordering::Relaxed);
         Seat(Arc::clone(self))
+    }
+
+    /// Whether there is room for one more session.
+    pub(crate) fn has_session_room(&self) -> bool {
+        let max = self.limits.sessions_max;
+        max == 0 || self.sessions.load(Ordering::Relaxed) < max
+    }
+
+    /// A session has begun; told under the lock of the sessions.
+    pub(crate) fn session_began(&self) {
+        self.sessions.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A session has ended; told under the lock of the sessions.
+    pub(crate) fn session_ended(&self) {
+        self.sessions.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// What its clients may publish in a second.

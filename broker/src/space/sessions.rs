@@ -19,7 +19,7 @@ use crate::session::Session;
 use crate::session::machine::Kept;
 use crate::session::queue::Bounds;
 use hashbrown::HashMap;
-use proto::{ClientId, Identity, Namespace, Subscription, TimestampMs, TopicName};
+use proto::{ClientId, Identity, Namespace, Role, Subscription, TimestampMs, TopicName};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,6 +63,8 @@ pub(crate) struct Asked {
     pub(crate) clean_start: bool,
     pub(crate) expiry_secs: u32,
     pub(crate) is_in_process: bool,
+    /// Whether it has had another connection of its session end.
+    pub(crate) takes_over: bool,
     pub(crate) will: Option<Will>,
 }
 
@@ -100,7 +102,7 @@ impl Space {
     /// Opens, resumes or takes over the session of a client.
     pub(crate) async fn open_session(
         self: &Arc<Self>,
-        asked: Asked,
+        mut asked: Asked,
         live: &Arc<Live>,
     ) -> Result<Opened, Reason> {
         let deadline = tokio::time::Instant::now() + TAKEOVER_TIMEOUT;
@@ -109,6 +111,7 @@ impl Space {
                 Ok(opened) => return Ok(opened),
                 Err(holder) => holder,
             };
+            asked.takes_over = true;
             if tokio::time::timeout_at(deadline, holder.gone()).await.is_err() {
                 return Err(Reason::ServerUnavailable);
             }
@@ -170,6 +173,8 @@ impl Space {
             if let Some(known) = sessions.by_client.remove(client_id) {
                 self.discard(&known, &mut changes);
             }
+        } else if !self.has_room_for(asked) {
+            return Err(Reason::QuotaExceeded);
         }
         let known = self.begin(asked);
         let opened = self.hold(&known.session, live, false, Carried::default());
@@ -184,8 +189,17 @@ impl Space {
             changes.put(&key, &row);
         }
         opened.changes = changes;
+        if !asked.is_in_process {
+            self.quota.session_began();
+        }
         sessions.by_client.insert(client_id.clone(), known);
         Ok(Ok(opened))
+    }
+
+    /// Whether a session may begin. That of a client that has taken over its own has just ended.
+    fn has_room_for(&self, asked: &Asked) -> bool {
+        let is_free = asked.takes_over || asked.sender.identity.role() == Role::SystemAdmin;
+        is_free || self.quota.has_session_room()
     }
 
     fn begin(&self, asked: &Asked) -> Known {
@@ -312,6 +326,9 @@ impl Space {
             self.unroute(subscription, &known.session, changes);
         }
         self.end_will(&known.session.sender().client_id);
+        if !known.session.is_in_process() {
+            self.quota.session_ended();
+        }
         if known.session.queue().is_durable() {
             let client_id = known.session.sender().client_id.clone();
             changes.delete::<SessionRow>(&(self.namespace.clone(), client_id));

@@ -66,6 +66,33 @@ async fn a_full_namespace_refuses_further_clients_and_lets_sessions_be_taken_ove
 }
 
 #[tokio::test]
+async fn sessions_that_wait_for_their_client_count_until_they_end() {
+    let limits = NamespaceLimits { sessions_max: 2, ..NamespaceLimits::default() };
+    let quotas = Quotas { usual: limits, ..Quotas::default() };
+    let bench = Bench::start_as(BrokerConfig { quotas, ..BrokerConfig::default() }).await;
+    let (away, _) = bench.durable("away", "app").await;
+    away.leave().await;
+    let first = bench.client("first", "app").await;
+    assert_eq!(code(&bench, "second", "app").await, ConnectAckReason::QuotaExceeded);
+    // A clean start ends the session before, and so does a connection without expiry that is taken over.
+    let again = bench.client("first", "app").await;
+    drop(first);
+    let _elsewhere = bench.client("second", "acme/berlin/app").await;
+    let _operator = bench.client("operator", "root").await;
+    assert_eq!(code(&bench, "second", "app").await, ConnectAckReason::QuotaExceeded);
+    let (back, is_present) = bench.durable("away", "app").await;
+    assert!(is_present);
+    back.leave().await;
+    assert_eq!(code(&bench, "away", "app").await, ConnectAckReason::Success);
+    again.leave().await;
+    let refused = bench.broker.figures().refused_over_quota;
+    assert!(refused >= 2, "{refused}");
+    // Nothing is left but the operator's, which counts as well, and the one elsewhere.
+    until(|| bench.broker.figures().sessions == 2).await;
+    assert_eq!(code(&bench, "second", "app").await, ConnectAckReason::Success);
+}
+
+#[tokio::test]
 async fn a_namespace_with_too_many_new_clients_a_second_refuses_them() {
     let bench = bench(0, 1).await;
     let mut refused = 0;

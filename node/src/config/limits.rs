@@ -217,6 +217,7 @@ fn check_namespace(key: &str, limits: &NamespaceLimits, problems: &mut Problems)
         problems.within(&format!("{key}.{name}"), value, 0..=max);
     };
     within("connections_max", limits.connections_max as u64, 10_000_000);
+    within("sessions_max", limits.sessions_max as u64, 1_000_000_000);
     within("connects_per_sec_max", limits.connects_per_sec_max.into(), PER_SEC_MAX);
     within("publish_messages_per_sec_max", limits.publish_messages_per_sec_max, PER_SEC_MAX);
     within("publish_bytes_per_sec_max", limits.publish_bytes_per_sec_max, BYTES_MAX);

@@ -37,6 +37,7 @@ impl Space {
         let presence = Presence::Away { since, carried };
         let (expiry_secs, will_delay_secs) = (row.expiry_secs, None);
         let known = Known { session, subscriptions, expiry_secs, will_delay_secs, presence };
+        self.quota.session_began();
         self.sessions.lock().by_client.insert(row.client_id, known);
     }
 

@@ -199,7 +199,7 @@ fn overload(is: &broker::Figures) -> Vec<Figure> {
     vec![
         counter(
             "broker_refused_over_quota",
-            "CONNECTs refused because their namespace had too many clients.",
+            "CONNECTs refused because their namespace had too many clients or sessions.",
             is.refused_over_quota,
         ),
         counter(
