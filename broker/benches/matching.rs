@@ -12,11 +12,12 @@
     reason = "a bench prints, and ends at the first failure"
 )]
 
+mod clock;
+
 use broker::measure::{Matching, Publisher};
+use clock::{Moment, report};
 use proto::{TopicFilter, TopicName};
 use std::hint::black_box;
-use std::time::Duration;
-use tokio::time::Instant;
 
 const CLIENTS: usize = 10_000;
 const TOPICS: usize = 200_000;
@@ -33,7 +34,7 @@ fn main() {
     for (number, filter) in filters.iter().enumerate() {
         assert!(matching.subscribe(number % CLIENTS, filter));
     }
-    report("subscribe", count, began);
+    report("subscribe", count, &began);
     if let (Some(before), Some(after)) = (before_kib, resident_kib()) {
         let each = ((after - before) * 1024) as f64 / count as f64;
         let text = text_bytes as f64 / count as f64;
@@ -46,7 +47,7 @@ fn main() {
     for (number, filter) in filters.iter().enumerate() {
         assert!(matching.unsubscribe(number % CLIENTS, filter));
     }
-    report("unsubscribe", count, began);
+    report("unsubscribe", count, &began);
 }
 
 /// Each topic is matched once, then again and again.
@@ -54,7 +55,7 @@ fn publish(matching: &Matching, count: usize) {
     let topics: Vec<TopicName> = (0..TOPICS).map(|number| topic(number * 7 % count)).collect();
     let began = Moment::now();
     let heard: usize = topics.iter().map(|topic| matching.match_new(topic)).sum();
-    report("match a new topic", TOPICS, began);
+    report("match a new topic", TOPICS, &began);
     println!("{:<28} {:>10.1}", "subscribers of a topic", heard as f64 / TOPICS as f64);
 
     let mut publisher = Publisher::default();
@@ -66,7 +67,7 @@ fn publish(matching: &Matching, count: usize) {
     for number in 0..TOPICS * 10 {
         black_box(matching.match_again(&mut publisher, &known[number % known.len()]));
     }
-    report("match a known topic", TOPICS * 10, began);
+    report("match a known topic", TOPICS * 10, &began);
 }
 
 /// The same while a client elsewhere subscribes and unsubscribes before each message.
@@ -117,33 +118,6 @@ fn place(number: usize) -> (String, String, String) {
         format!("line{}", machine / 4 % 50),
         format!("machine{machine}"),
     )
-}
-
-/// A moment, in time of the processor and of the clock.
-struct Moment {
-    processor: Option<Duration>,
-    clock: Instant,
-}
-
-impl Moment {
-    fn now() -> Self {
-        let stat = std::fs::read_to_string("/proc/self/schedstat").ok();
-        let nanos = stat.and_then(|it| it.split_ascii_whitespace().next()?.parse().ok());
-        Self { processor: nanos.map(Duration::from_nanos), clock: Instant::now() }
-    }
-
-    fn elapsed(&self) -> Duration {
-        match (Self::now().processor, self.processor) {
-            (Some(now), Some(then)) => now - then,
-            _ => self.clock.elapsed(),
-        }
-    }
-}
-
-fn report(what: &str, count: usize, began: Moment) {
-    let seconds = began.elapsed().as_secs_f64();
-    let (nanos, rate) = (seconds * 1e9 / count as f64, count as f64 / seconds);
-    println!("{what:<28} {nanos:>10.0} ns each, {rate:.0} a second");
 }
 
 fn resident_kib() -> Option<u64> {

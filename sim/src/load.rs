@@ -3,7 +3,7 @@
 //! - `case`: what is asked for; `options`: the flags; `target`: the brokers.
 //! - `packet`, `batch`, `connection`: MQTT 3.1.1 on raw sockets, encoded once and patched in place.
 //! - `publisher`, `subscriber`, `board`: the connections of a run and what they share.
-//! - `run`: one run through its phases; `compare`: cases and brokers in turn.
+//! - `run`: one run through its phases; `flood`: one beside bystanders; `compare`: cases and brokers in turn.
 //! - `histogram`, `sequence`, `procfs`, `figures`, `report`: the account.
 //!
 //! The generator is one thread with large reads and writes, so that on a small machine the broker
@@ -16,6 +16,7 @@ pub mod case;
 pub mod compare;
 pub mod connection;
 pub mod figures;
+mod flood;
 pub mod histogram;
 mod options;
 pub mod packet;

@@ -253,6 +253,37 @@ async fn idle_connections_are_held_and_counted() {
 }
 
 #[tokio::test]
+async fn a_flood_is_measured_beside_its_bystanders() {
+    let (address, _) = start(Manner::LosesEvery(10)).await;
+    let length = Length::Time(Duration::from_millis(500));
+    // A pace, since this broker has no bounds of its own to drop at.
+    let pace = Case {
+        rate_per_second: 2000,
+        taken_per_second: 1_000_000,
+        window: 0,
+        ..case(Shape::Flood, 0)
+    };
+    let figures = measure(&Case { count: 2, length, ..pace }, address).await.unwrap();
+    let lost = figures.get(Figure::LostPercent).unwrap();
+    assert!((9.0..=11.0).contains(&lost), "{lost}");
+    assert!(figures.get(Figure::BystandersLost).unwrap() > 0.0);
+    for figure in [Figure::BystanderP99AloneMs, Figure::BystanderP99Ms, Figure::TargetPeakMib] {
+        assert!(figures.get(figure).unwrap() > 0.0, "{figure:?}");
+    }
+    assert_eq!(figures.get(Figure::DroppedByTarget), None);
+}
+
+#[tokio::test]
+async fn a_slow_subscriber_takes_no_more_than_its_rate() {
+    let (address, _) = start(Manner::Faithful).await;
+    let length = Length::Time(Duration::from_millis(1500));
+    let slow = Case { taken_per_second: 500, length, ..case(Shape::FanIn, 0) };
+    let figures = measure(&slow, address).await.unwrap();
+    assert_eq!(faults(&figures), [0.0; 3]);
+    assert!(figures.get(Figure::DeliveredPerSecond).unwrap() < 700.0);
+}
+
+#[tokio::test]
 async fn nobody_listening_is_told_apart_from_a_failed_run() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

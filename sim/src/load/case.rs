@@ -18,6 +18,8 @@ pub enum Shape {
     FanOut,
     /// Connections that do nothing.
     Idle,
+    /// Many publishers, one subscriber that is slower than they are, and bystanders.
+    Flood,
 }
 
 impl Shape {
@@ -29,6 +31,7 @@ impl Shape {
             Self::Pairs => "pairs",
             Self::FanOut => "fan-out",
             Self::Idle => "idle",
+            Self::Flood => "flood",
         }
     }
 }
@@ -57,6 +60,8 @@ pub struct Case {
     pub window: u64,
     /// Published messages per second over all publishers, 0 for as fast as possible.
     pub rate_per_second: u64,
+    /// Messages per second that a subscriber takes, 0 for as many as come.
+    pub taken_per_second: u64,
     /// The measured part.
     pub length: Length,
     /// Time under load before the measurement.
@@ -75,6 +80,8 @@ pub const PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
 pub const WINDOW_MAX: u64 = 60_000;
 /// Windows of QoS 1 messages that a broker may queue for a subscriber.
 pub const QUEUED_WINDOWS: u64 = 10;
+/// Messages per second that the subscriber of a flood takes.
+pub const FLOOD_TAKEN_PER_SECOND: u64 = 20_000;
 /// Longest run.
 pub const SECONDS_MAX: f64 = 36_000.0;
 
@@ -102,6 +109,7 @@ impl Case {
             Shape::Pairs => (50, 100),
             Shape::FanOut => (200, 100),
             Shape::Idle => (1000, 0),
+            Shape::Flood => (10, 0),
         };
         Self {
             shape,
@@ -110,6 +118,7 @@ impl Case {
             payload_bytes: 256,
             window,
             rate_per_second: 0,
+            taken_per_second: if shape == Shape::Flood { FLOOD_TAKEN_PER_SECOND } else { 0 },
             length: Length::Time(Duration::from_secs(10)),
             warmup: Duration::from_secs(2),
             is_clean: true,
@@ -139,7 +148,7 @@ impl Case {
     #[must_use]
     pub fn publishers(&self) -> usize {
         match self.shape {
-            Shape::FanIn | Shape::Pairs => self.count,
+            Shape::FanIn | Shape::Pairs | Shape::Flood => self.count,
             Shape::FanOut => 1,
             Shape::Idle => 0,
         }
@@ -149,7 +158,7 @@ impl Case {
     #[must_use]
     pub fn subscribers(&self) -> usize {
         match self.shape {
-            Shape::FanIn => 1,
+            Shape::FanIn | Shape::Flood => 1,
             Shape::Pairs | Shape::FanOut | Shape::Idle => self.count,
         }
     }
@@ -164,7 +173,7 @@ impl Case {
     #[must_use]
     pub fn heard_by(&self, subscriber: usize) -> (usize, usize) {
         match self.shape {
-            Shape::FanIn => (0, self.count),
+            Shape::FanIn | Shape::Flood => (0, self.count),
             Shape::Pairs => (subscriber, 1),
             Shape::FanOut => (0, 1),
             Shape::Idle => (0, 0),
@@ -187,7 +196,7 @@ impl Case {
     #[must_use]
     pub fn filter(&self, run: &str, subscriber: usize) -> String {
         match self.shape {
-            Shape::FanIn => format!("load/{run}/+"),
+            Shape::FanIn | Shape::Flood => format!("load/{run}/+"),
             Shape::Pairs | Shape::Idle => self.topic(run, subscriber),
             Shape::FanOut => self.topic(run, 0),
         }
@@ -229,6 +238,9 @@ impl Case {
         if self.rate_per_second > 0 {
             title.push_str(&format!(", {} msg/s", self.rate_per_second));
         }
+        if self.taken_per_second > 0 {
+            title.push_str(&format!(", {} msg/s taken", self.taken_per_second));
+        }
         if !self.is_clean {
             title.push_str(", persistent");
         }
@@ -251,7 +263,7 @@ mod tests {
 
     #[test]
     fn every_message_is_heard_by_the_stated_number_of_subscribers() {
-        for shape in [Shape::FanIn, Shape::Pairs, Shape::FanOut] {
+        for shape in [Shape::FanIn, Shape::Pairs, Shape::FanOut, Shape::Flood] {
             let case = Case { count: 7, ..Case::usual(shape) };
             for publisher in 0..case.publishers() {
                 let hears = |&subscriber: &usize| {

@@ -19,6 +19,16 @@ pub enum Figure {
     LatencyP999Ms,
     /// Copies that never came, or idle connections that were closed.
     Lost,
+    /// Part of the copies that never came, of a flood.
+    LostPercent,
+    /// Messages that the target says it has dropped.
+    DroppedByTarget,
+    /// 99th percentile of the latency of bystanders before the flood.
+    BystanderP99AloneMs,
+    /// The same while the flood lasts.
+    BystanderP99Ms,
+    /// Copies for bystanders that never came.
+    BystandersLost,
     /// Copies that came again.
     Duplicates,
     /// Copies that came after a later one of their publisher.
@@ -37,6 +47,10 @@ pub enum Figure {
     TargetCpuCores,
     /// Resident memory of the target at the end of the measured part.
     TargetResidentMib,
+    /// The most memory that the target has had since it started.
+    TargetPeakMib,
+    /// Bytes that the target wrote to disk for each byte of a message's payload.
+    DiskBytesPerByte,
     /// Processors that the generator kept busy; near 1 it was the bottleneck.
     GeneratorCpuCores,
 }
@@ -51,6 +65,11 @@ impl Figure {
             Self::LatencyP99Ms => "latency p99 ms",
             Self::LatencyP999Ms => "latency p99.9 ms",
             Self::Lost => "lost",
+            Self::LostPercent => "lost %",
+            Self::DroppedByTarget => "dropped, says the target",
+            Self::BystanderP99AloneMs => "bystander p99 ms, alone",
+            Self::BystanderP99Ms => "bystander p99 ms, in the flood",
+            Self::BystandersLost => "lost by bystanders",
             Self::Duplicates => "duplicates",
             Self::OutOfOrder => "out of order",
             Self::Stalls => "stalls",
@@ -60,6 +79,8 @@ impl Figure {
             Self::TargetCpuSecondsPerMillion => "target CPU s per million",
             Self::TargetCpuCores => "target CPU cores",
             Self::TargetResidentMib => "target resident MiB",
+            Self::TargetPeakMib => "target peak MiB",
+            Self::DiskBytesPerByte => "disk bytes per byte",
             Self::GeneratorCpuCores => "generator CPU cores",
         }
     }
@@ -67,18 +88,28 @@ impl Figure {
     /// Faults are added up over rounds, so that one bad round shows; they have no ratio.
     #[must_use]
     pub const fn is_fault_count(self) -> bool {
-        matches!(self, Self::Lost | Self::Duplicates | Self::OutOfOrder | Self::Stalls)
+        matches!(
+            self,
+            Self::Lost
+                | Self::DroppedByTarget
+                | Self::BystandersLost
+                | Self::Duplicates
+                | Self::OutOfOrder
+                | Self::Stalls
+        )
     }
 
     const fn decimals(self) -> usize {
+        if self.is_fault_count() {
+            return 0;
+        }
         match self {
             Self::DeliveredPerSecond | Self::ConnectsPerSecond => 0,
-            Self::Lost | Self::Duplicates | Self::OutOfOrder | Self::Stalls => 0,
-            Self::KibPerConnection | Self::TargetResidentMib => 1,
+            Self::TargetResidentMib | Self::TargetPeakMib | Self::LostPercent => 1,
             Self::TargetCpuMicrosPerConnect => 1,
             Self::LatencyP50Ms | Self::LatencyP99Ms | Self::LatencyP999Ms => 3,
-            Self::TargetCpuSecondsPerMillion | Self::TargetCpuCores => 2,
-            Self::GeneratorCpuCores => 2,
+            Self::BystanderP99AloneMs | Self::BystanderP99Ms => 3,
+            _ => 2,
         }
     }
 

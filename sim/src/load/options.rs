@@ -59,6 +59,9 @@ pub struct LoadArgs {
     /// Seconds under load before the measured part
     #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
     pub warmup: f64,
+    /// Messages per second that the subscriber of a flood takes
+    #[arg(long, value_name = "PER_SECOND", requires = "shape")]
+    pub taken: Option<u64>,
     /// Subscribers use clean sessions (the default)
     #[arg(long, conflicts_with = "persistent")]
     pub clean: bool,
@@ -164,6 +167,7 @@ impl LoadArgs {
             payload_bytes: self.payload,
             window: self.window.unwrap_or(usual.window),
             rate_per_second: self.rate,
+            taken_per_second: self.taken.unwrap_or(usual.taken_per_second),
             length,
             warmup: duration("--warmup", self.warmup)?,
             is_clean: !self.persistent,

@@ -17,6 +17,10 @@ pub struct Usage {
     pub cpu_seconds: f64,
     /// Resident memory in KiB.
     pub resident_kib: u64,
+    /// The most that it has been, in KiB.
+    pub peak_kib: u64,
+    /// Bytes written to disk; 0 where the system does not tell.
+    pub written_bytes: u64,
 }
 
 /// The cost of the process `pid` so far.
@@ -24,7 +28,13 @@ pub struct Usage {
 pub fn usage(pid: u32) -> Option<Usage> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    Some(Usage { cpu_seconds: cpu_seconds(&stat)?, resident_kib: resident_kib(&status)? })
+    let io = fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
+    Some(Usage {
+        cpu_seconds: cpu_seconds(&stat)?,
+        resident_kib: value_of(&status, "VmRSS:")?,
+        peak_kib: value_of(&status, "VmHWM:")?,
+        written_bytes: value_of(&io, "write_bytes:").unwrap_or(0),
+    })
 }
 
 /// The only process whose command name is `name`; none or several are refused.
@@ -55,8 +65,9 @@ fn cpu_seconds(stat: &str) -> Option<f64> {
     Some((user + system) as f64 / TICKS_PER_SECOND)
 }
 
-fn resident_kib(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+/// The number behind a name at the beginning of a line.
+fn value_of(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_ascii_whitespace().next()?.parse().ok()
 }
 
@@ -74,8 +85,9 @@ mod tests {
 
     #[test]
     fn resident_memory_is_found_by_its_name() {
-        assert_eq!(resident_kib("VmSize:\t  900 kB\nVmRSS:\t  512 kB\n"), Some(512));
-        assert_eq!(resident_kib("Name:\tx\n"), None);
+        assert_eq!(value_of("VmSize:\t  900 kB\nVmRSS:\t  512 kB\n", "VmRSS:"), Some(512));
+        assert_eq!(value_of("wchar: 9\nwrite_bytes: 4096\n", "write_bytes:"), Some(4096));
+        assert_eq!(value_of("Name:\tx\n", "VmRSS:"), None);
     }
 
     #[test]

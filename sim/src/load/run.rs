@@ -16,6 +16,7 @@ use super::board::{Board, Phase};
 use super::case::{Case, Length, Shape};
 use super::connection::{Endpoint, open, subscribe};
 use super::figures::{Figure, Figures};
+use super::flood::flood;
 use super::procfs::{self, Usage};
 use super::{publisher, subscriber};
 
@@ -35,6 +36,7 @@ pub async fn run(case: &Case, endpoint: &Endpoint, pid: Option<u32>) -> Result<F
     let run = run_id()?;
     match case.shape {
         Shape::Idle => idle(case, endpoint, pid, &run).await,
+        Shape::Flood => flood(case, endpoint, pid, &run).await,
         Shape::FanIn | Shape::Pairs | Shape::FanOut => flow(case, endpoint, pid, &run).await,
     }
 }
@@ -46,7 +48,13 @@ fn run_id() -> Result<String> {
     Ok(format!("{:08x}", u32::from_be_bytes(bytes)))
 }
 
-async fn flow(case: &Case, endpoint: &Endpoint, pid: Option<u32>, run: &str) -> Result<Figures> {
+/// Messages flow as the case says.
+pub(super) async fn flow(
+    case: &Case,
+    endpoint: &Endpoint,
+    pid: Option<u32>,
+    run: &str,
+) -> Result<Figures> {
     let subscribers: Vec<Client> = (0..case.subscribers())
         .map(|index| Client {
             id: format!("load-{run}-s{index}"),
@@ -127,6 +135,13 @@ async fn conduct(board: &Board, pid: Option<u32>) -> Result<Figures> {
     let mut figures = account(board, seconds);
     let delivered = board.counters.measured.get();
     cost(&mut figures, &before, &after, Some(delivered));
+    if let (Some(before), Some(after)) = (before.target, after.target)
+        && after.written_bytes > before.written_bytes
+    {
+        let written = (after.written_bytes - before.written_bytes) as f64;
+        let message_bytes = delivered as f64 * board.case.payload_bytes as f64;
+        figures.set(Figure::DiskBytesPerByte, written / message_bytes);
+    }
     Ok(figures)
 }
 
@@ -182,6 +197,9 @@ fn account(board: &Board, seconds: f64) -> Figures {
     }
     let lost = board.expected().saturating_sub(counters.received.get());
     figures.set(Figure::Lost, lost as f64);
+    if board.case.shape == Shape::Flood {
+        figures.set(Figure::LostPercent, lost as f64 * 100.0 / board.expected() as f64);
+    }
     figures.set(Figure::Duplicates, counters.duplicates.get() as f64);
     figures.set(Figure::OutOfOrder, counters.late.get() as f64);
     figures.set(Figure::Stalls, counters.stalls.get() as f64);

@@ -1,10 +1,12 @@
 //! One subscriber: reads in large pieces, accounts for each message, acknowledges in one write.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until};
 
 use super::batch::Stamp;
 use super::board::{Board, add};
@@ -28,6 +30,7 @@ pub(super) async fn run(board: Rc<Board>, index: usize, mut stream: TcpStream) -
     let mut buffer = ReadBuffer::new(board.case.payload_bytes + HEADER_BYTES_MAX);
     let leave = board.leave.notified();
     tokio::pin!(leave);
+    let began = Instant::now();
     loop {
         let is_open = tokio::select! {
             biased;
@@ -35,7 +38,7 @@ pub(super) async fn run(board: Rc<Board>, index: usize, mut stream: TcpStream) -
                 stream.write_all(&DISCONNECT).await.context("cannot write")?;
                 return Ok(());
             }
-            result = buffer.fill(&mut stream) => result.context("cannot read")?,
+            result = next(&board, began, &mut buffer, &mut stream) => result.context("cannot read")?,
         };
         if !is_open {
             bail!("closed by the target");
@@ -45,6 +48,21 @@ pub(super) async fn run(board: Rc<Board>, index: usize, mut stream: TcpStream) -
             stream.write_all(&subscriber.acknowledgements).await.context("cannot write")?;
         }
     }
+}
+
+/// Reads once, when it is time for that.
+async fn next(
+    board: &Board,
+    began: Instant,
+    buffer: &mut ReadBuffer,
+    stream: &mut TcpStream,
+) -> std::io::Result<bool> {
+    let per_second = board.case.taken_per_second;
+    if per_second > 0 {
+        let taken = board.counters.received.get() as f64 / per_second as f64;
+        sleep_until(began + Duration::from_secs_f64(taken)).await;
+    }
+    buffer.fill(stream).await
 }
 
 struct Subscriber {
