@@ -51,6 +51,9 @@ const OUT_BYTES_MAX: usize = 64 * 1024;
 /// Once a client has left so much unread, we read nothing from it.
 const UNREAD_BYTES_MAX: usize = 4 * OUT_BYTES_MAX;
 
+/// Reads of one turn. A client that never stops sending would keep its worker from everybody else.
+const READS_AT_ONCE: usize = 2;
+
 /// How long the last bytes of a connection may take to be written.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -126,10 +129,9 @@ impl<S: Socket> Connection<S> {
             }
             return Err(End::Closed(reason));
         }
-        let mut is_first = true;
-        loop {
+        for reads in 1..=READS_AT_ONCE {
             let has_read = self.read(cx)?;
-            if !has_read && !is_first {
+            if !has_read && reads > 1 {
                 break;
             }
             self.desk.get().outbox.flush(self.space.shared());
@@ -138,7 +140,10 @@ impl<S: Socket> Connection<S> {
             if !has_read || is_blocked && self.desk.get().out.len() > UNREAD_BYTES_MAX {
                 break;
             }
-            is_first = false;
+            if reads == READS_AT_ONCE {
+                // There may be more: it waits behind whatever else this worker has to do.
+                cx.waker().wake_by_ref();
+            }
         }
         self.watch_the_clock(cx)
     }
