@@ -14,6 +14,9 @@ const WATERMARK_BYTES: u64 = 128 * 1024 * 1024;
 /// Clients that read nothing, each with a queue of 16 MiB: together more than the watermark.
 const SLOW: usize = 14;
 
+/// A part of the time in which the node looks at its memory once.
+const LOOK: Duration = Duration::from_millis(80);
+
 const SERVER_BUSY: u8 = 0x89;
 const QUOTA_EXCEEDED: u8 = 0x97;
 
@@ -47,15 +50,17 @@ async fn fill(node: &Node, publisher: &mut Wire) -> Vec<Wire> {
         slow.push(wire);
     }
     let payload = vec![b'x'; 4096];
-    for number in 0..SLOW {
+    'filling: for number in 0..SLOW {
         let topic = format!("fill/{number}");
         let message = publish(Version::V5, topic.as_bytes(), &payload, 0, 0);
-        let mebibyte = message.repeat(256);
-        for _ in 0..24 {
-            publisher.send(&mebibyte).await;
-        }
-        if is_short(node).await {
-            break;
+        let mebibytes = message.repeat(2 * 256);
+        for _ in 0..12 {
+            publisher.send(&mebibytes).await;
+            // Time to look: how far it goes past the watermark before it knows is not the question here.
+            tokio::time::sleep(LOOK).await;
+            if is_short(node).await {
+                break 'filling;
+            }
         }
     }
     slow
