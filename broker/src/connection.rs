@@ -187,8 +187,8 @@ impl<S: Socket> Connection<S> {
             self.machine.write_due(&mut self.desk.get().out).map_err(End::Closed)?;
             self.forget_refused();
             let has_more = self.fill();
-            let Work { out, tally, .. } = self.desk.get();
-            if out.is_empty() && !has_more {
+            let Work { out, tally, is_unflushed, .. } = self.desk.get();
+            if out.is_empty() && !has_more && !*is_unflushed {
                 return Ok(false);
             }
             while !out.is_empty() {
@@ -201,10 +201,13 @@ impl<S: Socket> Connection<S> {
                     }
                 }
             }
-            match Pin::new(&mut self.socket).poll_flush(cx) {
+            // TLS and WebSocket take bytes before the socket below does: what they still hold is passed on when it
+            // is writable again, also when nothing is added to it.
+            *is_unflushed = match Pin::new(&mut self.socket).poll_flush(cx) {
                 Poll::Ready(Err(_)) => return Err(End::Lost),
-                Poll::Ready(Ok(())) | Poll::Pending => {}
-            }
+                Poll::Ready(Ok(())) => false,
+                Poll::Pending => true,
+            };
             if !has_more {
                 return Ok(false);
             }

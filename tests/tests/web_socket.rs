@@ -73,3 +73,26 @@ async fn bad_input_ends_one_web_socket_only() {
     assert_eq!(other.next_message().await.text(), "x");
     node.assert_alive();
 }
+
+#[tokio::test]
+async fn a_slow_reader_gets_a_burst_to_its_end() {
+    // Messages nearly as large as a socket takes at once, and more of them than all its buffers hold: in each round the
+    // last of them is likely to be left in part with the WebSocket, when nothing else is to be said.
+    const COUNT: usize = 12;
+    let node = Site::new().start().await;
+    let mut slow = connect(&node, &hello(Version::V5, "slow")).await;
+    assert_eq!(slow.subscribe("burst/+", 0).await, 0);
+    let mut speaker = node.client(&hello(Version::V5, "speaker")).await;
+    let payload = vec![7; 1_000_000];
+    for round in 0..10 {
+        for _ in 1..COUNT {
+            speaker.publish("burst/1", &payload).await;
+        }
+        assert_eq!(speaker.publish_acked("burst/end", &payload).await, 0);
+        for index in 1..=COUNT {
+            let message = slow.next_message().await;
+            assert_eq!(message.topic == "burst/end", index == COUNT, "{round}: {index}");
+            assert_eq!(message.payload.len(), payload.len());
+        }
+    }
+}

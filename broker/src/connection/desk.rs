@@ -33,6 +33,8 @@ pub(super) struct Desk(Option<Box<Work>>);
 pub(super) struct Work {
     /// To be written.
     pub(super) out: BytesMut,
+    /// Layers over the socket hold bytes that it has not taken yet.
+    pub(super) is_unflushed: bool,
     pub(super) outbox: Outbox,
     /// Retained messages still to be sent after a SUBSCRIBE.
     pub(super) replay: Replay,
@@ -98,6 +100,7 @@ impl Default for Work {
     fn default() -> Self {
         Self {
             out: BytesMut::with_capacity(OUT_BYTES_USUAL),
+            is_unflushed: false,
             outbox: Outbox::with(Durability::default()),
             replay: Replay::default(),
             taken: VecDeque::new(),
@@ -111,6 +114,7 @@ impl Default for Work {
 impl Work {
     fn is_done(&self) -> bool {
         self.out.is_empty()
+            && !self.is_unflushed
             && self.outbox.is_clear()
             && self.replay.is_done()
             && self.taken.is_empty()
