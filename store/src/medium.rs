@@ -8,7 +8,7 @@ mod segments;
 
 use crate::error::OpenError;
 use redb::backends::{FileBackend, InMemoryBackend};
-use redb::{BackendError, StorageBackend};
+use redb::{BackendError, Database, DatabaseError, StorageBackend, StorageError};
 use std::fmt::Debug;
 use std::fs::{self, File};
 use std::io;
@@ -76,17 +76,50 @@ pub(crate) struct FileMedium(pub(crate) PathBuf);
 impl FileMedium {
     fn open_file(&self) -> io::Result<File> {
         let parent = self.0.parent().filter(|parent| !parent.as_os_str().is_empty());
-        if let Some(parent) = parent {
-            fs::create_dir_all(parent)?;
+        let parent = parent.unwrap_or(Path::new("."));
+        fs::create_dir_all(parent)?;
+        if self.0.exists() {
+            // One that a process was killed beside after the file had its name.
+            let _ = fs::remove_file(self.unfinished());
+        } else {
+            self.make()?;
+            if cfg!(unix) {
+                // The name of a new file is durable only once its directory is.
+                File::open(parent)?.sync_all()?;
+            }
         }
-        let is_new = !self.0.exists();
-        let mut options = File::options();
-        let file = options.read(true).write(true).create(true).truncate(false).open(&self.0)?;
-        if is_new && cfg!(unix) {
-            // The name of a new file is durable only once its directory is.
-            File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+        File::options().read(true).write(true).open(&self.0)
+    }
+
+    fn unfinished(&self) -> PathBuf {
+        let mut name = self.0.clone().into_os_string();
+        name.push(".new");
+        name.into()
+    }
+
+    /// Makes an empty database under another name, and gives it its own when it is whole: redb does not open a file
+    /// again whose first page it was killed in.
+    fn make(&self) -> io::Result<()> {
+        let unfinished = self.unfinished();
+        match fs::remove_file(&unfinished) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
-        Ok(file)
+        let made = Database::create(&unfinished).map_err(|error| match error {
+            DatabaseError::Storage(StorageError::Io(source)) => source,
+            other => io::Error::other(other),
+        })?;
+        drop(made);
+        File::open(&unfinished)?.sync_all()?;
+        // Not by renaming, which would replace what another process may have made meanwhile.
+        match fs::hard_link(&unfinished, &self.0) {
+            Ok(()) => fs::remove_file(&unfinished),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                fs::remove_file(&unfinished)
+            }
+            // A file system without hard links.
+            Err(_) => fs::rename(&unfinished, &self.0),
+        }
     }
 }
 
