@@ -81,7 +81,8 @@ impl Broker {
     }
 
     /// Ends a session, and its connection if it has one, and returns when that is durable; `false` if there is none.
-    /// A will is published as its connection and session end (MQTT 5.0 3.1.2.5).
+    /// A will is published as its connection and session end (MQTT 5.0 3.1.2.5). [`CommitError::Overloaded`] if the
+    /// connection has not ended within five seconds; it has been told to, and asking again is safe.
     pub async fn end_session(
         &self,
         namespace: &Namespace,
@@ -93,8 +94,9 @@ impl Broker {
             Ending::Unknown => return Ok(false),
             Ending::Away(changes) => changes,
             Ending::Connected(live) => {
-                // One that does not end in time has been told, and ends when its task has its turn.
-                let _ = tokio::time::timeout(END_TIMEOUT, live.gone()).await;
+                let ended = tokio::time::timeout(END_TIMEOUT, live.gone()).await;
+                // It has been told and ends when its task has its turn, but that it has is not to be said yet.
+                ended.map_err(|_| CommitError::Overloaded)?;
                 // What it has submitted on its way out comes before this in the store.
                 Changes::new()
             }

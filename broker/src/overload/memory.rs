@@ -121,7 +121,11 @@ pub(crate) async fn watch(shared: Arc<Shared>, spaces: Arc<Spaces>) {
         return;
     }
     while !shared.is_draining.load(Ordering::Acquire) {
-        let resident = resident_bytes().unwrap_or(0);
+        // Without a figure (no descriptor is left to read it by, say) the latest verdict stands.
+        let Some(resident) = resident_bytes() else {
+            tokio::time::sleep(PERIOD).await;
+            continue;
+        };
         let held = match memory.is_near(resident) {
             true => spaces.all().iter().map(|space| space.held_bytes()).sum(),
             false => 0,
