@@ -1,7 +1,8 @@
 //! The admin API of one namespace: requests on `admin/<resource>/<verb>`. Supervised by the tenant;
 //! no children.
 //!
-//! [`table`] lists every operation, with the role it needs. An operation reads the store and
+//! [`table`] lists every operation, with the role it needs and the schema of its request; [`catalog`] shows that. An
+//! operation reads the store and
 //! returns a [`plan`]: what to answer and what to keep. The plan is committed by the actor that
 //! owns the rows: the device, the edge node, the cluster, or this one; so an operation never races
 //! the part it changes. An answer `ok` means committed.
@@ -15,6 +16,7 @@ mod act;
 mod actor;
 mod answers;
 mod bridges;
+mod catalog;
 mod connections;
 mod cursor;
 mod drivers;

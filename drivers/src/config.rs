@@ -5,6 +5,7 @@
 //! protocol asks of an address is checked by [`open()`](crate::open()), which does no I/O either.
 
 use crate::modbus::ModbusTcpConfig;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -34,7 +35,7 @@ pub const TIMEOUT_MS_DEFAULT: u32 = 1000;
 pub const ADDRESS_BYTES_MAX: usize = 259;
 
 /// One connection to one machine, by protocol.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "protocol", rename_all = "snake_case")]
 pub enum DriverConfig {
     /// Modbus TCP.

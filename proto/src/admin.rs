@@ -4,6 +4,7 @@
 //! which makes a repeated mutation harmless. An answer is `{"ok":true,"data":…}` or `{"ok":false,"error":{…}}`.
 
 use crate::refusal::Refusal;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The rows of a list answer, if the request gives no `limit`.
@@ -67,7 +68,7 @@ pub struct Page<T> {
 }
 
 /// What every list request takes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListRequest {
     /// Only rows whose name contains this text.

@@ -4,7 +4,9 @@
 //! and digits of any script, and `-`, `_`, `.`, `:`, `@` anywhere but first (`_` may be first). The kinds differ
 //! only as types: a [`ThingId`] cannot be passed where an [`EdgeId`] is asked for.
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::str::FromStr;
@@ -20,6 +22,8 @@ pub const CLIENT_ID_BYTES_MAX: usize = 65_535;
 pub trait Kind {
     /// What a person calls it, such as `thing id`.
     const NAME: &'static str;
+    /// Whether it may begin with `$`, as what the platform itself names does.
+    const MAY_BE_RESERVED: bool = false;
 }
 
 /// A valid name of kind `K`. Cloning shares the text.
@@ -67,6 +71,8 @@ pub mod kind {
     pub enum Transfer {}
     /// Of [`RequestId`](super::RequestId).
     pub enum Request {}
+    /// Of [`AdminWord`](super::AdminWord).
+    pub enum AdminWord {}
 
     impl Kind for Tenant {
         const NAME: &'static str = "tenant";
@@ -110,6 +116,10 @@ pub mod kind {
     impl Kind for Request {
         const NAME: &'static str = "request id";
     }
+    impl Kind for AdminWord {
+        const NAME: &'static str = "admin resource or verb";
+        const MAY_BE_RESERVED: bool = true;
+    }
 }
 
 /// An organisation.
@@ -140,11 +150,17 @@ pub type JobId = Id<kind::Job>;
 pub type TransferId = Id<kind::Transfer>;
 /// A request of the admin API, where its caller names it in the topic.
 pub type RequestId = Id<kind::Request>;
+/// The name of an admin resource or verb; `$catalog` is one.
+pub type AdminWord = Id<kind::AdminWord>;
 
 impl<K: Kind> Id<K> {
     /// Parses a name.
     pub fn parse(text: &str) -> Result<Self, IdError> {
-        check(text).map_err(|reason| IdError { kind: K::NAME, reason })?;
+        let plain = match text.strip_prefix('$') {
+            Some(rest) if K::MAY_BE_RESERVED => rest,
+            _ => text,
+        };
+        check(plain).map_err(|reason| IdError { kind: K::NAME, reason })?;
         Ok(Self(text.into(), PhantomData))
     }
 }
@@ -227,6 +243,24 @@ impl<'de, K: Kind> Deserialize<'de> for Id<K> {
     }
 }
 
+impl<K: Kind> JsonSchema for Id<K> {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        K::NAME.into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": K::NAME,
+            "pattern": r"^[\p{L}\p{N}_][\p{L}\p{N}\-_.:@]*$",
+            "minLength": 1,
+            "maxLength": ID_BYTES_MAX,
+        })
+    }
+}
+
 /// The space one client lives in: its tenant and project. Topics of two namespaces never meet.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -283,9 +317,10 @@ impl UserName {
 }
 
 /// The identifier of an MQTT client within its namespace (MQTT 5.0 3.1.3.1). Any text without U+0000.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(transparent)]
-pub struct ClientId(Arc<str>);
+#[schemars(inline)]
+pub struct ClientId(#[schemars(length(min = 1, max = 65_535))] Arc<str>);
 
 impl ClientId {
     /// Parses a client id of 1 to [`CLIENT_ID_BYTES_MAX`] bytes.

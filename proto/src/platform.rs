@@ -14,12 +14,9 @@ mod thing;
 pub use edge::EdgeTopic;
 pub use thing::{CommandTopic, JobTopic, ShadowTopic, ShadowVerb, Stage, ThingRoot, ThingTopic};
 
-use crate::id::{BridgeId, ClientId, EdgeId, Id, RequestId, ThingId, kind};
+use crate::id::{AdminWord, BridgeId, ClientId, EdgeId, Id, RequestId, ThingId, kind};
 use crate::topic::TopicName;
 use crate::uns::UnsPath;
-
-/// The name of an admin resource or verb: one topic level.
-pub type AdminWord = Id<kind::Request>;
 
 /// A topic that the platform owns.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -227,6 +224,7 @@ mod tests {
         "edges/line1/drivers/plc/status",
         "admin/things/create",
         "admin/things/create/42",
+        "admin/$catalog/get",
         "clients/app-1/reply/42",
         "events/clients/connected",
         "events/clients/disconnected",

@@ -1,11 +1,12 @@
 //! Who a client is, and the roles it can have.
 
 use crate::id::{EdgeId, ThingId, UserId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// What a client may do, compiled into topic permissions by the broker and into verbs by the admin API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Everything, in every namespace.

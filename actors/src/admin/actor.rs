@@ -4,7 +4,7 @@
 use super::answers::{AnswerRow, Answers};
 use super::plan::{After, Owner, Plan, Request, SecretToHash};
 use super::request::{Body, Caller};
-use super::table::{self, Operation};
+use super::table::{self, Operation, Resource};
 use crate::ask::ask;
 use crate::bridges::BridgesMsg;
 use crate::cluster::{ClusterMsg, ProjectRow};
@@ -121,9 +121,9 @@ impl AdminCore {
     async fn perform(&mut self, resource: &str, verb: &str, delivery: &Delivery) -> Performed {
         let sender = &delivery.sender;
         let caller = Caller::of(&sender.identity, &sender.client_id)?;
-        let operation = table::find(resource, verb)?;
+        let (resource, operation) = table::find(resource, verb)?;
         if !caller.is_at_least(operation.role) {
-            let message = format!("{resource} {verb} needs the role {}", operation.role);
+            let message = format!("{} {verb} needs the role {}", resource.name, operation.role);
             return Err(Refusal::new(RefusalCode::Forbidden, message));
         }
         let body = Body::parse(&delivery.payload)?;
@@ -131,8 +131,9 @@ impl AdminCore {
             let plan = self.plan(operation, &caller, body).await?;
             return Ok((plan.data, Vec::new()));
         }
-        let outcome = self.mutate(operation, &caller, body).await;
-        audit(&caller, operation, outcome.as_ref().err());
+        let name = format!("{} {verb}", resource.name);
+        let outcome = self.mutate(&name, operation, &caller, body).await;
+        audit(&caller, resource, operation, outcome.as_ref().err());
         outcome
     }
 
@@ -167,18 +168,18 @@ impl AdminCore {
 
     async fn mutate(
         &mut self,
+        name: &str,
         operation: &'static Operation,
         caller: &Caller,
         body: Body,
     ) -> Performed {
         let request_id = body.request_id.clone();
-        let name = format!("{} {}", operation.resource, operation.verb);
         if self.is_unsure {
             self.answers = load_answers(&self.context, &self.client).map_err(Refusal::internal)?;
             self.is_unsure = false;
         }
         if let Some(request_id) = &request_id
-            && let Some(data) = self.answers.find(&caller.name, request_id, &name)?
+            && let Some(data) = self.answers.find(&caller.name, request_id, name)?
         {
             self.context.counters.admin_repeated.increase();
             return Ok((data.clone(), Vec::new()));
@@ -190,7 +191,7 @@ impl AdminCore {
         }
         let max = self.context.settings.answers_max;
         let answer = request_id.as_ref().map(|request_id| {
-            let asked = (caller.name.as_str(), request_id, name.as_str());
+            let asked = (caller.name.as_str(), request_id, name);
             self.answers.plan((self.client.namespace(), max), &mut changes, asked, &data)
         });
         let committed = self.commit(owner, changes, messages).await;
@@ -365,8 +366,8 @@ fn answered(answer: Option<Result<(), Refusal>>) -> Result<(), Refusal> {
     answer.unwrap_or_else(|| Err(no_answer()))
 }
 
-fn audit(caller: &Caller, operation: &Operation, refusal: Option<&Refusal>) {
-    let Operation { resource, verb, .. } = operation;
+fn audit(caller: &Caller, resource: &Resource, operation: &Operation, refusal: Option<&Refusal>) {
+    let (resource, verb) = (resource.name, operation.verb);
     let Caller { name, role, client_id } = caller;
     match refusal {
         None => {

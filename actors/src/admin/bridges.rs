@@ -3,14 +3,56 @@
 use super::list::list as list_rows;
 use super::plan::{Owner, Plan, Request, cleared};
 use super::request::{Body, read};
-use crate::bridge::config::BridgeConfig;
+use super::table::{ADMIN, Operation, READER, Resource};
+use crate::bridge::config::{BridgeConfig, Rule};
 use crate::bridge::row::{BridgeKey, BridgeRow};
 use crate::bridge::status::topic;
 use drivers::ConfigError;
 use proto::admin::ListRequest;
 use proto::{BridgeId, Refusal, RefusalCode};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
+
+/// See [`super::table`].
+pub(super) const RESOURCE: Resource = Resource {
+    name: "bridges",
+    is: "connections to other MQTT brokers",
+    operations: &[
+        Operation::changes::<CreateBridge>(
+            "create",
+            ADMIN,
+            "creates a bridge, which connects at once",
+            create,
+        ),
+        Operation::changes::<OneBridge>(
+            "delete",
+            ADMIN,
+            "deletes a bridge with what waits in its queue",
+            delete,
+        ),
+        Operation::reads::<OneBridge>(
+            "get",
+            READER,
+            "shows a bridge with its status and accounts",
+            get,
+        ),
+        Operation::reads::<ListRequest>("list", READER, "lists bridges, one line each", list),
+        Operation::changes::<OneBridge>(
+            "pause",
+            ADMIN,
+            "takes a bridge off its broker; what is to go out waits",
+            pause,
+        ),
+        Operation::changes::<OneBridge>("resume", ADMIN, "brings a paused bridge back", resume),
+        Operation::changes::<UpdateBridge>(
+            "update",
+            ADMIN,
+            "changes what is given and leaves the rest",
+            update,
+        ),
+    ],
+};
 
 /// Bridges of one namespace: each is a client, a task and a queue.
 const BRIDGES_MAX: usize = 100;
@@ -18,14 +60,41 @@ const BRIDGES_MAX: usize = 100;
 /// The fields of a configuration that an update may replace.
 const FIELDS: [&str; 4] = ["remote", "rules", "queue", "hops_max"];
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct OneBridge {
     bridge: BridgeId,
 }
 
+#[derive(JsonSchema)]
+#[expect(
+    dead_code,
+    reason = "create() gives the remote a client id before it reads the configuration"
+)]
+struct CreateBridge {
+    bridge: BridgeId,
+    #[serde(flatten)]
+    config: BridgeConfig,
+}
+
+#[derive(JsonSchema)]
+#[expect(
+    dead_code,
+    reason = "update() merges what is given into the configuration and reads the whole"
+)]
+struct UpdateBridge {
+    bridge: BridgeId,
+    /// Fields of the remote broker that change; null takes one away.
+    remote: Option<Map<String, Json>>,
+    /// All rules, if any changes.
+    rules: Option<Vec<Rule>>,
+    /// Bounds of the queue that change.
+    queue: Option<Map<String, Json>>,
+    hops_max: Option<u8>,
+}
+
 /// Creates a bridge, which connects at once.
-pub(super) fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
+fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
     let mut body = request.body.clone();
     let bridge: BridgeId = body.must_take("bridge")?;
     let key: BridgeKey = (request.namespace.clone(), bridge.clone());
@@ -52,13 +121,13 @@ pub(super) fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
 }
 
 /// Shows a bridge with its status and accounts.
-pub(super) fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
+fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
     let (key, row) = find(request)?;
     Ok(Plan::answer(show(request, &key, &row)))
 }
 
 /// Lists bridges, one line each: state and figures.
-pub(super) fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
+fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
     let asked: ListRequest = request.read()?;
     let key_of = |name: &str| match BridgeId::parse(name) {
         Ok(bridge) => Ok((request.namespace.clone(), bridge)),
@@ -70,7 +139,7 @@ pub(super) fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
 }
 
 /// Replaces what is given: of `remote`, `queue` field by field, `rules` as a whole. What waits in the queue stays.
-pub(super) fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
+fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
     let mut body = request.body.clone();
     let bridge: BridgeId = body.must_take("bridge")?;
     let key: BridgeKey = (request.namespace.clone(), bridge.clone());
@@ -83,7 +152,7 @@ pub(super) fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
 }
 
 /// Deletes a bridge with what waits in its queue.
-pub(super) fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
+fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
     let (key, row) = find(request)?;
     let bridge = key.1.clone();
     let mut plan = Plan::answer(json!({ "bridge": bridge }));
@@ -95,12 +164,12 @@ pub(super) fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
 }
 
 /// Takes a bridge off the remote broker; what is to go out waits.
-pub(super) fn pause(request: &Request<'_>) -> Result<Plan, Refusal> {
+fn pause(request: &Request<'_>) -> Result<Plan, Refusal> {
     set_paused(request, true)
 }
 
 /// Brings it back.
-pub(super) fn resume(request: &Request<'_>) -> Result<Plan, Refusal> {
+fn resume(request: &Request<'_>) -> Result<Plan, Refusal> {
     set_paused(request, false)
 }
 

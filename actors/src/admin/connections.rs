@@ -5,16 +5,31 @@ use super::act::Act;
 use super::cursor;
 use super::list::limited;
 use super::plan::{After, Owner, Plan, Request};
+use super::table::{ADMIN, Operation, Resource};
 use broker::{ClientInfo, ClientQuery, ClientState, Network, Page, Reason};
 use proto::admin::Page as Answer;
 use proto::{ClientId, Refusal, RefusalCode};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
-/// The resource, as it stands in cursors.
-const RESOURCE: &str = "connections";
+/// See [`super::table`].
+pub(super) const RESOURCE: Resource = Resource {
+    name: "connections",
+    is: "clients that are connected, and sessions that wait for theirs",
+    operations: &[
+        Operation::changes::<Disconnect>(
+            "disconnect",
+            ADMIN,
+            "ends a connection, and its session if asked",
+            disconnect,
+        ),
+        Operation::reads::<OneConnection>("get", ADMIN, "shows one client with its figures", get),
+        Operation::reads::<ListConnections>("list", ADMIN, "lists clients", list),
+    ],
+};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ListConnections {
     /// What the client id contains.
@@ -30,13 +45,13 @@ struct ListConnections {
     state: Option<ClientState>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct OneConnection {
     client_id: ClientId,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Disconnect {
     client_id: ClientId,
@@ -48,7 +63,7 @@ struct Disconnect {
 }
 
 /// What a client is told (MQTT 5.0 3.14.2.1).
-#[derive(Clone, Copy, Default, Deserialize)]
+#[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum DisconnectReason {
     #[default]
@@ -72,18 +87,18 @@ impl DisconnectReason {
 }
 
 /// Shows a connection, or the session that waits for one.
-pub(super) fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
+fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
     let OneConnection { client_id } = request.read()?;
     Ok(Plan::answer(shown(&find(request, &client_id)?)))
 }
 
 /// Lists connections, and sessions that wait for one, by client id.
-pub(super) fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
+fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
     let asked: ListConnections = request.read()?;
     let network = asked.address.as_deref().map(str::parse::<Network>).transpose();
     let network = network
         .map_err(|error| Refusal::new(RefusalCode::Invalid, error.to_string()).at("address"))?;
-    let after = cursor::place(RESOURCE, asked.cursor.as_deref(), ClientId::parse)?;
+    let after = cursor::place(RESOURCE.name, asked.cursor.as_deref(), ClientId::parse)?;
     let query = ClientQuery {
         prefix: asked.prefix,
         contains: asked.filter,
@@ -95,13 +110,13 @@ pub(super) fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
     let broker = &request.context.outside.broker;
     let limit = limited(asked.limit);
     let Page { items, next } = broker.clients(request.namespace, &query, after.as_ref(), limit);
-    let next_cursor = next.map(|client_id| cursor::after(RESOURCE, client_id));
+    let next_cursor = next.map(|client_id| cursor::after(RESOURCE.name, client_id));
     let items = items.iter().map(shown).collect();
     Ok(Plan::answer(json!(Answer::<Json> { items, next_cursor })))
 }
 
 /// Ends a connection. Its session stays and the client may come back, unless the session is to end as well.
-pub(super) fn disconnect(request: &Request<'_>) -> Result<Plan, Refusal> {
+fn disconnect(request: &Request<'_>) -> Result<Plan, Refusal> {
     let Disconnect { client_id, reason, end_session } = request.read()?;
     let found = find(request, &client_id)?;
     let was_connected = matches!(found, ClientInfo::Connected(_));

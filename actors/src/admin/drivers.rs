@@ -3,16 +3,41 @@
 use super::list::list as list_rows;
 use super::plan::{Owner, Plan, Request, cleared};
 use super::request::{below, read};
+use super::table::{ADMIN, Operation, READER, Resource};
 use crate::driver::row::{DriverKey, DriverRow, TagRow};
 use crate::edge_node::local_edge;
 use drivers::{ConfigError, DriverConfig, TagConfig};
 use proto::admin::ListRequest;
 use proto::platform::EdgeTopic;
 use proto::{DriverId, EdgeId, PlatformTopic, Refusal, RefusalCode, TopicFilter, UnsPath};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
-#[derive(Deserialize)]
+/// See [`super::table`].
+pub(super) const RESOURCE: Resource = Resource {
+    name: "drivers",
+    is: "connections to machines",
+    operations: &[
+        Operation::changes::<CreateDriver>(
+            "create",
+            ADMIN,
+            "creates a driver, which connects at once",
+            create,
+        ),
+        Operation::changes::<OneDriver>("delete", ADMIN, "deletes a driver with its tags", delete),
+        Operation::reads::<OneDriver>("get", READER, "shows a driver with its status", get),
+        Operation::reads::<ListRequest>("list", READER, "lists drivers", list),
+        Operation::changes::<UpdateDriver>(
+            "update",
+            ADMIN,
+            "replaces the configuration; the driver reconnects",
+            update,
+        ),
+    ],
+};
+
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct CreateDriver {
     driver: DriverId,
@@ -22,21 +47,21 @@ struct CreateDriver {
     config: Json,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct UpdateDriver {
     driver: DriverId,
     config: Json,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct OneDriver {
     driver: DriverId,
 }
 
 /// Creates a driver, which connects at once.
-pub(super) fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
+fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
     let CreateDriver { driver, edge, config } = request.read()?;
     let edge = edge.unwrap_or_else(local_edge);
     if edge != local_edge() {
@@ -57,7 +82,7 @@ pub(super) fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
 }
 
 /// Shows a driver with its status.
-pub(super) fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
+fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
     let OneDriver { driver } = request.read()?;
     let key: DriverKey = (request.namespace.clone(), driver.clone());
     let row = request.must_get::<DriverRow>(&key, "driver", &driver)?;
@@ -65,7 +90,7 @@ pub(super) fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
 }
 
 /// Lists drivers.
-pub(super) fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
+fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
     let asked: ListRequest = request.read()?;
     let key_of = |name: &str| match DriverId::parse(name) {
         Ok(driver) => Ok((request.namespace.clone(), driver)),
@@ -77,7 +102,7 @@ pub(super) fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
 }
 
 /// Replaces the configuration; the driver reconnects, its tags stay.
-pub(super) fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
+fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
     let UpdateDriver { driver, config } = request.read()?;
     let key: DriverKey = (request.namespace.clone(), driver.clone());
     let mut row = request.must_get::<DriverRow>(&key, "driver", &driver)?;
@@ -92,7 +117,7 @@ pub(super) fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
 }
 
 /// Deletes a driver with its tags; their values are no longer retained.
-pub(super) fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
+fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
     let OneDriver { driver } = request.read()?;
     let key: DriverKey = (request.namespace.clone(), driver.clone());
     let row = request.must_get::<DriverRow>(&key, "driver", &driver)?;

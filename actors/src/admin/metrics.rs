@@ -2,16 +2,30 @@
 //! node's parts as they also stand in `/metrics`.
 
 use super::plan::{Plan, Request};
+use super::table::{ADMIN, Operation, Resource};
 use proto::{Refusal, Role};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 
-#[derive(Deserialize)]
+/// See [`super::table`].
+pub(super) const RESOURCE: Resource = Resource {
+    name: "metrics",
+    is: "figures of all parts of the node",
+    operations: &[Operation::reads::<GetMetrics>(
+        "get",
+        ADMIN,
+        "shows all figures that the caller may see",
+        get,
+    )],
+};
+
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct GetMetrics {}
 
 /// Shows all figures that the caller may see.
-pub(super) fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
+fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
     let GetMetrics {} = request.read()?;
     let broker = &request.context.outside.broker;
     let mut shown = json!({ "namespace": broker.namespace_figures(request.namespace) });

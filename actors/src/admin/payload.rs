@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use proto::{Refusal, RefusalCode};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
@@ -10,7 +11,7 @@ use serde_json::Value as Json;
 const SHOWN_BYTES_MAX: usize = 1024 * 1024;
 
 /// How a payload is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Form {
     /// As the JSON value that it is. Numbers may be written in another way.

@@ -3,6 +3,7 @@
 use super::answers::AnswerRow;
 use super::list::list as list_rows;
 use super::plan::{Owner, Plan, Request, unreadable};
+use super::table::{Operation, READER, Resource, SYSTEM};
 use crate::bridge::row::{BridgeRow, OriginRow};
 use crate::cluster::ProjectRow;
 use crate::device::row::ThingRow;
@@ -10,11 +11,39 @@ use crate::driver::row::DriverRow;
 use broker::credential::{Credential, system_namespace};
 use proto::admin::ListRequest;
 use proto::{Namespace, ProjectId, Refusal, RefusalCode, Role, TenantId};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use store::Row;
 
-#[derive(Deserialize)]
+/// See [`super::table`].
+pub(super) const RESOURCE: Resource = Resource {
+    name: "projects",
+    is: "namespaces: each a space of topics, things and users of its own",
+    operations: &[
+        Operation::changes::<OneProject>(
+            "create",
+            SYSTEM,
+            "creates a project and serves it",
+            create,
+        ),
+        Operation::changes::<OneProject>(
+            "delete",
+            SYSTEM,
+            "deletes a project that holds nothing any more",
+            delete,
+        ),
+        Operation::reads::<OneProject>("get", READER, "shows a project", get),
+        Operation::reads::<ListRequest>(
+            "list",
+            READER,
+            "lists the projects that the caller may see",
+            list,
+        ),
+    ],
+};
+
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct OneProject {
     tenant: TenantId,
@@ -22,7 +51,7 @@ struct OneProject {
 }
 
 /// Creates a project and serves it: its namespace is mounted before the answer.
-pub(super) fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
+fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
     let namespace = read(request)?;
     if request.get::<ProjectRow>(&namespace)?.is_some() {
         return Err(Refusal::already_exists("project", &namespace).at("project"));
@@ -35,7 +64,7 @@ pub(super) fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
 }
 
 /// Shows a project.
-pub(super) fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
+fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
     let namespace = read(request)?;
     // Who may not see it is not told whether it is there.
     if !may_see(request, &namespace) {
@@ -47,7 +76,7 @@ pub(super) fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
 
 /// Lists the projects that the caller may see. The name that a filter and a cursor mean is
 /// `<tenant>/<project>`.
-pub(super) fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
+fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
     let asked: ListRequest = request.read()?;
     let key_of = |name: &str| {
         Namespace::parse(name)
@@ -60,7 +89,7 @@ pub(super) fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
 }
 
 /// Deletes a project that holds nothing any more; its clients are disconnected.
-pub(super) fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
+fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
     let namespace = read(request)?;
     request.must_get::<ProjectRow>(&namespace, "project", &namespace)?;
     let refuse = |message: String| Err(Refusal::new(RefusalCode::Invalid, message).at("project"));

@@ -6,19 +6,34 @@ use super::list::limited;
 use super::payload::{self, Form};
 use super::plan::{Owner, Plan, Request};
 use super::subscriptions::parse_topic;
+use super::table::{ADMIN, Operation, Resource};
 use broker::{Page, Properties, RetainedInfo, RetainedQuery};
 use proto::admin::Page as Answer;
 use proto::{Refusal, RefusalCode, TopicFilter, TopicName};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
-/// The resource, as it stands in cursors.
-const RESOURCE: &str = "retained";
+/// See [`super::table`].
+pub(super) const RESOURCE: Resource = Resource {
+    name: "retained",
+    is: "the last message of each topic, kept for later subscribers",
+    operations: &[
+        Operation::changes::<DeleteRetained>(
+            "delete",
+            ADMIN,
+            "deletes the message of a topic, or those of a filter",
+            delete,
+        ),
+        Operation::reads::<OneRetained>("get", ADMIN, "shows the message of a topic", get),
+        Operation::reads::<ListRetained>("list", ADMIN, "lists retained messages", list),
+    ],
+};
 
 /// Messages deleted by one request.
 const DELETED_MAX: usize = 10_000;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ListRetained {
     /// What the topic contains.
@@ -32,7 +47,7 @@ struct ListRetained {
     payload: bool,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct OneRetained {
     topic: String,
@@ -41,7 +56,7 @@ struct OneRetained {
     form: Option<Form>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct DeleteRetained {
     topic: Option<String>,
@@ -52,7 +67,7 @@ struct DeleteRetained {
 }
 
 /// Lists retained messages by topic.
-pub(super) fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
+fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
     let asked: ListRetained = request.read()?;
     let query = RetainedQuery {
         filter: parse_filter(asked.topic_filter.unwrap_or_else(|| "#".to_owned()))?,
@@ -60,24 +75,24 @@ pub(super) fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
         with_payload: asked.payload,
     };
     let parse = |text: &str| TopicName::parse(text.to_owned());
-    let after = cursor::place(RESOURCE, asked.cursor.as_deref(), parse)?;
+    let after = cursor::place(RESOURCE.name, asked.cursor.as_deref(), parse)?;
     let broker = &request.context.outside.broker;
     let limit = limited(asked.limit);
     let Page { items, next } = broker.retained(request.namespace, &query, after.as_ref(), limit);
-    let next_cursor = next.map(|topic| cursor::after(RESOURCE, topic));
+    let next_cursor = next.map(|topic| cursor::after(RESOURCE.name, topic));
     let shown: Result<Vec<Json>, Refusal> = items.iter().map(|it| show(it, None)).collect();
     Ok(Plan::answer(json!(Answer { items: shown?, next_cursor })))
 }
 
 /// Shows a retained message.
-pub(super) fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
+fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
     let OneRetained { topic, form } = request.read()?;
     let found = find(request, &parse_topic(topic, "topic")?)?;
     Ok(Plan::answer(show(&found, form)?))
 }
 
 /// Deletes the retained message of a topic, or those of all topics that a filter matches.
-pub(super) fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
+fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
     let DeleteRetained { topic, topic_filter, confirm } = request.read()?;
     let (topics, has_more) = match (topic, topic_filter) {
         (Some(topic), None) => {

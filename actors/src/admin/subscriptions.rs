@@ -5,16 +5,31 @@ use super::act::Act;
 use super::cursor;
 use super::list::limited;
 use super::plan::{Owner, Plan, Request};
+use super::table::{ADMIN, Operation, Resource};
 use broker::{Page, SubscriptionPlace, SubscriptionQuery};
 use proto::admin::Page as Answer;
 use proto::{ClientId, Refusal, RefusalCode, Subscription, TopicName};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
-/// The resource, as it stands in cursors.
-const RESOURCE: &str = "subscriptions";
+/// See [`super::table`].
+pub(super) const RESOURCE: Resource = Resource {
+    name: "subscriptions",
+    is: "what clients have subscribed to, connected or away",
+    operations: &[
+        Operation::changes::<OneSubscription>(
+            "delete",
+            ADMIN,
+            "ends a subscription of a client",
+            delete,
+        ),
+        Operation::reads::<OneSubscription>("get", ADMIN, "shows a subscription", get),
+        Operation::reads::<ListSubscriptions>("list", ADMIN, "lists subscriptions", list),
+    ],
+};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ListSubscriptions {
     /// What the topic filter contains.
@@ -29,7 +44,7 @@ struct ListSubscriptions {
     group: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct OneSubscription {
     client_id: ClientId,
@@ -37,7 +52,7 @@ struct OneSubscription {
 }
 
 /// Lists subscriptions by client id and topic filter.
-pub(super) fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
+fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
     let asked: ListSubscriptions = request.read()?;
     let query = SubscriptionQuery {
         client_id: asked.client_id,
@@ -46,18 +61,18 @@ pub(super) fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
         group: asked.group,
         contains: asked.filter,
     };
-    let after = cursor::place(RESOURCE, asked.cursor.as_deref(), read_place)?;
+    let after = cursor::place(RESOURCE.name, asked.cursor.as_deref(), read_place)?;
     let broker = &request.context.outside.broker;
     let limit = limited(asked.limit);
     let page = broker.subscriptions(request.namespace, &query, after.as_ref(), limit);
     let Page { items, next } = page;
-    let next_cursor = next.map(|place| cursor::after(RESOURCE, place_text(&place)));
+    let next_cursor = next.map(|place| cursor::after(RESOURCE.name, place_text(&place)));
     let items: Vec<Json> = items.iter().map(|it| json!(it)).collect();
     Ok(Plan::answer(json!(Answer { items, next_cursor })))
 }
 
 /// Shows a subscription, with the group if it is shared.
-pub(super) fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
+fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
     let (client_id, subscription) = one(request)?;
     let broker = &request.context.outside.broker;
     let found = broker.subscription(request.namespace, &client_id, &subscription);
@@ -70,7 +85,7 @@ pub(super) fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
 }
 
 /// Ends a subscription of a client, which is not told.
-pub(super) fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
+fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
     let (client_id, subscription) = one(request)?;
     let broker = &request.context.outside.broker;
     if broker.subscription(request.namespace, &client_id, &subscription).is_none() {

@@ -1,105 +1,119 @@
-//! Every operation of the admin API, as data: resource, verb, the least role, whether it changes
-//! something, and the function that does it.
+//! Every operation of the admin API, as data: resource, verb, the least role, whether it changes something, what it
+//! takes, and the function that does it. Permissions, help texts and the catalogue are read off these tables.
 
 use super::plan::{Plan, Request};
 use super::{
-    bridges, connections, drivers, metrics, node, projects, retained, subscriptions, tags, things,
-    users,
+    bridges, catalog, connections, drivers, metrics, node, projects, retained, subscriptions, tags,
+    things, users,
 };
 use proto::{Refusal, RefusalCode, Role};
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema};
 
-/// One operation.
-pub(super) struct Operation {
+/// What the admin API manages, and what can be done to it.
+pub(super) struct Resource {
     /// Such as `things`.
-    pub(super) resource: &'static str,
+    pub(super) name: &'static str,
+    /// What it is, in a few words.
+    pub(super) is: &'static str,
+    /// In the order of their verbs.
+    pub(super) operations: &'static [Operation],
+}
+
+/// One operation on a resource.
+pub(super) struct Operation {
     /// Such as `create`.
     pub(super) verb: &'static str,
+    /// What it does, in a few words.
+    pub(super) is: &'static str,
     /// The least role that may ask for it.
     pub(super) role: Role,
     /// Whether it changes something: then it is audited, and done once for each request id.
     pub(super) is_mutation: bool,
+    /// The schema of its request.
+    pub(super) takes: fn() -> Schema,
     /// What it does.
-    pub(super) run: fn(&Request<'_>) -> Result<Plan, Refusal>,
+    pub(super) run: Run,
 }
 
-/// One line of the table.
-const fn operation(
-    resource: &'static str,
-    verb: &'static str,
-    role: Role,
-    is_mutation: bool,
-    run: fn(&Request<'_>) -> Result<Plan, Refusal>,
-) -> Operation {
-    Operation { resource, verb, role, is_mutation, run }
+/// The function of an operation.
+pub(super) type Run = fn(&Request<'_>) -> Result<Plan, Refusal>;
+
+impl Operation {
+    /// One that changes nothing; its request reads as a `T`.
+    pub(super) const fn reads<T: JsonSchema>(
+        verb: &'static str,
+        role: Role,
+        is: &'static str,
+        run: Run,
+    ) -> Self {
+        Self { verb, is, role, is_mutation: false, takes: schema_of::<T>, run }
+    }
+
+    /// One that changes something; its request reads as a `T`.
+    pub(super) const fn changes<T: JsonSchema>(
+        verb: &'static str,
+        role: Role,
+        is: &'static str,
+        run: Run,
+    ) -> Self {
+        Self { verb, is, role, is_mutation: true, takes: schema_of::<T>, run }
+    }
 }
 
-const READER: Role = Role::User;
-const ADMIN: Role = Role::ProjectAdmin;
-const SYSTEM: Role = Role::SystemAdmin;
+/// Whoever may read.
+pub(super) const READER: Role = Role::User;
+/// Whoever administers the project.
+pub(super) const ADMIN: Role = Role::ProjectAdmin;
+/// Operators of the whole system.
+pub(super) const SYSTEM: Role = Role::SystemAdmin;
 
-/// The table, by resource.
-pub(super) const OPERATIONS: &[Operation] = &[
-    operation("bridges", "create", ADMIN, true, bridges::create),
-    operation("bridges", "delete", ADMIN, true, bridges::delete),
-    operation("bridges", "get", READER, false, bridges::get),
-    operation("bridges", "list", READER, false, bridges::list),
-    operation("bridges", "pause", ADMIN, true, bridges::pause),
-    operation("bridges", "resume", ADMIN, true, bridges::resume),
-    operation("bridges", "update", ADMIN, true, bridges::update),
-    operation("connections", "disconnect", ADMIN, true, connections::disconnect),
-    operation("connections", "get", ADMIN, false, connections::get),
-    operation("connections", "list", ADMIN, false, connections::list),
-    operation("drivers", "create", ADMIN, true, drivers::create),
-    operation("drivers", "delete", ADMIN, true, drivers::delete),
-    operation("drivers", "get", READER, false, drivers::get),
-    operation("drivers", "list", READER, false, drivers::list),
-    operation("drivers", "update", ADMIN, true, drivers::update),
-    operation("metrics", "get", ADMIN, false, metrics::get),
-    operation("node", "reload", SYSTEM, true, node::reload),
-    operation("projects", "create", SYSTEM, true, projects::create),
-    operation("projects", "delete", SYSTEM, true, projects::delete),
-    operation("projects", "get", READER, false, projects::get),
-    operation("projects", "list", READER, false, projects::list),
-    operation("retained", "delete", ADMIN, true, retained::delete),
-    operation("retained", "get", ADMIN, false, retained::get),
-    operation("retained", "list", ADMIN, false, retained::list),
-    operation("subscriptions", "delete", ADMIN, true, subscriptions::delete),
-    operation("subscriptions", "get", ADMIN, false, subscriptions::get),
-    operation("subscriptions", "list", ADMIN, false, subscriptions::list),
-    operation("tags", "create", ADMIN, true, tags::create),
-    operation("tags", "delete", ADMIN, true, tags::delete),
-    operation("tags", "get", READER, false, tags::get),
-    operation("tags", "list", READER, false, tags::list),
-    operation("tags", "update", ADMIN, true, tags::update),
-    operation("things", "create", ADMIN, true, things::create),
-    operation("things", "delete", ADMIN, true, things::delete),
-    operation("things", "get", READER, false, things::get),
-    operation("things", "list", READER, false, things::list),
-    operation("things", "update", ADMIN, true, things::update),
-    operation("users", "create", ADMIN, true, users::create),
-    operation("users", "delete", ADMIN, true, users::delete),
-    operation("users", "get", ADMIN, false, users::get),
-    operation("users", "list", ADMIN, false, users::list),
-    operation("users", "update", ADMIN, true, users::update),
+/// All resources, in the order of their names.
+pub(super) const RESOURCES: &[&Resource] = &[
+    &catalog::RESOURCE,
+    &bridges::RESOURCE,
+    &connections::RESOURCE,
+    &drivers::RESOURCE,
+    &metrics::RESOURCE,
+    &node::RESOURCE,
+    &projects::RESOURCE,
+    &retained::RESOURCE,
+    &subscriptions::RESOURCE,
+    &tags::RESOURCE,
+    &things::RESOURCE,
+    &users::RESOURCE,
 ];
 
-/// Finds an operation; the refusal names what there is.
-pub(super) fn find(resource: &str, verb: &str) -> Result<&'static Operation, Refusal> {
-    let of_resource = || OPERATIONS.iter().filter(|it| it.resource == resource);
-    if let Some(found) = of_resource().find(|it| it.verb == verb) {
-        return Ok(found);
+/// The JSON Schema (draft 2020-12) of a request, whole in itself.
+fn schema_of<T: JsonSchema>() -> Schema {
+    let settings = SchemaSettings::draft2020_12().with(|it| it.inline_subschemas = true);
+    let mut schema = settings.into_generator().into_root_schema_for::<T>();
+    for key in ["$schema", "title"] {
+        schema.remove(key);
     }
-    let verbs: Vec<&str> = of_resource().map(|it| it.verb).collect();
-    let (message, field) = if verbs.is_empty() {
-        let mut resources: Vec<&str> = OPERATIONS.iter().map(|it| it.resource).collect();
-        resources.dedup();
-        let message =
-            format!("there is no resource `{resource}`; there are {}", resources.join(", "));
-        (message, "resource")
-    } else {
-        (format!("{resource} has no verb `{verb}`; it has {}", verbs.join(", ")), "verb")
+    schema
+}
+
+/// Finds an operation; the refusal names what there is.
+pub(super) fn find(
+    resource: &str,
+    verb: &str,
+) -> Result<(&'static Resource, &'static Operation), Refusal> {
+    let unknown = |message: String, field| {
+        Err(Refusal::new(RefusalCode::UnknownOperation, message).at(field))
     };
-    Err(Refusal::new(RefusalCode::UnknownOperation, message).at(field))
+    let Some(found) = RESOURCES.iter().find(|it| it.name == resource) else {
+        let names: Vec<&str> = RESOURCES.iter().map(|it| it.name).collect();
+        let message = format!("there is no resource `{resource}`; there are {}", names.join(", "));
+        return unknown(message, "resource");
+    };
+    match found.operations.iter().find(|it| it.verb == verb) {
+        Some(operation) => Ok((found, operation)),
+        None => {
+            let verbs: Vec<&str> = found.operations.iter().map(|it| it.verb).collect();
+            unknown(format!("{resource} has no verb `{verb}`; it has {}", verbs.join(", ")), "verb")
+        }
+    }
 }
 
 #[cfg(test)]
@@ -107,8 +121,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_sorted_and_names_each_operation_once() {
-        let names: Vec<_> = OPERATIONS.iter().map(|it| (it.resource, it.verb)).collect();
+    fn the_tables_are_sorted_and_name_each_operation_once() {
+        let names: Vec<_> = RESOURCES
+            .iter()
+            .flat_map(|resource| resource.operations.iter().map(|it| (resource.name, it.verb)))
+            .collect();
         let mut sorted = names.clone();
         sorted.sort_unstable();
         sorted.dedup();
@@ -117,15 +134,28 @@ mod tests {
 
     #[test]
     fn only_operations_that_change_nothing_are_for_readers() {
-        for it in OPERATIONS {
-            assert!(!it.is_mutation || it.role != READER, "{} {}", it.resource, it.verb);
-            assert_eq!(
-                it.is_mutation,
-                !matches!(it.verb, "get" | "list"),
-                "{} {}",
-                it.resource,
-                it.verb
-            );
+        for resource in RESOURCES {
+            for it in resource.operations {
+                let name = format!("{} {}", resource.name, it.verb);
+                assert!(!it.is_mutation || it.role != READER, "{name}");
+                assert_eq!(it.is_mutation, !matches!(it.verb, "get" | "list"), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_request_has_a_schema_of_an_object_that_is_whole_in_itself() {
+        for resource in RESOURCES {
+            for it in resource.operations {
+                let schema = (it.takes)();
+                let text = serde_json::to_string(&schema).unwrap();
+                let name = format!("{} {}: {text}", resource.name, it.verb);
+                assert!(!text.contains("$ref"), "{name}");
+                let forms = schema.get("anyOf").and_then(|it| it.as_array().cloned());
+                let forms = forms.unwrap_or_else(|| vec![schema.clone().to_value()]);
+                assert!(forms.iter().all(|form| form["type"] == "object"), "{name}");
+                assert!(!it.is.is_empty() && !it.is.ends_with('.'), "{name}");
+            }
         }
     }
 

@@ -4,22 +4,52 @@ use super::drivers::{check, refused, tags_of};
 use super::list::list as list_rows;
 use super::plan::{Owner, Plan, Request, cleared};
 use super::request::read;
+use super::table::{ADMIN, Operation, READER, Resource};
 use crate::driver::row::{DriverKey, DriverRow, TagKey, TagRow};
 use ::drivers::TagConfig;
 use proto::admin::ListRequest;
 use proto::{DriverId, PlatformTopic, Refusal, RefusalCode, TagId, TopicFilter, UnsPath};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 use std::collections::{HashMap, HashSet};
 
-#[derive(Deserialize)]
+/// See [`super::table`].
+pub(super) const RESOURCE: Resource = Resource {
+    name: "tags",
+    is: "points of a machine, each a value of the Unified Namespace",
+    operations: &[
+        Operation::changes::<CreateTags>(
+            "create",
+            ADMIN,
+            "creates one tag, or several at once",
+            create,
+        ),
+        Operation::changes::<OneTag>(
+            "delete",
+            ADMIN,
+            "deletes a tag; its value is no longer retained",
+            delete,
+        ),
+        Operation::reads::<OneTag>("get", READER, "shows a tag with its value", get),
+        Operation::reads::<ListTags>("list", READER, "lists tags, of one driver or of all", list),
+        Operation::changes::<UpdateTag>(
+            "update",
+            ADMIN,
+            "changes the fields given; null is back to the default",
+            update,
+        ),
+    ],
+};
+
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct OneTag {
     driver: DriverId,
     tag: TagId,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ListTags {
     #[serde(default)]
@@ -32,8 +62,35 @@ struct ListTags {
     cursor: Option<String>,
 }
 
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "create() tells the two forms apart by hand, for better refusals")]
+enum CreateTags {
+    /// Several at once, all or none.
+    Many { driver: DriverId, tags: Vec<TagConfig> },
+    /// One.
+    One {
+        driver: DriverId,
+        #[serde(flatten)]
+        tag: Box<TagConfig>,
+    },
+}
+
+#[derive(JsonSchema)]
+#[expect(
+    dead_code,
+    reason = "update() merges the fields into those of the tag and reads the whole"
+)]
+struct UpdateTag {
+    driver: DriverId,
+    tag: TagId,
+    /// The fields of a tag that change; null puts one back to its default.
+    #[serde(flatten)]
+    changed: Map<String, Json>,
+}
+
 /// Creates one tag, or with `tags` several at once; the driver reconnects and reads them.
-pub(super) fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
+fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
     let mut body = request.body.clone();
     let driver: DriverId = body.must_take("driver")?;
     let many: Option<Vec<TagConfig>> = body.take("tags")?;
@@ -71,7 +128,7 @@ pub(super) fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
 }
 
 /// Shows a tag with its value.
-pub(super) fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
+fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
     let OneTag { driver, tag } = request.read()?;
     let key: TagKey = (request.namespace.clone(), driver.clone(), tag.clone());
     let TagRow(config) = request.must_get::<TagRow>(&key, "tag", &tag)?;
@@ -80,7 +137,7 @@ pub(super) fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
 
 /// Lists tags, of one driver or of all. The name that a filter and a cursor mean is
 /// `<driver>/<tag>`.
-pub(super) fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
+fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
     let ListTags { driver, filter, limit, cursor } = request.read()?;
     let asked = ListRequest { filter, limit, cursor };
     let prefix = match &driver {
@@ -102,7 +159,7 @@ pub(super) fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
 }
 
 /// Changes the fields given; null puts one back to its default.
-pub(super) fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
+fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
     let mut body = request.body.clone();
     let driver: DriverId = body.must_take("driver")?;
     let tag: TagId = body.must_take("tag")?;
@@ -128,7 +185,7 @@ pub(super) fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
 }
 
 /// Deletes a tag; its value is no longer retained.
-pub(super) fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
+fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
     let OneTag { driver, tag } = request.read()?;
     let key: TagKey = (request.namespace.clone(), driver.clone(), tag.clone());
     let TagRow(config) = request.must_get::<TagRow>(&key, "tag", &tag)?;
@@ -140,7 +197,7 @@ pub(super) fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
 }
 
 /// A body with nothing left in it.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Nothing {}
 

@@ -2,6 +2,7 @@
 
 use super::list::list as list_rows;
 use super::plan::{After, Owner, Plan, Request, Terms, cleared};
+use super::table::{ADMIN, Operation, READER, Resource};
 use crate::device::row::{DeviceRow, ThingKey, ThingRow, default_location};
 use crate::secret;
 use broker::credential::{Credential, CredentialIdentity, CredentialKey};
@@ -9,13 +10,42 @@ use proto::admin::ListRequest;
 use proto::platform::ThingTopic;
 use proto::uns::RAW_CONTRACT;
 use proto::{Identity, Namespace, PlatformTopic, Refusal, RefusalCode, ThingId, UnsPath, UserId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value as Json, json};
+
+/// See [`super::table`].
+pub(super) const RESOURCE: Resource = Resource {
+    name: "things",
+    is: "devices",
+    operations: &[
+        Operation::changes::<CreateThing>(
+            "create",
+            ADMIN,
+            "registers a thing and answers with its secret",
+            create,
+        ),
+        Operation::changes::<OneThing>(
+            "delete",
+            ADMIN,
+            "deletes a thing with its shadows and its credential",
+            delete,
+        ),
+        Operation::reads::<OneThing>("get", READER, "shows a thing", get),
+        Operation::reads::<ListRequest>("list", READER, "lists things", list),
+        Operation::changes::<UpdateThing>(
+            "update",
+            ADMIN,
+            "changes location, attributes or secret",
+            update,
+        ),
+    ],
+};
 
 /// The most bytes of a thing's attributes, as JSON.
 const ATTRIBUTES_BYTES_MAX: usize = 16 * 1024;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct CreateThing {
     thing: ThingId,
@@ -27,7 +57,7 @@ struct CreateThing {
     secret: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct UpdateThing {
     thing: ThingId,
@@ -42,14 +72,14 @@ struct UpdateThing {
     secret: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct OneThing {
     thing: ThingId,
 }
 
 /// Registers a thing. Answers with its secret, which is shown this once.
-pub(super) fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
+fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
     let asked: CreateThing = request.read()?;
     let CreateThing { thing, location, attributes, secret } = asked;
     let namespace = request.namespace.clone();
@@ -81,7 +111,7 @@ pub(super) fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
 }
 
 /// Shows a thing.
-pub(super) fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
+fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
     let OneThing { thing } = request.read()?;
     let key: ThingKey = (request.namespace.clone(), thing.clone());
     let row = request.must_get::<ThingRow>(&key, "thing", &thing)?;
@@ -89,7 +119,7 @@ pub(super) fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
 }
 
 /// Lists things.
-pub(super) fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
+fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
     let asked: ListRequest = request.read()?;
     let namespace = request.namespace.clone();
     let key_of = |name: &str| Ok((namespace.clone(), parse_thing(name)?));
@@ -99,7 +129,7 @@ pub(super) fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
 }
 
 /// Changes location, attributes or secret.
-pub(super) fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
+fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
     let asked: UpdateThing = request.read()?;
     let UpdateThing { thing, location, attributes, secret } = asked;
     let namespace = request.namespace.clone();
@@ -126,7 +156,7 @@ pub(super) fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
 }
 
 /// Deletes a thing with its shadows, its status and its credential, and ends its sessions.
-pub(super) fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
+fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
     let OneThing { thing } = request.read()?;
     let namespace = request.namespace.clone();
     let key: ThingKey = (namespace.clone(), thing.clone());

@@ -4,17 +4,47 @@
 use super::list::list as list_rows;
 use super::plan::{After, Plan, Request, Terms};
 use super::request::rank;
+use super::table::{ADMIN, Operation, Resource};
 use crate::cluster::ProjectRow;
 use crate::secret;
 use broker::AclRule;
 use broker::credential::{Credential, CredentialIdentity, CredentialKey, system_namespace};
 use proto::admin::ListRequest;
 use proto::{Identity, Namespace, Refusal, RefusalCode, Role, UserId};
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value as Json, json};
 
-#[derive(Deserialize)]
+/// See [`super::table`].
+pub(super) const RESOURCE: Resource = Resource {
+    name: "users",
+    is: "people and applications",
+    operations: &[
+        Operation::changes::<InNamespace<CreateUser>>(
+            "create",
+            ADMIN,
+            "creates a user and answers with its secret if it made one",
+            create,
+        ),
+        Operation::changes::<InNamespace<OneUser>>(
+            "delete",
+            ADMIN,
+            "deletes a user and ends its sessions",
+            delete,
+        ),
+        Operation::reads::<InNamespace<OneUser>>("get", ADMIN, "shows a user", get),
+        Operation::reads::<InNamespace<ListRequest>>("list", ADMIN, "lists users", list),
+        Operation::changes::<InNamespace<UpdateUser>>(
+            "update",
+            ADMIN,
+            "changes role, secret, access list, or whether it may come in",
+            update,
+        ),
+    ],
+};
+
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct CreateUser {
     user: UserId,
@@ -30,7 +60,7 @@ struct CreateUser {
     acl: Option<Vec<AclRule>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct UpdateUser {
     user: UserId,
@@ -51,14 +81,24 @@ fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Opti
     T::deserialize(from).map(Some)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct OneUser {
     user: UserId,
 }
 
+/// What a request takes besides: the namespace it is about.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "read() takes the namespace out of the body before it reads the rest")]
+struct InNamespace<T> {
+    /// `<tenant>/<project>`; absent: that of the caller. Others are the system admin's.
+    namespace: Option<String>,
+    #[serde(flatten)]
+    rest: T,
+}
+
 /// Creates a user. Answers with its secret if that was made here.
-pub(super) fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
+fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
     let (namespace, CreateUser { user, role, secret, enabled, acl }) = read(request)?;
     check_role(request.caller.role, &namespace, role)?;
     let key: CredentialKey = (namespace, user.clone());
@@ -82,14 +122,14 @@ pub(super) fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
 }
 
 /// Shows a user.
-pub(super) fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
+fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
     let (namespace, OneUser { user }) = read(request)?;
     let (role, credential) = find(request, &(namespace, user.clone()))?;
     Ok(Plan::answer(show_all(&user, role, &Terms::of(Some(credential)))))
 }
 
 /// Lists users.
-pub(super) fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
+fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
     let (namespace, asked): (Namespace, ListRequest) = read(request)?;
     let key_of = |name: &str| match UserId::parse(name) {
         Ok(user) => Ok((namespace.clone(), user)),
@@ -106,7 +146,7 @@ pub(super) fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
 }
 
 /// Changes the user. With another secret its sessions end; all else counts for them at once.
-pub(super) fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
+fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
     let (namespace, UpdateUser { user, role, secret, enabled, acl }) = read(request)?;
     let key: CredentialKey = (namespace.clone(), user.clone());
     let (before, mut credential) = find(request, &key)?;
@@ -145,7 +185,7 @@ pub(super) fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
 }
 
 /// Deletes a user and ends its sessions.
-pub(super) fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
+fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
     let (namespace, OneUser { user }) = read(request)?;
     let key: CredentialKey = (namespace.clone(), user.clone());
     let (role, _) = find(request, &key)?;

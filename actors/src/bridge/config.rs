@@ -4,13 +4,14 @@ use drivers::ConfigError;
 use drivers::bridge::{RemoteConfig, RemoteVersion};
 use proto::platform::crossing;
 use proto::{Qos, TopicFilter, hops};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The most rules of one bridge: each is a subscription.
 const RULES_MAX: usize = 100;
 
 /// Everything about a bridge but its name.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BridgeConfig {
     /// The other broker, and who the bridge is there.
@@ -26,7 +27,7 @@ pub(crate) struct BridgeConfig {
 }
 
 /// Which way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Direction {
     /// From the remote broker.
@@ -38,7 +39,7 @@ pub(crate) enum Direction {
 }
 
 /// One rule: topics `<local_prefix><rest>` here are `<remote_prefix><rest>` there, `<rest>` being of `filter`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rule {
     pub(crate) direction: Direction,
@@ -56,7 +57,7 @@ pub(crate) struct Rule {
 }
 
 /// What waits to go out, and what goes first when it is too much.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct QueueConfig {
     /// Messages, 1 to 10,000,000.
@@ -68,7 +69,7 @@ pub(crate) struct QueueConfig {
 }
 
 /// Which message is dropped at a bound.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Policy {
     /// The one that has just come.

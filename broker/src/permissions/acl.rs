@@ -5,13 +5,14 @@
 //! it, so whoever writes lists cannot let a client speak in the platform's name.
 
 use proto::{Qos, TopicFilter, TopicName};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The most rules of one list; a longer one is refused as a whole.
 pub const ACL_RULES_MAX: usize = 64;
 
 /// Whether a rule permits or forbids.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AclPermission {
     /// It permits, within its limits.
@@ -21,7 +22,7 @@ pub enum AclPermission {
 }
 
 /// What a rule is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AclAction {
     /// Publishing.
@@ -33,7 +34,7 @@ pub enum AclAction {
 }
 
 /// One rule as it is written: `{"permission":"allow","action":"publish","topic":"a/%u/#","qos_max":1}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AclRule {
     /// Permits or forbids.

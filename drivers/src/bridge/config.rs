@@ -2,6 +2,7 @@
 
 use super::url::Address;
 use crate::config::ConfigError;
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// The longest client id of a bridge, in bytes. Longer ones are legal and of no use.
@@ -11,7 +12,7 @@ const CLIENT_ID_BYTES_MAX: usize = 256;
 const CREDENTIAL_BYTES_MAX: usize = 16 * 1024;
 
 /// How the remote broker is spoken to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
 pub enum RemoteVersion {
     /// MQTT 3.1.1.
     #[serde(rename = "3.1.1")]
@@ -41,7 +42,7 @@ impl<'de> Deserialize<'de> for RemoteVersion {
 }
 
 /// A remote broker and the client of it that a bridge is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RemoteConfig {
     /// `mqtt://host[:port]`.

@@ -1,6 +1,8 @@
 //! How the bits of a point are to be understood: its type, and the order of its bytes.
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -40,6 +42,22 @@ impl DataType {
     /// Whether the type is a number, which can be scaled.
     pub fn is_number(self) -> bool {
         !matches!(self, Self::Bool | Self::Text { .. })
+    }
+}
+
+impl JsonSchema for DataType {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "DataType".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "The type of a point; `string(<bytes>)` is a text in a field of 1 to 246 bytes.",
+            "pattern": r"^(bool|u?int(16|32|64)|float(32|64)|string\([0-9]{1,3}\))$",
+        })
     }
 }
 
@@ -113,7 +131,7 @@ impl From<DataType> for String {
 /// that is up to the machine. For 64 bits read the same two choices, order of the registers and
 /// order of the bytes within each, over four registers. For 16 bits only the order of the bytes
 /// matters.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum ByteOrder {
     /// Big-endian: high register first, high byte first. What the Modbus specification means.
     #[default]

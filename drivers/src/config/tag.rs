@@ -3,6 +3,7 @@
 use super::{ByteOrder, ConfigError, DataType};
 use proto::value::UNIT_BYTES_MAX;
 use proto::{Scalar, TagId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The default poll interval, in milliseconds: fast enough for people, cheap for any machine.
@@ -19,7 +20,7 @@ pub const POLL_INTERVAL_MS_MAX: u32 = 86_400_000;
 const TEXT_FIELD_BYTES_MAX: usize = 1024;
 
 /// Whether a tag may be written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Access {
     /// It may only be read; the default, since a write moves a machine.
@@ -33,7 +34,7 @@ pub enum Access {
 ///
 /// The value of a number is `raw * scale + offset`, in `unit`; a write goes the other way and is
 /// rounded to the nearest raw number.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TagConfig {
     /// The name of the tag, unique in its driver.

@@ -2,6 +2,7 @@
 //! operators.
 
 use crate::config::{ConfigError, TIMEOUT_MS_DEFAULT, check_address, check_timeout_ms};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The most registers one request may read (Modbus Application Protocol 6.3).
@@ -20,7 +21,7 @@ pub const GAP_REGISTERS_MAX: u16 = REGISTERS_PER_REQUEST_MAX - 1;
 pub const UNIT_ID_DEFAULT: u8 = 1;
 
 /// One connection to one unit.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModbusTcpConfig {
     /// Where the machine or its gateway listens: `host:port`.

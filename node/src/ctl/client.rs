@@ -9,8 +9,8 @@ use super::url::NodeUrl;
 use crate::outcome::Failure;
 use bytes::Bytes;
 use proto::admin::Reply;
+use proto::id::AdminWord;
 use proto::id::RequestId;
-use proto::platform::AdminWord;
 use proto::{ClientId, PlatformTopic, Refusal, TopicName};
 use rumqttc::{
     AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, MqttOptions, Packet, PubAck,
