@@ -4,7 +4,7 @@ use super::list::list as list_rows;
 use super::plan::{Owner, Plan, Request, cleared};
 use super::request::{Body, read};
 use crate::bridge::config::BridgeConfig;
-use crate::bridge::row::{BridgeKey, BridgeRow};
+use crate::bridge::row::{BridgeKey, BridgeRow, CarriedRow};
 use crate::bridge::status::topic;
 use drivers::ConfigError;
 use proto::admin::ListRequest;
@@ -89,6 +89,7 @@ pub(super) fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
     let bridge = key.1.clone();
     let mut plan = Plan::answer(json!({ "bridge": bridge }));
     plan.changes.delete::<BridgeRow>(&key);
+    plan.changes.delete::<CarriedRow>(&key);
     plan.changes.dequeue_all(row.queue_key());
     plan.messages.push(cleared(&topic(&bridge)));
     plan.owner = Owner::Bridge(bridge);
