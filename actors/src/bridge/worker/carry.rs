@@ -11,8 +11,11 @@ use proto::Qos;
 use store::{ReadError, Store};
 use tokio::time::Instant;
 
-/// Retained messages looked at for one commit.
+/// Retained messages of one page.
 const PAGE_MAX: u64 = 64;
+
+/// Pages without anything to carry, for one commit: a filter may fit few of many.
+const LOOKS_MAX: usize = 16;
 
 /// No more is taken while so much waits to go out: what is retained stays where it is until there is room, and
 /// takes none from what is published.
@@ -45,20 +48,30 @@ impl Worker {
     /// Takes a page. What is published from now on comes after it, since it comes to this task.
     pub(super) fn carry(&mut self) {
         let rows = usize::try_from(self.rows_to_carry()).unwrap_or(usize::MAX);
-        let Some((rule, walk)) = self.carrier.walk() else { return };
-        let found = self.tap.client.retained_page(walk, rows);
         let mut batch = Batch::default();
-        for mut delivery in found {
-            if self.is_to_carry(rule, &delivery) {
-                // What is retained is worth an acknowledgement, however it was published.
-                delivery.qos = Qos::AtLeastOnce;
-                self.outward.take(&self.mapping, delivery, &mut batch);
-            }
+        for mut delivery in self.look(rows) {
+            // What is retained is worth an acknowledgement, however it was published.
+            delivery.qos = Qos::AtLeastOnce;
+            self.outward.take(&self.mapping, delivery, &mut batch);
         }
         let row = self.carrier.taken();
         batch.changes.put::<CarriedRow>(&self.tap.key(&self.bridge), &row);
         batch.carried = Some(row);
         self.commit(batch);
+    }
+
+    /// The next page in which there is something to carry, if it is not far.
+    fn look(&mut self, rows: usize) -> Vec<Delivery> {
+        for _ in 0..LOOKS_MAX {
+            let Some((rule, walk)) = self.carrier.walk() else { break };
+            let mut found = self.tap.client.retained_page(walk, rows);
+            let is_over = walk.is_over();
+            found.retain(|delivery| self.is_to_carry(rule, delivery));
+            if is_over || !found.is_empty() {
+                return found;
+            }
+        }
+        Vec::new()
     }
 
     /// Whether a topic goes out by this rule, and did not come from the remote broker.
