@@ -4,8 +4,9 @@
 //! Out: deliveries of the bridge's in-process client are put into a queue on disk and only then acknowledged to
 //! their publishers; a row goes when the remote broker has acknowledged the message. In: what the remote broker
 //! sends is published here, and acknowledged to it after the commit. Both ways at least once, in order for each
-//! topic. [`mapping`] says which topic becomes which, [`queue`] what waits and in which order, [`account`] that
-//! nothing is unaccounted for; these are plain values. [`worker`] is the task around them.
+//! topic. [`mapping`] says which topic becomes which, [`queue`] what waits and in which order, [`carry`] what of the
+//! retained messages has yet to go out, [`account`] that nothing is unaccounted for; these are plain values.
+//! [`worker`] is the task around them.
 //!
 //! A remote broker that cannot be reached is no failure: the status says `connecting`, and why, and the queue fills
 //! up to its bound. A bridge that is paused has no connection and queues on.
@@ -13,6 +14,7 @@
 pub(crate) mod account;
 mod actor;
 mod body;
+mod carry;
 pub(crate) mod config;
 mod inward;
 mod mapping;
@@ -24,4 +26,4 @@ mod tap;
 mod worker;
 
 pub(crate) use actor::{BridgeActor, BridgeArgs, BridgeMsg};
-pub(crate) use tap::Tap;
+pub(crate) use tap::{Tap, client_id};

@@ -14,7 +14,7 @@ use crate::outbox::{Outbox, Settlement};
 use crate::packet::{Options, RetainHandling};
 use crate::publisher::Publisher;
 use crate::session::Session;
-use crate::space::{Space, Wish};
+use crate::space::{Space, Walk, Wish};
 use bytes::Bytes;
 use bytestring::ByteString;
 use parking_lot::Mutex;
@@ -115,6 +115,27 @@ pub struct Client {
     publisher: Arc<Mutex<Publisher>>,
 }
 
+/// A walk over retained messages in the order of their topics, without the figures of the broker itself.
+#[derive(Debug)]
+pub struct RetainedWalk(Walk);
+
+impl RetainedWalk {
+    /// Over those that match a filter, after a topic.
+    pub fn new(filter: TopicFilter, after: Option<TopicName>) -> Self {
+        Self(Walk::after(filter, after))
+    }
+
+    /// The last topic looked at.
+    pub fn seen_to(&self) -> Option<&TopicName> {
+        self.0.seen_to()
+    }
+
+    /// Whether all have been seen.
+    pub fn is_over(&self) -> bool {
+        self.0.is_over()
+    }
+}
+
 impl Client {
     pub(crate) fn new(space: Arc<Space>, session: Arc<Session>) -> Self {
         let publisher = Publisher::new(Arc::clone(session.sender()), Arc::default());
@@ -195,6 +216,14 @@ impl Client {
     pub fn retained(&self, filter: &TopicFilter) -> Vec<(TopicName, Bytes)> {
         let found = self.space.retained_matching(filter);
         found.iter().map(|message| (message.topic.clone(), message.payload.clone())).collect()
+    }
+
+    /// The next retained messages of a walk, as deliveries that nobody waits for; there may be none although the
+    /// walk is not over. About `rows_max` of them are looked at.
+    pub fn retained_page(&self, walk: &mut RetainedWalk, rows_max: usize) -> Vec<Delivery> {
+        walk.0.limit(rows_max);
+        let found = self.space.retained_page(&mut walk.0);
+        found.into_iter().map(|message| Delivery::new(message, AckToken::none())).collect()
     }
 
     fn route(&self, messages: Vec<Outgoing>, gate: Option<&Arc<Gate>>, outbox: &mut Outbox) {

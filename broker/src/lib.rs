@@ -56,7 +56,7 @@ pub use auth::{
     JwtConfig, LockoutConfig,
 };
 pub use broker::{Broker, BrokerConfig, OpenError};
-pub use client::{AckToken, AttachOptions, Client, Delivery, Inbox, Outgoing};
+pub use client::{AckToken, AttachOptions, Client, Delivery, Inbox, Outgoing, RetainedWalk};
 pub use config::{Limits, Policies, QueueFull};
 pub use figures::Figures;
 pub use group::SharedStrategy;

@@ -5,10 +5,12 @@
 //!
 //! A link knows nothing of queues, mappings or what is acknowledged when: the actor that holds it does. Messages
 //! travel with QoS 0 and 1; what was not acknowledged when a connection is lost is sent again by the next one.
-//! Behind it is rumqttc, one file for each protocol version, because its packets are other types in each.
+//! Behind it is rumqttc, one file for each protocol version, because its packets are other types in each, and below
+//! that, if it is wanted, TLS ([`RemoteTls`]).
 
 mod config;
 mod link;
+mod tls;
 mod url;
 mod v4;
 mod v5;
@@ -18,3 +20,4 @@ pub use link::{
     Link, LinkAck, LinkEvent, Received, RemoteMessage, RemoteProperties, SendError, Sending,
     Subscribed, Welcome,
 };
+pub use tls::RemoteTls;

@@ -1,4 +1,4 @@
-"""Bridges to mosquitto as the remote broker, with MQTT 5.0 and 3.1.1."""
+"""Bridges to mosquitto as the remote broker, with MQTT 5.0 and 3.1.1, in the clear and over TLS."""
 
 import json
 import os
@@ -11,6 +11,7 @@ import time
 
 import paho.mqtt.client as mqtt
 
+from certificates import authority, issue
 from checks import check, finish
 from hub import PATIENCE_SECS, Client, Hub
 
@@ -24,12 +25,13 @@ def free_port():
 class Mosquitto:
     """A mosquitto on a port of its own, whose sessions outlive it."""
 
-    def __init__(self, data):
+    def __init__(self, data, lines=()):
         self.port = free_port()
         self.config = os.path.join(data, "mosquitto.conf")
         with open(self.config, "w", encoding="utf-8") as out:
             out.write(f"listener {self.port} 127.0.0.1\nallow_anonymous true\n")
             out.write(f"persistence true\npersistence_location {data}/\nuser root\n")
+            out.writelines(f"{line}\n" for line in lines)
         self.start()
 
     def start(self):
@@ -128,6 +130,96 @@ def carried(hub, far, secret, version, rules):
     hub.ctl("bridges", "delete", f"bridge={name}")
 
 
+def read(path):
+    with open(path, encoding="utf-8") as it:
+        return it.read()
+
+
+def by_certificates(hub, folder, secret, version):
+    """A mosquitto that wants certificates: refused without one, told why, and put right."""
+    right, wrong = os.path.join(folder, "right"), os.path.join(folder, "wrong")
+    for name in (right, wrong):
+        os.makedirs(name)
+        authority(name)
+        issue(name, "localhost", "subjectAltName=DNS:localhost")
+        issue(name, "edge7")
+    tls_port = free_port()
+    served = os.path.join(folder, "served.crt"), os.path.join(folder, "served.key")
+
+    def present(issuer):
+        for path, kind in zip(served, ("crt", "key")):
+            with open(path, "w", encoding="utf-8") as out:
+                out.write(read(f"{issuer}/localhost.{kind}"))
+
+    present(right)
+    lines = [
+        f"listener {tls_port} 127.0.0.1",
+        f"cafile {right}/ca.crt",
+        f"certfile {served[0]}",
+        f"keyfile {served[1]}",
+        "require_certificate true",
+    ]
+    far = Mosquitto(folder, lines)
+    name = f"t{version.replace('.', '')}"
+    there = Client(far.port, f"there-{name}", "u", "s")
+    near = Client(hub.port, f"near-{name}", "watcher", secret)
+    there.subscribe(f"{name}/up/#")
+    near.subscribe(f"{name}/down/#")
+    near.paho.publish(f"{name}/up/old", "0", qos=1, retain=True).wait_for_publish(PATIENCE_SECS)
+    remote = {
+        "url": f"mqtts://localhost:{tls_port}",
+        "version": version,
+        "tls": {"ca": read(f"{right}/ca.crt")},
+    }
+    rules = [
+        {"direction": "out", "filter": f"{name}/up/#"},
+        {"direction": "in", "filter": f"{name}/down/#"},
+    ]
+    body = {"bridge": name, "remote": remote, "rules": rules}
+    hub.ctl("bridges", "create", "--json-body", json.dumps(body))
+
+    def status():
+        return hub.ctl("bridges", "get", f"bridge={name}")["status"] or {}
+
+    def told(reason):
+        return until(status, lambda it: reason in it.get("reason", "")) is not None
+
+    def update(**tls):
+        body = {"bridge": name, "remote": {"tls": tls}}
+        hub.ctl("bridges", "update", "--json-body", json.dumps(body))
+
+    is_connected = lambda it: it.get("state") == "connected"
+    check(f"{version}: no certificate is told", told("wants a certificate"), status())
+    update(certificate=read(f"{wrong}/edge7.crt"), key=read(f"{wrong}/edge7.key"))
+    check(f"{version}: a wrong one is told", told("does not accept the certificate"), status())
+    update(certificate=read(f"{right}/edge7.crt"), key=read(f"{right}/edge7.key"))
+    check(f"{version}: TLS connects", until(status, is_connected) is not None, status())
+    found = payloads(there, "0")
+    check(f"{version}: what was retained comes", found == [(f"{name}/up/old", "0", False)], found)
+    near.publish(f"{name}/up/a", 1)
+    there.publish(f"{name}/down/a", 2)
+    found = payloads(there, "1")
+    check(f"{version}: out once by TLS", found == [(f"{name}/up/a", "1", False)], found)
+    found = payloads(near, "2")
+    check(f"{version}: in once by TLS", found == [(f"{name}/down/a", "2", False)], found)
+
+    there.leave()
+    far.stop()
+    present(wrong)
+    far.start()
+    check(f"{version}: another authority is told", told("none of the authorities"), status())
+    near.publish(f"{name}/up/a", 3)
+    far.stop()
+    present(right)
+    far.start()
+    check(f"{version}: it comes right by itself", until(status, is_connected) is not None, status())
+    end = until(status, lambda it: it["out"]["sent"] == 3) or status()
+    check(f"{version}: what waited is sent, the rest not again", end["out"]["sent"] == 3, end)
+    near.leave()
+    hub.ctl("bridges", "delete", f"bridge={name}")
+    far.stop()
+
+
 def main(data):
     hub = Hub(os.path.join(data, "hub"))
     far_data = os.path.join(data, "far")
@@ -141,6 +233,8 @@ def main(data):
     ]
     carried(hub, far, user["secret"], "3.1.1", rules)
     far.stop()
+    for version in ("5", "3.1.1"):
+        by_certificates(hub, os.path.join(data, f"tls-{version}"), user["secret"], version)
     hub.kill()
     finish()
 

@@ -14,24 +14,9 @@ import threading
 import time
 
 import paho.mqtt.client as mqtt
+from certificates import authority, issue
 from checks import check, finish
 from hub import PATIENCE_SECS, SECRET, Process
-
-EC = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "10"]
-
-
-def openssl(*words):
-    """Runs openssl."""
-    subprocess.run(["openssl", *words], check=True, capture_output=True)
-
-
-def issue(folder, name, *extensions):
-    """A certificate and its key, by the authority in the folder."""
-    words = ["req", "-x509", *EC, "-subj", f"/CN={name}"]
-    for extension in ("basicConstraints=critical,CA:FALSE", *extensions):
-        words += ["-addext", extension]
-    words += ["-CA", f"{folder}/ca.crt", "-CAkey", f"{folder}/ca.key"]
-    openssl(*words, "-keyout", f"{folder}/{name}.key", "-out", f"{folder}/{name}.crt")
 
 
 class Listening(Process):
@@ -197,8 +182,7 @@ def descriptors_check(folder):
 def main():
     """All of it."""
     with tempfile.TemporaryDirectory() as folder:
-        ca = ["-subj", "/CN=The peers", "-addext", "keyUsage=critical,keyCertSign,cRLSign"]
-        openssl("req", "-x509", *EC, *ca, "-keyout", f"{folder}/ca.key", "-out", f"{folder}/ca.crt")
+        authority(folder)
         issue(folder, "localhost", "subjectAltName=DNS:localhost,IP:127.0.0.1")
         issue(folder, "pump7")
         issue(folder, "stranger")

@@ -5,7 +5,9 @@
 //! sockets, signals. Nothing here uses a crate of the product, so a mistake in one cannot hide itself.
 
 pub mod admin;
+pub mod authority;
 pub mod binaries;
+pub mod bridges;
 pub mod exactly;
 pub mod house;
 pub mod ledger;

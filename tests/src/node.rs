@@ -20,6 +20,7 @@ pub const SECRET: &str = "a secret of the tests";
 pub struct Site {
     data: Data,
     settings: Vec<String>,
+    environment: Vec<(String, String)>,
 }
 
 /// Where the data is.
@@ -35,12 +36,16 @@ impl Site {
     /// An empty store, settings as they come.
     pub fn new() -> Self {
         let data = tempfile::tempdir().expect("a folder can be made");
-        Self { data: Data::Own(data), settings: Vec::new() }
+        Self::on(Data::Own(data))
     }
 
     /// A store in this folder, which may be there already.
     pub fn at(folder: &Path) -> Self {
-        Self { data: Data::Given(folder.to_owned()), settings: Vec::new() }
+        Self::on(Data::Given(folder.to_owned()))
+    }
+
+    fn on(data: Data) -> Self {
+        Self { data, settings: Vec::new(), environment: Vec::new() }
     }
 
     /// The folder of the store.
@@ -58,10 +63,18 @@ impl Site {
         self
     }
 
+    /// With a variable of the environment, of which there is none else but the secret.
+    #[must_use]
+    pub fn with_variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Starts a node on this data, and waits until it is ready.
     pub async fn start(&self) -> Node {
         let mut command = Command::new(binaries::manifold());
         command.env_clear().env("MANIFOLD_ADMIN_SECRET", SECRET);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.arg("serve").arg("--data").arg(self.data());
         let listeners = ["mqtt", "ws", "http"].map(|name| format!("listen.{name}=127.0.0.1:0"));
         for setting in listeners.iter().chain(&self.settings) {

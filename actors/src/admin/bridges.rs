@@ -1,11 +1,11 @@
-//! `admin/bridges/…`: the bridges to other MQTT brokers. A secret goes in and never comes out.
+//! `admin/bridges/…`: the bridges to other MQTT brokers. Secrets and keys go in and never come out.
 
 use super::list::list as list_rows;
 use super::plan::{Owner, Plan, Request, cleared};
 use super::request::{Body, read};
 use super::table::{ADMIN, Operation, READER, Resource};
 use crate::bridge::config::{BridgeConfig, Rule};
-use crate::bridge::row::{BridgeKey, BridgeRow};
+use crate::bridge::row::{BridgeKey, BridgeRow, CarriedRow};
 use crate::bridge::status::topic;
 use drivers::ConfigError;
 use proto::admin::ListRequest;
@@ -138,7 +138,8 @@ fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
     Ok(Plan::answer(list_rows::<BridgeRow>(request, &asked, &prefix, key_of, item)?))
 }
 
-/// Replaces what is given: of `remote`, `queue` field by field, `rules` as a whole. What waits in the queue stays.
+/// Replaces what is given: of `remote`, `remote.tls` and `queue` field by field, `rules` as a whole. What waits in the
+/// queue stays.
 fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
     let mut body = request.body.clone();
     let bridge: BridgeId = body.must_take("bridge")?;
@@ -157,6 +158,7 @@ fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
     let bridge = key.1.clone();
     let mut plan = Plan::answer(json!({ "bridge": bridge }));
     plan.changes.delete::<BridgeRow>(&key);
+    plan.changes.delete::<CarriedRow>(&key);
     plan.changes.dequeue_all(row.queue_key());
     plan.messages.push(cleared(&topic(&bridge)));
     plan.owner = Owner::Bridge(bridge);
@@ -233,26 +235,36 @@ fn merged(known: Json, body: Body) -> Result<Map<String, Json>, Refusal> {
             let message = format!("unknown field `{field}`");
             return Err(Refusal::new(RefusalCode::BadRequest, message).at(field));
         }
-        match (known.get_mut(&field), value) {
-            (Some(Json::Object(inner)), Json::Object(given)) => {
-                for (name, value) in given {
-                    match value {
-                        Json::Null => drop(inner.remove(&name)),
-                        value => drop(inner.insert(name, value)),
-                    }
-                }
-            }
-            (_, Json::Null) => drop(known.remove(&field)),
-            (_, value) => drop(known.insert(field, value)),
-        }
+        patch(&mut known, field, value);
     }
     Ok(known)
+}
+
+/// A merge patch of one member (RFC 7396). No deeper than the request, of which the reader has seen to that.
+fn patch(known: &mut Map<String, Json>, field: String, value: Json) {
+    match value {
+        Json::Null => drop(known.remove(&field)),
+        Json::Object(given) => {
+            let inner = known.entry(field).or_insert(Json::Null);
+            if !inner.is_object() {
+                *inner = Json::Object(Map::new());
+            }
+            if let Json::Object(inner) = inner {
+                given.into_iter().for_each(|(name, value)| patch(inner, name, value));
+            }
+        }
+        value => drop(known.insert(field, value)),
+    }
 }
 
 fn show(request: &Request<'_>, key: &BridgeKey, row: &BridgeRow) -> Json {
     let status = request.context.bridges.status(&key.0, &key.1);
     let mut config = serde_json::to_value(&row.config).unwrap_or_default();
-    hide(&mut config["remote"], "secret");
+    let remote = &mut config["remote"];
+    hide(remote, "secret");
+    if let Some(tls) = remote.get_mut("tls") {
+        hide(tls, "key");
+    }
     json!({
         "bridge": key.1,
         "remote": config["remote"],
@@ -306,6 +318,12 @@ mod tests {
             "remote": { "url": "mqtt://b", "client_id": "c", "user_name": "u" },
             "rules": [2], "hops_max": 3,
         });
+        assert_eq!(Json::Object(merged), expected);
+        let body = br#"{"remote":{"tls":{"ca":"1","key":null}},"queue":{"policy":null}}"#;
+        let merged = super::merged(known.clone(), Body::parse(body).unwrap()).unwrap();
+        let remote = json!({ "url": "mqtt://a", "client_id": "c", "user_name": "u", "secret": "s",
+            "tls": { "ca": "1" } });
+        let expected = json!({ "remote": remote, "rules": [1], "hops_max": 3, "queue": {} });
         assert_eq!(Json::Object(merged), expected);
         let refusal = super::merged(known, Body::parse(br#"{"x":1}"#).unwrap()).unwrap_err();
         assert_eq!(refusal.field.as_deref(), Some("x"));

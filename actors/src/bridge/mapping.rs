@@ -65,6 +65,11 @@ impl Mapping {
         found.way(topic, &found.rule.local_prefix, &found.rule.remote_prefix)
     }
 
+    /// The number of the rule by which a topic of this namespace goes out.
+    pub(super) fn rule_out(&self, topic: &TopicName) -> Option<usize> {
+        self.rules.iter().position(|it| it.rule.goes_out() && it.local.matches(topic))
+    }
+
     /// The way in of a topic of the remote broker.
     pub(super) fn inward(&self, topic: &TopicName) -> Result<Way, NoWay> {
         let mut rules = self.rules.iter().filter(|it| it.rule.comes_in());

@@ -4,7 +4,7 @@ use super::account::OutAccount;
 use super::body;
 use super::mapping::{Mapping, NoWay};
 use super::queue::Queue;
-use super::row::BridgeRow;
+use super::row::{BridgeRow, CarriedRow};
 use broker::Delivery;
 use bytes::Bytes;
 use drivers::bridge::{RemoteMessage, RemoteProperties};
@@ -26,6 +26,8 @@ pub(super) struct Batch {
     /// Their publishers are told when it is committed.
     pub(super) deliveries: Vec<Delivery>,
     pub(super) places: Vec<(u64, Outbound)>,
+    /// It is a page of what is retained: how far that is when this is committed.
+    pub(super) carried: Option<CarriedRow>,
 }
 
 /// The side of a bridge that goes out.

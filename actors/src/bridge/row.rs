@@ -1,7 +1,7 @@
 //! The rows of bridges.
 
 use super::config::BridgeConfig;
-use proto::{BridgeId, Entropy, Namespace, TimestampMs};
+use proto::{BridgeId, Entropy, Namespace, TimestampMs, TopicName};
 use serde::{Deserialize, Serialize};
 use store::{Row, RowError, SessionKey};
 
@@ -34,6 +34,27 @@ impl BridgeRow {
     }
 }
 
+/// How far a bridge has carried what was retained before its rules.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CarriedRow {
+    /// Where to; of what another broker has, this one has nothing.
+    pub(crate) url: String,
+    /// The ways of which all has been carried.
+    pub(crate) done: Vec<CarriedWay>,
+    /// The way of which some has been carried, and the last topic that was looked at.
+    pub(crate) under_way: Option<(CarriedWay, TopicName)>,
+}
+
+/// What makes a rule another one for what is retained.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CarriedWay {
+    pub(crate) local_prefix: String,
+    pub(crate) filter: String,
+    pub(crate) remote_prefix: String,
+}
+
 /// The name of a namespace on the path of messages over bridges.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -51,6 +72,18 @@ impl OriginRow {
 impl Row for BridgeRow {
     type Key = BridgeKey;
     const TABLE: &'static str = "bridges";
+    const VERSION: u8 = 1;
+    fn encode(&self, out: &mut Vec<u8>) {
+        store::encode_json(self, out);
+    }
+    fn decode(version: u8, bytes: &[u8]) -> Result<Self, RowError> {
+        store::decode_json::<Self>(version, bytes)
+    }
+}
+
+impl Row for CarriedRow {
+    type Key = BridgeKey;
+    const TABLE: &'static str = "bridge_carried";
     const VERSION: u8 = 1;
     fn encode(&self, out: &mut Vec<u8>) {
         store::encode_json(self, out);

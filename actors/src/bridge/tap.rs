@@ -1,7 +1,8 @@
 //! The client of a bridge in its namespace. It outlives the actor, so that a restart misses nothing.
 
+use super::row::BridgeKey;
 use broker::{Client, Inbox};
-use proto::{Qos, TopicFilter};
+use proto::{BridgeId, ClientId, Qos, TopicFilter};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,6 +23,11 @@ impl Tap {
         Self { client, inbox, filters: Arc::default() }
     }
 
+    /// The key of the rows of its bridge.
+    pub(super) fn key(&self, bridge: &BridgeId) -> BridgeKey {
+        (self.client.namespace().clone(), bridge.clone())
+    }
+
     /// Has the client hear these, and nothing else.
     pub(super) fn hear(&self, wanted: impl IntoIterator<Item = (TopicFilter, Qos)>) {
         let wanted: BTreeMap<TopicFilter, Qos> = wanted.into_iter().collect();
@@ -36,4 +42,15 @@ impl Tap {
         }
         *known = wanted;
     }
+}
+
+/// The client id of a bridge. It has a number of its own, since an earlier one may still be on its way out.
+pub(crate) fn client_id(bridge: &BridgeId, number: u64) -> Option<ClientId> {
+    ClientId::parse(&format!("$platform/bridge/{bridge}/{number}")).ok()
+}
+
+/// Whether a client is, or was, that of a bridge.
+pub(super) fn is_of(bridge: &BridgeId, client_id: &ClientId) -> bool {
+    let rest = client_id.as_str().strip_prefix("$platform/bridge/");
+    rest.and_then(|it| it.strip_prefix(bridge.as_str())).is_some_and(|it| it.starts_with('/'))
 }

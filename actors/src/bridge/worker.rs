@@ -1,7 +1,11 @@
 //! The task of a bridge: takes deliveries, commits, sends, publishes, reconnects. One thing after the other, so that
 //! its state is its own; whatever takes time is a future beside it.
 
+mod carry;
+mod report;
+
 use super::account::{InAccount, OutAccount};
+use super::carry::Carrier;
 use super::inward::{Arrivals, Inward, introductions};
 use super::mapping::Mapping;
 use super::outward::{Batch, Outward, READ_MAX, restored};
@@ -54,6 +58,7 @@ pub(super) struct Worker {
     link: Option<Link>,
     outward: Outward,
     inward: Inward,
+    carrier: Carrier,
     sendings: FuturesUnordered<Sent>,
     commits: FuturesOrdered<Committed>,
     arrivals: FuturesOrdered<Arrived>,
@@ -89,6 +94,8 @@ impl Worker {
         let outward = outward.map_err(|error| error.to_string())?;
         let hops_max = outward.hops_max;
         let inward = Inward { origin: origin.to_owned(), hops_max, ..Inward::default() };
+        let carrier = carry::open(&context.outside.store, &tap.key(bridge), &row.config);
+        let carrier = carrier.map_err(|error| error.to_string())?;
         tap.hear(mapping.local_filters());
         let now = Instant::now();
         let phase = if row.is_paused { BridgePhase::Paused } else { BridgePhase::Connecting };
@@ -101,6 +108,7 @@ impl Worker {
             link: None,
             outward,
             inward,
+            carrier,
             sendings: FuturesUnordered::new(),
             commits: FuturesOrdered::new(),
             arrivals: FuturesOrdered::new(),
@@ -167,6 +175,7 @@ impl Worker {
                     let delivery = delivery.ok_or("the namespace has let go of the bridge")?;
                     self.take(delivery, &mut inbox);
                 }
+                () = std::future::ready(()), if self.may_carry() => self.carry(),
                 () = tokio::time::sleep_until(wake_at) => self.woken(),
             }
         }
@@ -207,14 +216,21 @@ impl Worker {
         if batch.changes.is_empty() {
             return;
         }
+        self.commit(batch);
+    }
+
+    fn commit(&mut self, mut batch: Batch) {
         let commit = self.context.outside.store.submit(std::mem::take(&mut batch.changes));
         self.commits.push_back(async move { (batch, commit.await) }.boxed());
     }
 
-    fn committed(&mut self, batch: Batch, outcome: Result<(), CommitError>) {
+    fn committed(&mut self, mut batch: Batch, outcome: Result<(), CommitError>) {
         if let Err(error) = &outcome {
             self.context.counters.commits_failed.increase();
             tracing::warn!(%error, "messages for a bridge could not be kept");
+        }
+        if let Some(row) = batch.carried.take() {
+            self.carried(row, outcome.is_ok());
         }
         self.outward.settle(batch, outcome.is_ok());
     }
@@ -398,55 +414,6 @@ impl Worker {
         self.enter(BridgePhase::Connecting, Some(reason));
     }
 
-    fn enter(&mut self, phase: BridgePhase, reason: Option<String>) {
-        let is_news = phase != self.phase || reason != self.reason;
-        if is_news {
-            tracing::info!(state = ?phase, reason, "bridge");
-        }
-        let (before, after) = (self.phase.is_connected(), phase.is_connected());
-        match (before, after) {
-            (false, true) => self.context.counters.bridges_connected.increase(),
-            (true, false) => self.context.counters.bridges_connected.decrease(),
-            _ => {}
-        }
-        self.phase = phase;
-        self.reason = reason;
-    }
-
-    fn status(&self) -> BridgeStatus {
-        BridgeStatus {
-            state: self.phase,
-            t: self.context.now(),
-            reason: self.reason.clone(),
-            origin: self.outward.origin.clone(),
-            connects: self.connects,
-            losses: self.losses,
-            out: self.outward.account(),
-            inward: self.inward.account,
-        }
-    }
-
-    /// Puts the status up, counts what is new, and tells the topic if it is a turn or due.
-    fn report(&mut self) {
-        let status = self.status();
-        debug_assert!(status.out.is_balanced() && status.inward.is_balanced(), "{status:?}");
-        let now = (status.out, status.inward);
-        self.context.counters.count_bridge(&self.counted, &now);
-        self.counted = now;
-        let at = Instant::now();
-        let is_turn = self.told.as_ref().is_none_or(|told| status.is_turn_from(told));
-        let is_due = at >= self.status_due;
-        if is_due {
-            self.status_due = at + Duration::from_millis(self.context.settings.bridge_status_ms);
-        }
-        let is_new = |told: &BridgeStatus| told.out != status.out || told.inward != status.inward;
-        if is_turn || is_due && self.told.as_ref().is_none_or(is_new) {
-            self.tap.client.publish(status.message(&self.bridge));
-            self.told = Some(status.clone());
-        }
-        self.context.bridges.show(self.tap.client.namespace(), &self.bridge, status);
-    }
-
     /// Lets what is under way come to an end, and says goodbye.
     async fn stop(&mut self) {
         let settled = async {
@@ -469,21 +436,6 @@ impl Worker {
             self.enter(BridgePhase::Stopped, None);
         }
         self.report();
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        if self.phase.is_connected() {
-            self.context.counters.bridges_connected.decrease();
-        }
-        self.context.counters.bridge_out_queued.subtract(self.counted.0.queued);
-    }
-}
-
-impl BridgePhase {
-    fn is_connected(self) -> bool {
-        matches!(self, Self::Connected | Self::Degraded)
     }
 }
 

@@ -3,13 +3,13 @@
 use crate::ask::ask;
 use crate::bridge::row::{BridgeKey, BridgeRow, OriginRow};
 use crate::bridge::status::{BridgePhase, BridgeStatus};
-use crate::bridge::{BridgeActor, BridgeArgs, BridgeMsg, Tap};
+use crate::bridge::{self, BridgeActor, BridgeArgs, BridgeMsg, Tap};
 use crate::context::Shared;
 use crate::refused;
 use crate::restart::{Failures, Verdict};
 use broker::{AttachOptions, Client, Outgoing};
 use futures_util::future::join_all;
-use proto::{BridgeId, ClientId, Refusal};
+use proto::{BridgeId, Refusal};
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -227,9 +227,7 @@ impl BridgesCore {
     }
 
     fn tap(&self, bridge: &BridgeId) -> Option<Tap> {
-        // A number of its own, since the client of an earlier bridge may still be on its way out.
-        let name = format!("$platform/bridge/{bridge}/{}", self.context.next_number());
-        let client_id = ClientId::parse(&name).ok()?;
+        let client_id = bridge::client_id(bridge, self.context.next_number())?;
         let options = AttachOptions { window: self.context.settings.bridge_window };
         let broker = &self.context.outside.broker;
         let (client, inbox) = broker.attach(self.client.namespace(), client_id, options)?;

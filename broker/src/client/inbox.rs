@@ -87,19 +87,8 @@ impl Inbox {
         self.live.traffic.add(Carriage { received: 1, ..Carriage::default() });
         self.handed_out.fetch_add(1, Ordering::AcqRel);
         let handed_out = Some((Arc::clone(&self.handed_out), Arc::clone(&self.session)));
-        let message = &delivery.message;
-        let properties = message.properties.as_deref();
-        Poll::Ready(Some(Delivery {
-            topic: message.topic.clone(),
-            payload: message.payload.clone(),
-            qos: message.qos,
-            retain: message.retain,
-            response_topic: properties.and_then(|it| it.response_topic.clone()),
-            correlation_data: properties.and_then(|it| it.correlation_data.clone()),
-            sender: Arc::clone(&message.sender),
-            message: Arc::clone(message),
-            token: AckToken { hold: delivery.hold, handed_out },
-        }))
+        let token = AckToken { hold: delivery.hold, handed_out };
+        Poll::Ready(Some(Delivery::new(delivery.message, token)))
     }
 }
 
@@ -113,6 +102,21 @@ impl Drop for Inbox {
 }
 
 impl Delivery {
+    pub(super) fn new(message: Arc<Message>, token: AckToken) -> Self {
+        let properties = message.properties.as_deref();
+        Self {
+            topic: message.topic.clone(),
+            payload: message.payload.clone(),
+            qos: message.qos,
+            retain: message.retain,
+            response_topic: properties.and_then(|it| it.response_topic.clone()),
+            correlation_data: properties.and_then(|it| it.correlation_data.clone()),
+            sender: Arc::clone(&message.sender),
+            message,
+            token,
+        }
+    }
+
     /// Acknowledges it: its work is done, durably.
     pub fn ack(self) {
         self.token.ack();

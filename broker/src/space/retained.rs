@@ -44,6 +44,11 @@ impl Walk {
         self.after.as_ref()
     }
 
+    /// Looks at no more rows for the next page.
+    pub(crate) fn limit(&mut self, rows_max: usize) {
+        self.page_rows = self.page_rows.min(rows_max).max(1);
+    }
+
     /// Whether all have been seen.
     pub(crate) fn is_over(&self) -> bool {
         self.is_over

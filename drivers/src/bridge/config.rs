@@ -1,5 +1,6 @@
 //! What an operator says about a remote broker, with its limits.
 
+use super::tls::{Dialer, RemoteTls};
 use super::url::Address;
 use crate::config::ConfigError;
 use schemars::JsonSchema;
@@ -45,8 +46,11 @@ impl<'de> Deserialize<'de> for RemoteVersion {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RemoteConfig {
-    /// `mqtt://host[:port]`.
+    /// `mqtt://host[:port]`, or `mqtts://host[:port]` for TLS.
     pub url: String,
+    /// What TLS is spoken with.
+    #[serde(default, skip_serializing_if = "RemoteTls::is_empty")]
+    pub tls: RemoteTls,
     /// The client id there; it names the session, so no other client may have it.
     pub client_id: String,
     /// The user name there.
@@ -90,6 +94,7 @@ impl RemoteConfig {
     pub fn new(url: &str, client_id: &str) -> Self {
         Self {
             url: url.to_owned(),
+            tls: RemoteTls::default(),
             client_id: client_id.to_owned(),
             user_name: None,
             secret: None,
@@ -103,7 +108,7 @@ impl RemoteConfig {
 
     /// Checks every value against its limits; does no I/O.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let address = self.address()?;
+        self.dialer()?;
         match self.client_id.len() {
             1..=CLIENT_ID_BYTES_MAX if !self.client_id.contains('\0') => {}
             _ => return Err(ConfigError::new("client_id", "it must have 1 to 256 bytes")),
@@ -123,10 +128,19 @@ impl RemoteConfig {
         if !(1..=1000).contains(&self.inflight_max) {
             return Err(ConfigError::new("inflight_max", "it must be 1 to 1000"));
         }
-        if address.is_tls {
-            return Err(ConfigError::new("url", "bridges do not speak TLS yet: mqtt://"));
-        }
         Ok(())
+    }
+
+    /// What connections are made with if they are to be TLS.
+    pub(super) fn dialer(&self) -> Result<Option<Dialer>, ConfigError> {
+        let address = self.address()?;
+        if address.is_tls {
+            return self.tls.dialer(&address).map(Some);
+        }
+        if self.tls.is_empty() {
+            return Ok(None);
+        }
+        Err(ConfigError::new("tls", "it needs an address that begins with mqtts://"))
     }
 
     pub(super) fn address(&self) -> Result<Address, ConfigError> {
@@ -149,9 +163,10 @@ mod tests {
     fn values_outside_the_limits_are_refused_by_field() {
         let good = RemoteConfig::new("mqtt://hub", "edge");
         assert_eq!(good.check(), Ok(()));
+        assert_eq!(RemoteConfig::new("mqtts://hub", "edge").check(), Ok(()));
         let cases: [(&str, Spoil); 6] = [
             ("url", |it| it.url = "hub".into()),
-            ("url", |it| it.url = "mqtts://hub".into()),
+            ("tls", |it| it.tls.server_name = Some("hub".into())),
             ("client_id", |it| it.client_id.clear()),
             ("user_name", |it| it.secret = Some("s".into())),
             ("keep_alive_secs", |it| it.keep_alive_secs = 1),

@@ -4,7 +4,7 @@
 //! of bounded length, and nothing more is read from the socket while that is full. After a loss the task waits for
 //! [`Link::retry`].
 
-use super::{RemoteConfig, RemoteVersion, v4, v5};
+use super::{RemoteConfig, RemoteVersion, tls, v4, v5};
 use crate::config::ConfigError;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -267,6 +267,9 @@ pub(super) struct Gone;
 /// What an I/O error means, for a person.
 pub(super) fn io_loss(error: &std::io::Error) -> String {
     use std::io::ErrorKind as Kind;
+    if let Some(reason) = tls::reason::of_connection(error) {
+        return reason;
+    }
     match error.kind() {
         Kind::ConnectionReset
         | Kind::ConnectionAborted

@@ -9,6 +9,7 @@ use crate::config::ConfigError;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use proto::{Qos, TopicName};
+use rumqttc_v4::mqttbytes::Error as MqttError;
 use rumqttc_v4::{
     AckMode, AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Packet, Publish,
     PublishOptions, QoS, StateError, SubscribeFilter, SubscribeReasonCode,
@@ -32,6 +33,9 @@ pub(super) fn client(
         .set_max_packet_size(bytes_max, bytes_max)
         .set_max_request_batch(BATCH_MAX)
         .set_ack_mode(AckMode::Manual);
+    if let Some(dialer) = config.dialer()? {
+        options.set_socket_connector(move |address, _| dialer.clone().connect(address));
+    }
     if let Some(user_name) = &config.user_name {
         let secret = config.secret.clone().unwrap_or_default();
         options.set_credentials(user_name.clone(), secret);
@@ -122,9 +126,10 @@ fn message(publish: &Publish) -> Option<RemoteMessage> {
 
 fn loss(error: &ConnectionError) -> String {
     match error {
-        ConnectionError::Io(error) | ConnectionError::MqttState(StateError::Io(error)) => {
-            io_loss(error)
-        }
+        ConnectionError::Io(error)
+        | ConnectionError::MqttState(
+            StateError::Io(error) | StateError::Deserialization(MqttError::Io(error)),
+        ) => io_loss(error),
         ConnectionError::NetworkTimeout | ConnectionError::FlushTimeout => {
             "the remote broker does not answer".to_owned()
         }

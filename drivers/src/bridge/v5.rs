@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use proto::{Qos, TopicName};
+use rumqttc::mqttbytes::Error as MqttError;
 use rumqttc::{
     AckMode, AsyncClient, ConnectionError, Event, EventLoop, IncomingPacketSizeLimit, MqttOptions,
     Packet, PersistedAckMode, PersistedSession, PubAckReason, Publish, PublishNoticeError,
@@ -36,6 +37,9 @@ pub(super) fn client(
         .set_incoming_packet_size_limit(IncomingPacketSizeLimit::Bytes(PACKET_BYTES_MAX))
         .set_max_request_batch(BATCH_MAX)
         .set_ack_mode(AckMode::Manual);
+    if let Some(dialer) = config.dialer()? {
+        options.set_socket_connector(move |address, _| dialer.clone().connect(address));
+    }
     if let Some(user_name) = &config.user_name {
         let secret = config.secret.clone().unwrap_or_default();
         options.set_credentials(user_name.clone(), secret);
@@ -189,9 +193,10 @@ fn properties_from(it: PublishProperties) -> RemoteProperties {
 
 fn loss(error: &ConnectionError) -> String {
     match error {
-        ConnectionError::Io(error) | ConnectionError::MqttState(StateError::Io(error)) => {
-            io_loss(error)
-        }
+        ConnectionError::Io(error)
+        | ConnectionError::MqttState(
+            StateError::Io(error) | StateError::Deserialization(MqttError::Io(error)),
+        ) => io_loss(error),
         ConnectionError::Timeout(_) => "the remote broker does not answer".to_owned(),
         ConnectionError::ConnectionRefused(code) => {
             format!("the remote broker refuses the connection: {code:?}")

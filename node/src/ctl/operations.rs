@@ -21,7 +21,10 @@ const RESOURCES: &[Resource] = &[
         name: "bridges",
         is: "connections to other MQTT brokers",
         verbs: &[
-            ("create", "bridge remote.url rules remote.user_name? remote.secret? queue? ..."),
+            (
+                "create",
+                "bridge remote.url rules remote.user_name? remote.secret? remote.tls? queue? ...",
+            ),
             ("delete", "bridge"),
             ("get", "bridge"),
             ("list", LIST),
