@@ -233,8 +233,8 @@ fn what_strangers_may_do_is_checked_and_survives_being_written() {
     assert_eq!(load_text(&toml::to_string(&config).unwrap()).unwrap(), config);
     assert_eq!(config.security.strangers().unwrap().acl.unwrap()[0].topic, "a/%c/#");
     for (acl, expected) in [
-        (good.replace("/%c/#", "/#/b"), "acl: the topic of rule 1 is no topic filter"),
-        (good.replace("= 1", "= 3"), "acl: qos_max of rule 1 is not 0, 1 or 2"),
+        (good.replace("/%c/#", "/#/b"), "acl: the topic of rule 0 is no topic filter"),
+        (good.replace("= 1", "= 3"), "acl: qos_max of rule 0 is not 0, 1 or 2"),
         (good.replace("topic", "filter"), "security.anonymous.acl"),
         (good.replace("all\"", "some\""), "security.anonymous.acl"),
     ] {
