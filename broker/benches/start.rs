@@ -62,7 +62,7 @@ fn main() {
 
 fn open(path: &Path) -> (Broker, Store) {
     let limits = Limits { retained_bytes_max: 1 << 40, ..Limits::default() };
-    let anonymous = Some(Anonymous { namespace: Namespace::default(), role: Role::App });
+    let anonymous = Some(Anonymous { namespace: Namespace::default(), role: Role::App, acl: None });
     let config = BrokerConfig { limits, anonymous, ..BrokerConfig::default() };
     let store = Store::open(path).unwrap();
     let broker = Broker::open(config, store.clone(), Arc::new(Outside), Arc::new(Outside)).unwrap();

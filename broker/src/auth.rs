@@ -64,6 +64,8 @@ pub struct Anonymous {
     pub namespace: Namespace,
     /// Its role.
     pub role: Role,
+    /// What it may do within its role; absent: all of that.
+    pub acl: Option<Vec<AclRule>>,
 }
 
 /// The configuration of authentication cannot be used.
@@ -188,7 +190,7 @@ impl Authenticator {
         Ok(Grant {
             namespace: anonymous.namespace.clone(),
             identity: Identity::User { name: anonymous_name(), role: anonymous.role },
-            acls: Vec::new(),
+            acls: anonymous.acl.clone().into_iter().collect(),
             is_by_credential: false,
             expires_at: None,
         })

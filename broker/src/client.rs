@@ -165,8 +165,9 @@ impl Client {
         let subscription = Subscription { group: None, filter };
         let wish = Wish { subscription, options, id: None };
         let (outcomes, _, _) = self.space.subscribe(&self.session, vec![Ok(wish)], 0);
-        if let Some(Err(reason)) = outcomes.first() {
-            tracing::error!(client = %self.session.sender().client_id, %reason, "cannot subscribe in process");
+        if let Some(Err(denial)) = outcomes.first() {
+            let (client, why) = (&self.session.sender().client_id, &denial.why);
+            tracing::error!(%client, reason = %denial.reason, %why, "cannot subscribe in process");
         }
     }
 

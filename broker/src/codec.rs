@@ -11,7 +11,7 @@ pub(crate) mod publish;
 mod v3;
 mod v5;
 
-use crate::packet::{Packet, Reply, Version};
+use crate::packet::{Manner, Packet, Reply, Version};
 use crate::reason::Reason;
 use bytes::BytesMut;
 
@@ -60,14 +60,28 @@ pub(crate) fn decode(version: Version, packet: &[u8]) -> Result<Packet, Reason> 
     }
 }
 
-/// Encodes a reply at the end of `out`. What the version cannot say is left out.
-pub(crate) fn encode(version: Version, reply: &Reply, out: &mut BytesMut) {
-    match (version, reply) {
-        (_, Reply::Ack { kind, packet_id, reason }) => {
+/// Encodes a reply at the end of `out`. What the version cannot say is left out, and so are reasons in words and the
+/// response information where they are not wanted or would make the packet longer than the client takes.
+pub(crate) fn encode(manner: Manner, reply: &Reply, out: &mut BytesMut) {
+    match (manner.version, reply) {
+        (version, Reply::Ack { kind, packet_id, reason, why: None }) => {
+            ack::write(version, *kind, *packet_id, *reason, out);
+        }
+        (version @ Version::V3, Reply::Ack { kind, packet_id, reason, .. }) => {
             ack::write(version, *kind, *packet_id, *reason, out);
         }
         (Version::V3, _) => v3::encode(reply, out),
-        (Version::V5, _) => v5::encode(reply, out),
+        (Version::V5, _) => {
+            // These may say why even to who has not asked for it (MQTT 5.0 3.1.2-29).
+            let is_whole =
+                manner.wants_words || matches!(reply, Reply::ConnAck(_) | Reply::Disconnect(_));
+            let start = out.len();
+            v5::encode(reply, is_whole, out);
+            if is_whole && out.len() - start > manner.packet_bytes_max as usize {
+                out.truncate(start);
+                v5::encode(reply, false, out);
+            }
+        }
     }
 }
 

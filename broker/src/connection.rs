@@ -10,6 +10,7 @@ mod buffer;
 mod desk;
 mod end_timer;
 mod exchange;
+mod farewell;
 pub(crate) mod handshake;
 mod inbound;
 mod outbound;
@@ -20,11 +21,13 @@ mod standing;
 mod stay;
 
 use crate::alarms::Alarm;
+use crate::codec;
 use crate::figures::Counters;
 use crate::listener::Counted;
 use crate::live::{Grip, Live};
 use crate::overload::pace::Pace;
 use crate::overload::quota::Seat;
+use crate::packet::Reply;
 use crate::publisher::Publisher;
 use crate::reason::Reason;
 use crate::session::Session;
@@ -301,8 +304,10 @@ impl<S: Socket> Connection<S> {
         }
         let work = this.desk.get();
         if let End::Closed(reason) = end {
-            let reply = crate::packet::Reply::Disconnect(reason);
-            crate::codec::encode(this.machine.version, &reply, &mut work.out);
+            let limits = &this.space.shared().limits;
+            let is_asked_for = this.live.stop_reason() == Some(reason);
+            let reply = Reply::Disconnect(farewell::words(reason, is_asked_for, limits));
+            codec::encode(this.machine.manner, &reply, &mut work.out);
         }
         let (out, replay) = (std::mem::take(&mut work.out), std::mem::take(&mut work.replay));
         let with_will = !matches!(end, End::Left { with_will: false });

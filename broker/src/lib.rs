@@ -6,6 +6,7 @@
 //! - `space`: one namespace; `router`: who gets a message; `group`: shared subscriptions; `outbox`: the way of a
 //!   message; `retained`
 //! - `overload`: what keeps clients within bounds
+//! - `denial`, [`Reason`]: what who is refused is told
 //! - `auth`, [`credential`], `permissions`: who comes in, and what it may do
 //! - `durable`: what is in the store; `sys`: the broker's own figures; `inspect`: what operators see;
 //!   `journal`: what the log tells of ends; `reload`: files that are read again
@@ -21,6 +22,7 @@ mod codec;
 mod config;
 mod connection;
 pub mod credential;
+mod denial;
 mod durable;
 mod figures;
 #[cfg(feature = "fuzzing")]

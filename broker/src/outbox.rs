@@ -5,6 +5,7 @@
 //! once, whatever the size of the batch.
 
 use crate::config::QueueFull;
+use crate::denial::{Denial, Limit};
 use crate::durable::{body, place::Place, rows::RetainedRow};
 use crate::figures::Counters;
 use crate::message::{Gate, Message};
@@ -52,6 +53,8 @@ pub(crate) struct Settlement {
 pub(crate) enum Routed {
     /// Nothing is left to wait for.
     Done(Reason),
+    /// Nobody has got it.
+    Refused(Denial),
     /// Acknowledge when the gate opens, which subscribers in process may hold as well as the commit.
     Waiting { gate: Arc<AckGate>, for_platform: bool },
 }
@@ -97,15 +100,17 @@ impl Outbox {
         message: &Arc<Message>,
         waker: &Arc<AtomicWaker>,
     ) -> Routed {
-        if message.qos != Qos::AtMostOnce && is_refused(space.shared(), route, message) {
-            self.refused += 1;
-            return Routed::Done(Reason::QuotaExceeded);
-        }
-        if message.retain
-            && let Err(reason) = self.retain(space, message)
+        if message.qos != Qos::AtMostOnce
+            && let Err(denial) = check_room(space.shared(), route, message)
         {
             self.refused += 1;
-            return Routed::Done(reason);
+            return Routed::Refused(denial);
+        }
+        if message.retain
+            && let Err(denial) = self.retain(space, message)
+        {
+            self.refused += 1;
+            return Routed::Refused(denial);
         }
         let shared = space.shared();
         let mut fan_out = FanOut::new(self, shared, message, waker);
@@ -168,7 +173,7 @@ impl Outbox {
         &mut self,
         space: &Arc<Space>,
         message: &Arc<Message>,
-    ) -> Result<(), Reason> {
+    ) -> Result<(), Denial> {
         let key = space.retained_key(&message.topic);
         if message.payload.is_empty() {
             space.retained().lock().clear(message);
@@ -176,7 +181,9 @@ impl Outbox {
         } else {
             let row = RetainedRow::new(message);
             let weight = row.weight(&message.topic);
-            space.retained().lock().set(message, weight, space.retained_bounds(&message.sender))?;
+            let bounds = space.retained_bounds(&message.sender);
+            let kept = space.retained().lock().set(message, weight, bounds);
+            kept.map_err(|limit| no_room_to_retain(space.shared(), limit, message))?;
             self.changes.put(&key, &row);
         }
         self.settlement.retained.push((Arc::clone(space), message.topic.clone()));
@@ -356,18 +363,37 @@ impl<'a> FanOut<'a> {
     }
 }
 
-/// Whether a queue on the route is full and the publisher is to be told, or would have to keep the message while memory
-/// is short; before anybody has got it.
-fn is_refused(shared: &Shared, route: &Route, message: &Message) -> bool {
+/// Refuses a message if a queue on the route is full and the publisher is to be told, or would have to keep it while
+/// memory is short; before anybody has got it.
+fn check_room(shared: &Shared, route: &Route, message: &Message) -> Result<(), Denial> {
     let is_short = shared.is_short_for(&message.sender);
     if !is_short && shared.policies.queue_full != QueueFull::Refuse {
-        return false;
+        return Ok(());
     }
-    route.targets.iter().filter(|target| !target.session.is_in_process()).any(|target| {
+    for target in route.targets.iter().filter(|target| !target.session.is_in_process()) {
         let qos = message.qos.min(target.qos);
         let queue = target.session.read_queue(&shared.store);
-        is_short && queue.would_keep(qos) || queue.is_refusing(message.weight(), qos)
-    })
+        if is_short && queue.would_keep(qos) {
+            return Err(Denial::memory_short(Reason::QuotaExceeded));
+        }
+        if queue.is_refusing(message.weight(), qos) {
+            let rule = "the queue of a subscriber is full (broker.queue_full)";
+            return Err(Denial::rule(Reason::QuotaExceeded, rule));
+        }
+    }
+    Ok(())
+}
+
+/// Why a message cannot be retained.
+fn no_room_to_retain(shared: &Shared, limit: Limit, message: &Message) -> Denial {
+    let max = match limit {
+        Limit::RetainedMessages if shared.is_short_for(&message.sender) => {
+            return Denial::memory_short(Reason::QuotaExceeded);
+        }
+        Limit::RetainedMessages => shared.limits.retained_messages_max,
+        _ => shared.limits.retained_bytes_max,
+    };
+    Denial::full(Reason::QuotaExceeded, limit, max)
 }
 
 impl Settlement {

@@ -3,6 +3,7 @@
 //! Received ones are [`Packet`]; the ones we send are [`Reply`]. PUBLISH packets to subscribers are written
 //! straight from the message by [`crate::codec::publish`] and never take this form.
 
+use crate::denial::{Denial, Why};
 use crate::message::Properties;
 use crate::reason::Reason;
 use bytes::Bytes;
@@ -18,6 +19,23 @@ pub(crate) enum Version {
     V3,
     /// MQTT 5.0.
     V5,
+}
+
+/// How a client is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Manner {
+    pub(crate) version: Version,
+    /// It wants to be told why in words also where it may forbid that (MQTT 5.0 3.1.2.11.8).
+    pub(crate) wants_words: bool,
+    /// Longest packet that it takes, in bytes.
+    pub(crate) packet_bytes_max: u32,
+}
+
+impl Manner {
+    /// That with a client of which nothing but its version is known.
+    pub(crate) fn plain(version: Version) -> Self {
+        Self { version, wants_words: true, packet_bytes_max: u32::MAX }
+    }
 }
 
 /// A packet from a client.
@@ -78,6 +96,10 @@ pub(crate) struct Connect {
     pub(crate) session_expiry_secs: u32,
     pub(crate) receive_max: u16,
     pub(crate) packet_bytes_max: Option<u32>,
+    /// It wants to be told why in words (MQTT 5.0 3.1.2.11.8).
+    pub(crate) wants_words: bool,
+    /// It wants to know where it may be answered (MQTT 5.0 3.1.2.11.7).
+    pub(crate) wants_response_info: bool,
     pub(crate) topic_alias_max: u16,
     /// How it wants to prove who it is, if not by what CONNECT has room for (MQTT 5.0 3.1.2.11.9).
     pub(crate) auth_method: Option<ByteString>,
@@ -148,25 +170,46 @@ pub(crate) enum Reply {
         kind: AckKind,
         packet_id: NonZeroU16,
         reason: Reason,
+        why: Option<Why>,
     },
     SubAck {
         packet_id: NonZeroU16,
         outcomes: Vec<Result<Qos, Reason>>,
+        why: Option<Why>,
     },
     /// Whether each subscription was there.
     UnsubAck {
         packet_id: NonZeroU16,
         outcomes: Vec<Result<bool, Reason>>,
+        why: Option<Why>,
     },
     PingResp,
     Auth(Box<AuthStep>),
-    Disconnect(Reason),
+    Disconnect(Denial),
+}
+
+impl Reply {
+    /// One of the four acknowledgements that says no more than its code.
+    pub(crate) fn ack(kind: AckKind, packet_id: NonZeroU16, reason: Reason) -> Self {
+        Self::Ack { kind, packet_id, reason, why: None }
+    }
+}
+
+impl Connect {
+    /// How the client is spoken to.
+    pub(crate) fn manner(&self) -> Manner {
+        Manner {
+            version: self.version,
+            wants_words: self.wants_words,
+            packet_bytes_max: self.packet_bytes_max.unwrap_or(u32::MAX),
+        }
+    }
 }
 
 /// CONNACK (MQTT 5.0 3.2).
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ConnAck {
-    pub(crate) outcome: Result<(), Reason>,
+    pub(crate) outcome: Result<(), Denial>,
     pub(crate) session_present: bool,
     pub(crate) assigned_client_id: Option<ByteString>,
     pub(crate) session_expiry_secs: Option<u32>,
@@ -174,6 +217,8 @@ pub(crate) struct ConnAck {
     pub(crate) receive_max: u16,
     pub(crate) topic_alias_max: u16,
     pub(crate) packet_bytes_max: u32,
+    /// What the topics begin with on which the client may be answered (MQTT 5.0 3.2.2.3.15).
+    pub(crate) response_info: Option<String>,
     /// The method by which the client has proved who it is, and the last data of it.
     pub(crate) auth: Option<(ByteString, Option<Bytes>)>,
 }

@@ -1,6 +1,7 @@
 //! The publishing side of a client: checks what it sends, remembers its topics, hands messages to the outbox.
 
 use crate::codec::publish::Incoming;
+use crate::denial::{Denial, Limit};
 use crate::figures::Counters;
 use crate::message::{Message, Sender};
 use crate::outbox::{Outbox, Routed};
@@ -31,12 +32,12 @@ pub(crate) enum Audience {
 }
 
 /// Why a message was not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Refused {
     /// The protocol is broken: the connection ends.
     Connection(Reason),
     /// This message only.
-    Message(Reason),
+    Message(Denial),
 }
 
 impl Publisher {
@@ -148,13 +149,9 @@ impl Publisher {
         if let Some(response_topic) = publish.response_topic {
             let response_topic = TopicName::parse(response_topic)
                 .map_err(|_| Refused::Connection(Reason::TopicNameInvalid))?;
-            if response_topic.as_str().len() > space.shared().limits.topic_bytes_max {
+            if let Err(denial) = self.check_response_topic(space, &response_topic) {
                 outbox.count_refused();
-                return Err(Refused::Message(Reason::TopicNameInvalid));
-            }
-            if !self.permissions.be_answered_on(&response_topic) {
-                outbox.count_refused();
-                return Err(Refused::Message(Reason::NotAuthorized));
+                return Err(Refused::Message(denial));
             }
             properties.get_or_insert_default().response_topic = Some(response_topic.detached());
         }
@@ -172,6 +169,21 @@ impl Publisher {
         })
     }
 
+    fn check_response_topic(&self, space: &Space, topic: &TopicName) -> Result<(), Denial> {
+        let (bytes, max) = (topic.as_str().len(), space.shared().limits.topic_bytes_max);
+        if bytes > max {
+            let limit = Limit::ResponseTopicBytes;
+            return Err(Denial::over(Reason::TopicNameInvalid, limit, bytes, max));
+        }
+        match self.permissions.be_answered_on(topic) {
+            true => Ok(()),
+            false => {
+                let rule = "the client may not be answered on this response topic";
+                Err(Denial::rule(Reason::NotAuthorized, rule))
+            }
+        }
+    }
+
     /// What is known of a topic that the client may publish on, with this QoS and retained or not.
     fn known(
         &mut self,
@@ -183,15 +195,19 @@ impl Publisher {
         let Self { permissions, cache, .. } = self;
         let known = cache.get_or_learn(topic, space.router(), || {
             let limits = &space.shared().limits;
+            let over = |limit, found, max| {
+                Refused::Message(Denial::over(Reason::TopicNameInvalid, limit, found, max))
+            };
             if topic.len() > limits.topic_bytes_max {
-                return Err(Refused::Message(Reason::TopicNameInvalid));
+                return Err(over(Limit::TopicBytes, topic.len(), limits.topic_bytes_max));
             }
             let text = std::str::from_utf8(topic)
                 .map_err(|_| Refused::Connection(Reason::MalformedPacket))?;
             let name = TopicName::parse(text.to_owned())
                 .map_err(|_| Refused::Connection(Reason::TopicNameInvalid))?;
-            if name.levels().count() > limits.topic_levels_max {
-                return Err(Refused::Message(Reason::TopicNameInvalid));
+            let levels = name.levels().count();
+            if levels > limits.topic_levels_max {
+                return Err(over(Limit::TopicLevels, levels, limits.topic_levels_max));
             }
             let allowed = permissions.publish(&name);
             Ok((name, allowed))
@@ -200,7 +216,15 @@ impl Publisher {
             Ok(known) if known.allowed.is_some_and(|it| it.covers(qos, retain)) => {
                 return Ok(known);
             }
-            Ok(_) => Refused::Message(Reason::NotAuthorized),
+            Ok(known) => {
+                let rule = match known.allowed {
+                    None => "the client may not publish on this topic",
+                    Some(_) => {
+                        "the client may not publish with this QoS, or retained, on this topic"
+                    }
+                };
+                Refused::Message(Denial::rule(Reason::NotAuthorized, rule))
+            }
             Err(refused) => refused,
         };
         if matches!(refused, Refused::Message(_)) {

@@ -55,6 +55,8 @@ pub enum Reason {
     QuotaExceeded,
     /// 0x98.
     AdministrativeAction,
+    /// 0x99.
+    PayloadFormatInvalid,
     /// 0x9B.
     QosNotSupported,
     /// 0x9F.
@@ -65,7 +67,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every code, in the order of their numbers.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::Success,
         Self::NoMatchingSubscribers,
         Self::UnspecifiedError,
@@ -91,6 +93,7 @@ impl Reason {
         Self::PacketTooLarge,
         Self::QuotaExceeded,
         Self::AdministrativeAction,
+        Self::PayloadFormatInvalid,
         Self::QosNotSupported,
         Self::ConnectionRateExceeded,
         Self::MaximumConnectTime,
@@ -124,6 +127,7 @@ impl Reason {
             Self::PacketTooLarge => 0x95,
             Self::QuotaExceeded => 0x97,
             Self::AdministrativeAction => 0x98,
+            Self::PayloadFormatInvalid => 0x99,
             Self::QosNotSupported => 0x9B,
             Self::ConnectionRateExceeded => 0x9F,
             Self::MaximumConnectTime => 0xA0,
@@ -160,6 +164,19 @@ impl Reason {
         )
     }
 
+    /// Whether PUBACK and PUBREC can refuse a message with it (MQTT 5.0 3.4.2.1).
+    pub(crate) fn is_of_puback(self) -> bool {
+        matches!(
+            self,
+            Self::UnspecifiedError
+                | Self::ImplementationSpecificError
+                | Self::NotAuthorized
+                | Self::TopicNameInvalid
+                | Self::QuotaExceeded
+                | Self::PayloadFormatInvalid
+        )
+    }
+
     /// A stable text for logs and events.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -188,6 +205,7 @@ impl Reason {
             Self::PacketTooLarge => "packet_too_large",
             Self::QuotaExceeded => "quota_exceeded",
             Self::AdministrativeAction => "administrative_action",
+            Self::PayloadFormatInvalid => "payload_format_invalid",
             Self::QosNotSupported => "qos_not_supported",
             Self::ConnectionRateExceeded => "connection_rate_exceeded",
             Self::MaximumConnectTime => "maximum_connect_time",

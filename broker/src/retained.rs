@@ -5,8 +5,8 @@
 //! without asking the store; and what is *pending*, submitted and not yet committed, which a subscriber must be given
 //! as well, because it came too late to be on the route of that message. Reading is in [`crate::space`].
 
+use crate::denial::Limit;
 use crate::message::Message;
-use crate::reason::Reason;
 use hashbrown::{DefaultHashBuilder, HashMap, HashSet};
 use proto::TopicName;
 use std::collections::BTreeMap;
@@ -67,13 +67,16 @@ impl Retained {
         message: &Arc<Message>,
         weight: usize,
         bounds: Bounds,
-    ) -> Result<(), Reason> {
+    ) -> Result<(), Limit> {
         let hash = self.hash(&message.topic);
         let old = self.weights.get(&hash).copied();
         let bytes = self.bytes - old.unwrap_or(0) as usize + weight;
         let is_new = old.is_none();
-        if is_new && self.count() >= bounds.messages_max || bytes > bounds.bytes_max {
-            return Err(Reason::QuotaExceeded);
+        if is_new && self.count() >= bounds.messages_max {
+            return Err(Limit::RetainedMessages);
+        }
+        if bytes > bounds.bytes_max {
+            return Err(Limit::RetainedBytes);
         }
         self.weigh(hash, Some(weight));
         let pending = self.pending(&message.topic);

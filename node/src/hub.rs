@@ -5,14 +5,14 @@
 //! 0x8B), the store writes what it has and closes. Whatever was acknowledged is durable at any
 //! moment, so a deadline that passes costs courtesy, not data.
 
-use crate::config::{Config, SecurityConfig};
+use crate::config::Config;
 use crate::http::{HttpListener, Phase, Vitals};
 use crate::listeners::{self, Bound};
 use crate::metrics;
 use crate::outside::{SystemClock, SystemEntropy};
 use actors::{FirstAdmin, Outside, Platform, Settings};
 use anyhow::Context as _;
-use broker::{Anonymous, Broker, BrokerConfig};
+use broker::{Broker, BrokerConfig};
 use proto::{Clock, Entropy};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -161,9 +161,7 @@ fn lock(platform: &SharedPlatform) -> MutexGuard<'_, Option<Platform>> {
 }
 
 fn broker_config(config: &Config) -> BrokerConfig {
-    let SecurityConfig { anonymous, .. } = &config.security;
-    let anonymous =
-        anonymous.as_ref().map(|it| Anonymous { namespace: it.namespace.clone(), role: it.role });
+    let anonymous = config.security.strangers();
     let (limits, policies) = (config.limits.broker(), config.broker.policies());
     let (auth, promises) = (config.security.broker(), config.data.promises());
     let quotas = config.limits.quotas();

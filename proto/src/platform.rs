@@ -129,6 +129,13 @@ impl PlatformTopic {
         Some(Self::Reply { client, request_id: request_id.clone() })
     }
 
+    /// What every reply topic of a client begins with, `clients/<client id>/reply/`; `None` if it has none. It is what
+    /// the client is told as its Response Information (MQTT 5.0 3.2.2.3.15).
+    pub fn reply_prefix(client: &ClientId) -> Option<String> {
+        let client = RequestId::parse(client.as_str()).ok()?;
+        Some(format!("clients/{client}/reply/"))
+    }
+
     /// A topic of a thing below `things/`.
     pub fn thing(thing: &ThingId, topic: ThingTopic) -> Self {
         Self::Thing { root: ThingRoot::Things, thing: thing.clone(), topic }
@@ -266,9 +273,14 @@ mod tests {
     #[test]
     fn only_a_one_level_client_id_has_a_reply_topic() {
         let id = RequestId::parse("1").unwrap();
-        assert!(PlatformTopic::reply(&ClientId::parse("app").unwrap(), &id).is_some());
+        let app = ClientId::parse("app").unwrap();
+        let topic = PlatformTopic::reply(&app, &id).unwrap().topic();
+        let prefix = PlatformTopic::reply_prefix(&app).unwrap();
+        assert_eq!(topic.as_str().strip_prefix(&prefix), Some("1"));
         for odd in ["a/b", "a+", "#"] {
-            assert_eq!(PlatformTopic::reply(&ClientId::parse(odd).unwrap(), &id), None);
+            let odd = ClientId::parse(odd).unwrap();
+            assert_eq!(PlatformTopic::reply(&odd, &id), None);
+            assert_eq!(PlatformTopic::reply_prefix(&odd), None);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use manifold_tests::admin::Admin;
 use manifold_tests::node::{Node, SECRET, Site};
+use manifold_tests::wire::packet::{publish, reason_string};
 use manifold_tests::wire::{Hello, Version, Wire};
 use serde_json::{Value, json};
 
@@ -79,6 +80,45 @@ async fn telemetry_that_cannot_be_is_told_and_not_half_applied() {
     }
     app.publish_acked("things/pump7/telemetry", b"{\"good\":1}").await;
     assert_eq!(app.next_message().await.topic, "uns/acme/berlin/pump7/_raw/good");
+    node.assert_alive();
+}
+
+#[tokio::test]
+async fn a_device_is_told_in_its_puback_what_was_wrong() {
+    let (mut node, _) = start().await;
+    let mut admin = Admin::enter(&node).await;
+    let secret = admin.create_thing("pump8", "acme/berlin/pump8").await;
+    let hello = |version| Hello::new(version, "pump8").user("pump8", &secret);
+    let mut device = node.client(&hello(Version::V5)).await;
+    let values: Vec<String> = (0..5000).map(|number| format!("\"v{number}\":1")).collect();
+    let many = format!("{{{}}}", values.join(","));
+    for (topic, payload, code, words) in [
+        ("telemetry", "{\"a\":{\"b\":null}}", 0x99, "(field `a.b`)"),
+        ("telemetry", "{\"a\":", 0x99, "bad_request: "),
+        ("telemetry", &many, 0x97, "too_large: "),
+        ("events/overheat", "{\"level\":\"loud\"}", 0x99, "loud"),
+    ] {
+        let topic = format!("things/pump8/{topic}");
+        let id = device.new_id();
+        let packet = publish(Version::V5, topic.as_bytes(), payload.as_bytes(), 0b0010, id);
+        device.send(&packet).await;
+        let answer = device.next_bytes().await.expect("a PUBACK");
+        assert_eq!((answer[0], answer[2..4].to_vec()), (0x40, id.to_be_bytes().to_vec()));
+        let told = reason_string(&answer).unwrap_or_default();
+        assert_eq!(answer[4], code, "{told}");
+        assert!(told.contains(words), "{told}");
+    }
+    let topic = "things/pump8/telemetry";
+    assert_eq!(device.publish_acked(topic, b"{\"good\":1}").await, 0);
+    // A request is taken and answered on its own topic, whatever the answer says.
+    assert_eq!(device.subscribe("things/pump8/shadow/update/rejected", 1).await, 1);
+    assert_eq!(device.publish_acked("things/pump8/shadow/update", b"7").await, 0);
+    assert_eq!(device.next_message().await.json()["code"], 400);
+    device.leave().await;
+    // Before version 5 no PUBACK can say no, and to send it again would change nothing.
+    let mut device = node.client(&hello(Version::V3)).await;
+    assert_eq!(device.publish_acked(topic, b"7").await, 0);
+    assert_eq!(device.publish_acked(topic, b"{\"good\":2}").await, 0);
     node.assert_alive();
 }
 

@@ -12,6 +12,7 @@ use super::shadows::Shadows;
 use super::state::DeviceState;
 use crate::refused;
 use broker::{AckToken, Delivery, Outgoing};
+use proto::Refusal;
 use ractor::ActorRef;
 use store::{Changes, CommitError};
 
@@ -39,8 +40,8 @@ pub(super) enum Done {
     Shadow(Delivery, Box<Origin>, Option<String>),
     /// A connection came or went; whether the status changed.
     Presence(Option<AckToken>, bool),
-    /// A message was refused, whatever becomes of the batch.
-    Refused(Delivery),
+    /// A message was refused, whatever becomes of the batch: for this, unless it is a request that has its answer.
+    Refused(Delivery, Option<Box<Refusal>>),
 }
 
 impl DeviceCore {
@@ -111,14 +112,14 @@ impl DeviceCore {
                     token.ack();
                 }
             }
-            Done::Refused(delivery) => delivery.ack(),
+            Done::Refused(delivery, refusal) => close(delivery, refusal.as_deref()),
         }
     }
 
     fn take_back(&self, entry: Entry, error: &CommitError) {
         let refusal = refused::by_store(error);
         let counters = &self.context.counters;
-        if !matches!(entry.done, Done::Refused(_)) {
+        if !matches!(entry.done, Done::Refused(..)) {
             counters.commits_failed.increase();
         }
         match entry.done {
@@ -131,19 +132,27 @@ impl DeviceCore {
                 }
             }
             Done::Presence(..) => {}
-            Done::Refused(delivery) => {
+            Done::Refused(delivery, refusal) => {
                 for message in entry.says {
                     self.client.publish(message);
                 }
-                delivery.ack();
+                close(delivery, refusal.as_deref());
             }
         }
     }
 
-    fn tell_refusal(&self, delivery: &Delivery, refusal: &proto::Refusal) {
+    fn tell_refusal(&self, delivery: &Delivery, refusal: &Refusal) {
         let now = self.context.now();
         let told = refused::message(&self.thing, &delivery.topic, refusal, now);
         self.client.publish(told);
+    }
+}
+
+/// Ends a message that was refused.
+fn close(delivery: Delivery, refusal: Option<&Refusal>) {
+    match refusal {
+        Some(refusal) => refused::send_back(delivery, refusal),
+        None => delivery.ack(),
     }
 }
 

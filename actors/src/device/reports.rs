@@ -35,7 +35,7 @@ impl DeviceCore {
             Ok(change) => change,
             Err(refusal) => {
                 self.context.counters.telemetry_rejected.increase();
-                return self.refuse(myself, delivery, &refusal).await;
+                return self.refuse(myself, delivery, refusal).await;
             }
         };
         let message = |(path, value, is_newest): &(UnsPath, Value, bool)| {
@@ -60,7 +60,7 @@ impl DeviceCore {
             }
             Err(refusal) => {
                 self.context.counters.events_rejected.increase();
-                self.refuse(myself, delivery, &refusal).await;
+                self.refuse(myself, delivery, refusal).await;
             }
         }
     }
@@ -109,15 +109,11 @@ impl DeviceCore {
         self.add(myself, changes, says, Done::Presence(token, is_change)).await;
     }
 
-    async fn refuse(
-        &mut self,
-        myself: &ActorRef<DeviceMsg>,
-        delivery: Delivery,
-        refusal: &Refusal,
-    ) {
+    async fn refuse(&mut self, myself: &ActorRef<DeviceMsg>, delivery: Delivery, refusal: Refusal) {
         let now = self.context.now();
-        let told = refused::message(&self.thing, &delivery.topic, refusal, now);
-        self.add(myself, Changes::new(), vec![told], Done::Refused(delivery)).await;
+        let told = refused::message(&self.thing, &delivery.topic, &refusal, now);
+        let done = Done::Refused(delivery, Some(Box::new(refusal)));
+        self.add(myself, Changes::new(), vec![told], done).await;
     }
 }
 

@@ -64,7 +64,7 @@ impl DeviceCore {
                 self.context.counters.shadow_rejected.increase();
                 let now_secs = self.context.now().as_secs();
                 let says = origin.rejection(&refusal, now_secs, client_token);
-                (says, Done::Refused(delivery))
+                (says, Done::Refused(delivery, None))
             }
         };
         self.add(myself, changes, says, done).await;

@@ -208,7 +208,7 @@ impl TenantCore {
             DeviceMsg::Request { delivery, .. } => {
                 let now = self.context.now();
                 self.client.publish(refused::message(thing, &delivery.topic, refusal, now));
-                delivery.ack();
+                refused::send_back(delivery, refusal);
             }
             DeviceMsg::Presence { token, .. } => token.ack(),
             DeviceMsg::Change { reply, .. } | DeviceMsg::Retire { reply, .. } => {

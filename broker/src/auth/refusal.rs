@@ -2,6 +2,7 @@
 
 use super::scram::ScramError;
 use super::token::TokenError;
+use crate::denial::Why;
 use crate::figures::Counters;
 use crate::permissions::acl::AclError;
 use crate::reason::Reason;
@@ -77,6 +78,30 @@ impl Refusal {
             Self::Busy => Reason::ServerBusy,
             Self::Store(_) | Self::NoAnswer(_) => Reason::ServerUnavailable,
         }
+    }
+
+    /// Why, as the client is told it (MQTT 5.0 3.2.2.3.9). Of what is there it learns no more than from the code.
+    pub(crate) fn told(&self) -> Why {
+        Why::Rule(match self {
+            Self::NoName => "no user name was given",
+            Self::MalformedName => "the user name is not of the form name or tenant/project/name",
+            Self::NoPassword => "no password was given",
+            Self::UnknownName | Self::WrongSecret => "user name or password is wrong",
+            Self::Certificate(_) => "the certificate lets nobody in",
+            Self::Token(_) | Self::OtherName | Self::Scram(_) => {
+                return Why::said(&self.to_string());
+            }
+            Self::Acl(_) => "the access list cannot be used",
+            Self::Unregistered
+            | Self::Disabled
+            | Self::Denied
+            | Self::Namespace
+            | Self::Listener => "the client is not allowed to come in here",
+            Self::Method => "the authentication method is not offered (security.chain)",
+            Self::LockedOut => "too many failures, try again later (security.lockout)",
+            Self::Busy => "too many passwords are being checked, try again later",
+            Self::Store(_) | Self::NoAnswer(_) => "nobody can be checked now, try again later",
+        })
     }
 
     /// A stable name for logs, events and figures.

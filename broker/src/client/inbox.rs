@@ -1,7 +1,9 @@
 //! The receiving side of a client in process.
 
+use crate::denial::{Denial, Why};
 use crate::live::{Carriage, Grip, Live};
 use crate::message::{Message, Properties, Sender};
+use crate::reason::Reason;
 use crate::session::Session;
 use crate::session::acks::Hold;
 use crate::space::{Carried, Leaving, Space};
@@ -22,7 +24,7 @@ pub struct Inbox {
     _hold: Grip,
 }
 
-/// A message for a client in process. It is refused if it is dropped without being acknowledged.
+/// A message for a client in process. Dropped without being acknowledged or refused, it goes back to its publisher.
 #[derive(Debug)]
 pub struct Delivery {
     /// Where it was published.
@@ -122,6 +124,11 @@ impl Delivery {
         self.token.ack();
     }
 
+    /// Refuses it, for good: see [`AckToken::refuse`].
+    pub fn refuse(self, reason: Reason, why: &str) {
+        self.token.refuse(reason, why);
+    }
+
     /// All of its MQTT 5.0 properties; `None` if it has none.
     pub fn properties(&self) -> Option<&Properties> {
         self.message.properties.as_deref()
@@ -149,6 +156,18 @@ impl AckToken {
         if let Some(hold) = self.hold.take() {
             hold.done();
         }
+    }
+}
+
+impl AckToken {
+    /// Fulfils it by refusing the message, for good: to send it again would change nothing. With MQTT 5.0 the PUBACK or
+    /// PUBREC of the publisher has the reason code, and `why` as its Reason String, cut to 256 bytes. A code that these
+    /// packets do not know is sent as 0x83. Before MQTT 5.0, and with QoS 0, the publisher is told nothing here.
+    pub fn refuse(mut self, reason: Reason, why: &str) {
+        let Some(hold) = self.hold.take() else { return };
+        let reason =
+            if reason.is_of_puback() { reason } else { Reason::ImplementationSpecificError };
+        hold.refused(Denial::new(reason, Why::said(why)));
     }
 }
 

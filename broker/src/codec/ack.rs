@@ -3,6 +3,7 @@
 //! All four are an identifier and, from MQTT 5.0 on, a reason code. Those that carry more than that are rare and take
 //! the way through the codec.
 
+use super::publish::{put_text, put_var_int, var_int_bytes};
 use crate::packet::{Ack, AckKind, Version};
 use crate::reason::Reason;
 use bytes::{BufMut, BytesMut};
@@ -48,8 +49,7 @@ pub(crate) fn write(
     reason: Reason,
     out: &mut BytesMut,
 ) {
-    let flags = if kind == AckKind::PubRel { 0b0010 } else { 0 };
-    let first_byte = (kind as u8) << 4 | flags;
+    let first_byte = first_byte(kind);
     let [high, low] = packet_id.get().to_be_bytes();
     // Without properties the reason code ends the packet, and 0x00 may be left out (3.4.2.1, 3.4.2.2.1).
     match (version, reason) {
@@ -58,10 +58,37 @@ pub(crate) fn write(
     }
 }
 
+/// Writes one of MQTT 5.0 that may say why in words (3.4.2.2.2).
+pub(super) fn write_with(
+    kind: AckKind,
+    packet_id: NonZeroU16,
+    reason: Reason,
+    words: Option<&str>,
+    out: &mut BytesMut,
+) {
+    const REASON_STRING: u8 = 0x1F;
+    let Some(words) = words else { return write(Version::V5, kind, packet_id, reason, out) };
+    let properties = 1 + 2 + words.len();
+    out.put_u8(first_byte(kind));
+    put_var_int(out, 3 + var_int_bytes(properties) + properties);
+    out.put_u16(packet_id.get());
+    out.put_u8(reason.code());
+    put_var_int(out, properties);
+    out.put_u8(REASON_STRING);
+    put_text(out, words.as_bytes());
+}
+
+fn first_byte(kind: AckKind) -> u8 {
+    let flags = if kind == AckKind::PubRel { 0b0010 } else { 0 };
+    (kind as u8) << 4 | flags
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::packet::Packet;
+    use rmqtt_codec::v5;
+    use tokio_util::codec::Decoder as _;
 
     const KINDS: [AckKind; 4] =
         [AckKind::PubAck, AckKind::PubRec, AckKind::PubRel, AckKind::PubComp];
@@ -88,6 +115,23 @@ mod tests {
                     other => panic!("{other:?}"),
                 }
             }
+        }
+    }
+
+    #[test]
+    fn the_codec_reads_why() {
+        let packet_id = NonZeroU16::new(7).unwrap();
+        // Around each length at which a length takes one more byte.
+        for length in [0, 1, 120, 124, 125, 126, 127, 128, 300] {
+            let words = "x".repeat(length);
+            let mut out = BytesMut::new();
+            let (kind, reason) = (AckKind::PubAck, Reason::PayloadFormatInvalid);
+            write_with(kind, packet_id, reason, Some(&words), &mut out);
+            let read = v5::Codec::default().decode(&mut out).unwrap();
+            let Some((v5::Packet::PublishAck(ack), _)) = read else { panic!("{read:?}") };
+            assert_eq!((ack.packet_id, u8::from(ack.reason_code)), (packet_id, reason.code()));
+            assert_eq!(ack.reason_string.as_deref(), Some(&*words));
+            assert!(out.is_empty());
         }
     }
 

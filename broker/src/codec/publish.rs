@@ -216,12 +216,12 @@ fn property_bytes(message: &Message, how: &Outgoing<'_>, alias: Option<Alias>) -
 }
 
 /// Texts and binary data come from packets or topics, so they fit their length field (MQTT 5.0 1.5.4).
-fn put_text(out: &mut impl BufMut, bytes: &[u8]) {
+pub(super) fn put_text(out: &mut impl BufMut, bytes: &[u8]) {
     out.put_u16(u16::try_from(bytes.len()).unwrap_or(u16::MAX));
     out.put_slice(&bytes[..bytes.len().min(usize::from(u16::MAX))]);
 }
 
-fn var_int_bytes(value: usize) -> usize {
+pub(super) fn var_int_bytes(value: usize) -> usize {
     match value {
         0..=0x7F => 1,
         0x80..=0x3FFF => 2,
@@ -230,7 +230,7 @@ fn var_int_bytes(value: usize) -> usize {
     }
 }
 
-fn put_var_int(out: &mut impl BufMut, mut value: usize) {
+pub(super) fn put_var_int(out: &mut impl BufMut, mut value: usize) {
     loop {
         let low = (value & 0x7F) as u8;
         value >>= 7;

@@ -94,6 +94,8 @@ fn connect(it: v3::Connect) -> Connect {
         session_expiry_secs: if it.clean_session { 0 } else { NEVER_EXPIRES },
         receive_max: u16::MAX,
         packet_bytes_max: None,
+        wants_words: false,
+        wants_response_info: false,
         topic_alias_max: 0,
         auth_method: None,
         auth_data: None,
@@ -103,15 +105,15 @@ fn connect(it: v3::Connect) -> Connect {
 pub(super) fn encode(reply: &Reply, out: &mut BytesMut) {
     let packet = match reply {
         Reply::ConnAck(it) => {
-            let return_code = match it.outcome {
+            let return_code = match &it.outcome {
                 Ok(()) => Some(ConnectAckReason::ConnectionAccepted),
-                Err(reason) => return_code(reason),
+                Err(denial) => return_code(denial.reason),
             };
             let Some(return_code) = return_code else { return };
             let session_present = it.session_present;
             v3::Packet::ConnectAck(v3::ConnectAck { return_code, session_present })
         }
-        Reply::SubAck { packet_id, outcomes } => {
+        Reply::SubAck { packet_id, outcomes, .. } => {
             let status = outcomes
                 .iter()
                 .map(|outcome| match outcome {

@@ -1,6 +1,7 @@
 //! MQTT 5.0 packets, to and from the codec's types.
 
 use super::{Frame, frame};
+use crate::denial::Why;
 use crate::message::Properties;
 use crate::packet::{
     Ack, AckKind, AuthStage, AuthStep, ConnAck, Connect, Options, Packet, Publish, Reply,
@@ -8,6 +9,7 @@ use crate::packet::{
 };
 use crate::reason::Reason;
 use bytes::BytesMut;
+use bytestring::ByteString;
 use proto::Qos;
 use rmqtt_codec::error::DecodeError;
 use rmqtt_codec::types::{self, QoS};
@@ -123,6 +125,8 @@ fn connect(it: v5::Connect) -> Connect {
         session_expiry_secs: it.session_expiry_interval_secs,
         receive_max: it.receive_max.map_or(u16::MAX, NonZeroU16::get),
         packet_bytes_max: it.max_packet_size.map(std::num::NonZeroU32::get),
+        wants_words: it.request_problem_info,
+        wants_response_info: it.request_response_info,
         topic_alias_max: it.topic_alias_max,
         auth_method: it.auth_method,
         auth_data: it.auth_data,
@@ -203,13 +207,18 @@ pub(super) fn codec_qos(qos: Qos) -> QoS {
     }
 }
 
-pub(super) fn encode(reply: &Reply, out: &mut BytesMut) {
+/// Encodes a reply; unless it `is_whole`, without what may be left out.
+pub(super) fn encode(reply: &Reply, is_whole: bool, out: &mut BytesMut) {
+    let words = |why: &Option<Why>| {
+        let why = why.as_ref().filter(|_| is_whole);
+        why.map(|why| ByteString::from(why.to_string()))
+    };
     let packet = match reply {
-        Reply::ConnAck(it) => v5::Packet::ConnectAck(Box::new(conn_ack(it))),
-        Reply::SubAck { packet_id, outcomes } => v5::Packet::SubscribeAck(v5::SubscribeAck {
+        Reply::ConnAck(it) => v5::Packet::ConnectAck(Box::new(conn_ack(it, is_whole))),
+        Reply::SubAck { packet_id, outcomes, why } => v5::Packet::SubscribeAck(v5::SubscribeAck {
             packet_id: *packet_id,
             properties: Vec::new(),
-            reason_string: None,
+            reason_string: words(why),
             status: outcomes
                 .iter()
                 .map(|outcome| match outcome {
@@ -220,22 +229,26 @@ pub(super) fn encode(reply: &Reply, out: &mut BytesMut) {
                 })
                 .collect(),
         }),
-        Reply::UnsubAck { packet_id, outcomes } => v5::Packet::UnsubscribeAck(v5::UnsubscribeAck {
-            packet_id: *packet_id,
-            properties: Vec::new(),
-            reason_string: None,
-            status: outcomes
-                .iter()
-                .map(|outcome| match outcome {
-                    Ok(true) => v5::UnsubscribeAckReason::Success,
-                    Ok(false) => v5::UnsubscribeAckReason::NoSubscriptionExisted,
-                    Err(reason) => code(*reason, v5::UnsubscribeAckReason::UnspecifiedError),
-                })
-                .collect(),
-        }),
+        Reply::UnsubAck { packet_id, outcomes, why } => {
+            v5::Packet::UnsubscribeAck(v5::UnsubscribeAck {
+                packet_id: *packet_id,
+                properties: Vec::new(),
+                reason_string: words(why),
+                status: outcomes
+                    .iter()
+                    .map(|outcome| match outcome {
+                        Ok(true) => v5::UnsubscribeAckReason::Success,
+                        Ok(false) => v5::UnsubscribeAckReason::NoSubscriptionExisted,
+                        Err(reason) => code(*reason, v5::UnsubscribeAckReason::UnspecifiedError),
+                    })
+                    .collect(),
+            })
+        }
         Reply::PingResp => v5::Packet::PingResponse,
-        // Written elsewhere.
-        Reply::Ack { .. } => return,
+        Reply::Ack { kind, packet_id, reason, why } => {
+            let words = words(why);
+            return super::ack::write_with(*kind, *packet_id, *reason, words.as_deref(), out);
+        }
         Reply::Auth(it) => v5::Packet::Auth(v5::Auth {
             reason_code: match it.stage {
                 AuthStage::Success => v5::AuthReasonCode::Success,
@@ -246,17 +259,18 @@ pub(super) fn encode(reply: &Reply, out: &mut BytesMut) {
             auth_data: it.data.clone(),
             ..v5::Auth::default()
         }),
-        Reply::Disconnect(reason) => v5::Packet::Disconnect(v5::Disconnect::new(code(
-            *reason,
-            v5::DisconnectReasonCode::UnspecifiedError,
-        ))),
+        Reply::Disconnect(denial) => v5::Packet::Disconnect(v5::Disconnect {
+            reason_code: code(denial.reason, v5::DisconnectReasonCode::UnspecifiedError),
+            reason_string: is_whole.then(|| denial.why.to_string().into()),
+            ..v5::Disconnect::default()
+        }),
     };
     // The sizes are ours and small; the codec refuses only packets over the limit of the protocol.
     let _ = v5::Codec::default().encode(packet, out);
 }
 
-fn conn_ack(it: &ConnAck) -> v5::ConnectAck {
-    let Err(reason) = it.outcome else {
+fn conn_ack(it: &ConnAck, is_whole: bool) -> v5::ConnectAck {
+    let Err(denial) = &it.outcome else {
         return v5::ConnectAck {
             session_present: it.session_present,
             session_expiry_interval_secs: it.session_expiry_secs,
@@ -265,13 +279,17 @@ fn conn_ack(it: &ConnAck) -> v5::ConnectAck {
             topic_alias_max: it.topic_alias_max,
             assigned_client_id: it.assigned_client_id.clone(),
             server_keepalive_sec: it.server_keep_alive_secs,
+            response_info: it.response_info.clone().filter(|_| is_whole).map(Into::into),
             auth_method: it.auth.as_ref().map(|(method, _)| method.clone()),
             auth_data: it.auth.as_ref().and_then(|(_, data)| data.clone()),
             ..v5::ConnectAck::default()
         };
     };
-    let reason_code = code(reason, v5::ConnectAckReason::UnspecifiedError);
-    v5::ConnectAck { reason_code, ..v5::ConnectAck::default() }
+    v5::ConnectAck {
+        reason_code: code(denial.reason, v5::ConnectAckReason::UnspecifiedError),
+        reason_string: is_whole.then(|| denial.why.to_string().into()),
+        ..v5::ConnectAck::default()
+    }
 }
 
 /// The codec's name of a reason code, or `other` where the packet does not know it.

@@ -42,7 +42,7 @@ impl<S: Socket> Connection<S> {
             }
             Step::Forget(forget) => self.forget(forget),
             Step::Reply(reply) => {
-                codec::encode(self.machine.version, &reply, &mut self.desk.get().out)
+                codec::encode(self.machine.manner, &reply, &mut self.desk.get().out)
             }
             Step::Nothing
             | Step::Authenticate(_)
@@ -86,22 +86,24 @@ impl<S: Socket> Connection<S> {
         let routed = match routed {
             Ok(routed) => routed,
             Err(Refused::Connection(reason)) => return Err(reason),
-            Err(Refused::Message(reason)) => {
-                tracing::debug!(client = %self.session.sender().client_id, %reason, "publish refused");
+            Err(Refused::Message(denial)) => {
+                let (client, reason) = (&self.session.sender().client_id, denial.reason);
+                tracing::debug!(%client, %reason, why = %denial.why, "publish refused");
                 // Before MQTT 5.0 an acknowledgement cannot say no (MQTT 3.1.1 3.3.5-2).
-                if packet_id.is_some() && self.machine.version == Version::V3 {
+                if packet_id.is_some() && self.machine.manner.version == Version::V3 {
                     return Err(reason);
                 }
-                Routed::Done(reason)
+                Routed::Refused(denial)
             }
         };
-        if matches!(&routed, Routed::Done(reason) if reason.is_failure()) {
+        if matches!(&routed, Routed::Refused(_)) {
             self.desk.get().tally.refused += 1;
         }
         let Some(packet_id) = packet_id else { return Ok(()) };
         let (kind, due) = match (qos, routed) {
             (Qos::ExactlyOnce, routed) => (AckKind::PubRec, self.remember(packet_id, routed)),
             (_, Routed::Done(reason)) => (AckKind::PubAck, Due::Now(reason)),
+            (_, Routed::Refused(denial)) => (AckKind::PubAck, Due::Refused(Box::new(denial))),
             (_, Routed::Waiting { gate, .. }) => (AckKind::PubAck, Due::After(gate)),
         };
         self.machine.owe(Promise { kind, packet_id }, due, &mut self.desk.get().out);
@@ -128,7 +130,7 @@ impl<S: Socket> Connection<S> {
     /// outlives its connection. A message that nobody is owed durably may be routed again after a crash.
     fn remember(&mut self, packet_id: NonZeroU16, routed: Routed) -> Due {
         let (gate, for_platform) = match routed {
-            Routed::Done(reason) if reason.is_failure() => return Due::Now(reason),
+            Routed::Refused(denial) => return Due::Refused(Box::new(denial)),
             Routed::Done(reason) => {
                 let entry = Entry { gate: None, is_stored: false, for_platform: false };
                 self.machine.remember(packet_id, entry);

@@ -8,6 +8,7 @@ use super::standing::{self, Standing};
 use super::{Connection, Socket};
 use crate::auth::{Authenticator, Grant, Refusal};
 use crate::codec::{self, Frame};
+use crate::denial::{Denial, Limit, Why};
 use crate::figures::Counters;
 use crate::listener::config::ListenerConfig;
 use crate::live::Live;
@@ -15,7 +16,7 @@ use crate::message::Sender;
 use crate::outbox::Outbox;
 use crate::overload::pace::Pace;
 use crate::overload::quota::Seat;
-use crate::packet::{ConnAck, Connect, Packet, Publish, Reply, Version};
+use crate::packet::{ConnAck, Connect, Manner, Packet, Publish, Reply, Version};
 use crate::peer::Peer;
 use crate::publisher::{Publisher, Refused};
 use crate::reason::Reason;
@@ -23,7 +24,7 @@ use crate::session::machine::{Agreed, Machine};
 use crate::space::{Asked, Carried, Leaving, Opened, Shared, Space, Will};
 use bytes::BytesMut;
 use bytestring::ByteString;
-use proto::{ClientId, Identity, Namespace, Role};
+use proto::{ClientId, Identity, Namespace, PlatformTopic, Role};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,18 +48,22 @@ pub(crate) enum Turned {
     #[error("{reason}: {why}")]
     Refused {
         reason: Reason,
-        why: String,
+        why: Why,
         /// As its CONNECT gives it, once that is read.
         client_id: Option<ByteString>,
     },
     /// It did not prove who it is; told of elsewhere.
     #[error("{reason}")]
-    Unproved { reason: Reason },
+    Unproved {
+        reason: Reason,
+        /// As much as it may know.
+        why: Why,
+    },
 }
 
 impl Turned {
-    pub(crate) fn new(reason: Reason, why: impl ToString) -> Self {
-        Self::Refused { reason, why: why.to_string(), client_id: None }
+    pub(crate) fn new(reason: Reason, rule: &'static str) -> Self {
+        Denial::rule(reason, rule).into()
     }
 
     /// The same, of a client that has given its client id.
@@ -69,6 +74,12 @@ impl Turned {
             }
             other => other,
         }
+    }
+}
+
+impl From<Denial> for Turned {
+    fn from(Denial { reason, why }: Denial) -> Self {
+        Self::Refused { reason, why, client_id: None }
     }
 }
 
@@ -84,11 +95,11 @@ impl Door {
         let connect = match self.read_connect(&mut socket, &mut buffer).await {
             Ok(connect) => connect,
             Err((version, turned)) => {
-                refuse(&mut socket, version, &turned).await;
+                refuse(&mut socket, version.map(Manner::plain), &turned).await;
                 return Err(turned);
             }
         };
-        let (version, client_id) = (connect.version, connect.client_id.clone());
+        let (manner, client_id) = (connect.manner(), connect.client_id.clone());
         let proved = self.prove(&connect, &peer, listener, &mut socket, &mut buffer).await;
         let admitted = match proved {
             Ok((grant, told)) => self.admit(*connect, peer, grant, told).await,
@@ -97,7 +108,7 @@ impl Door {
         let welcomed = match admitted {
             Ok(admitted) => admitted.greet(socket, buffer).await,
             Err(turned) => {
-                refuse(&mut socket, Some(version), &turned).await;
+                refuse(&mut socket, Some(manner), &turned).await;
                 Err(turned)
             }
         };
@@ -159,7 +170,7 @@ impl Door {
         let seat = self.seat(&space, &sender)?;
         let permissions = standing::permissions(&grant, &sender);
         let permissions = permissions.map_err(|error| unproved(error.into()))?;
-        let mut terms = self.terms(&connect, assigned);
+        let mut terms = self.terms(&connect, assigned, &sender.client_id);
         let standing = told.as_ref().map(|(method, _)| {
             Box::new(Standing::new(Arc::clone(&self.authenticator), method.clone()))
         });
@@ -190,7 +201,7 @@ impl Door {
         let opened = space.open_session(asked, &live).await.map_err(|reason| {
             let is_full = reason == Reason::QuotaExceeded;
             Counters::add(&self.shared.counters.refused_over_quota, is_full.into());
-            Turned::new(reason, "the session cannot be opened")
+            not_opened(reason, &space)
         })?;
         space.permit(&opened.session, permissions);
         self.authenticator.expiries.enter(&live, &opened.session);
@@ -204,7 +215,7 @@ impl Door {
         // Whoever returns to a session takes from what waits for it. It may try again later (MQTT 5.0 3.2.2.2).
         if self.shared.is_short_for(sender) && !space.has_session(&sender.client_id) {
             Counters::add(&counters.refused_memory, 1);
-            return Err(Turned::new(Reason::ServerBusy, "memory is short"));
+            return Err(Denial::memory_short(Reason::ServerBusy).into());
         }
         let quota = space.quota();
         if sender.identity.role() == Role::SystemAdmin {
@@ -212,19 +223,28 @@ impl Door {
         }
         let takes_over = space.is_connected(&sender.client_id);
         quota.enter(takes_over, Instant::now()).map_err(|reason| {
-            let (counter, why) = match reason {
+            let limits = quota.limits();
+            let (counter, limit, max) = match reason {
                 Reason::ConnectionRateExceeded => {
-                    (&counters.refused_over_rate, "too many new clients of its namespace a second")
+                    let max = limits.connects_per_sec_max as usize;
+                    (&counters.refused_over_rate, Limit::NamespaceConnects, max)
                 }
-                _ => (&counters.refused_over_quota, "too many clients of its namespace"),
+                _ => {
+                    (&counters.refused_over_quota, Limit::NamespaceClients, limits.connections_max)
+                }
             };
             Counters::add(counter, 1);
-            Turned::new(reason, why)
+            Denial::full(reason, limit, max).into()
         })
     }
 
     /// What both sides keep to. A client before MQTT 5.0 cannot be told of a shorter keep alive, so its own counts.
-    fn terms(&self, connect: &Connect, assigned_client_id: Option<ByteString>) -> Terms {
+    fn terms(
+        &self,
+        connect: &Connect,
+        assigned_client_id: Option<ByteString>,
+        client_id: &ClientId,
+    ) -> Terms {
         let limits = &self.shared.limits;
         let expiry_secs = connect.session_expiry_secs.min(limits.session_expiry_max_secs);
         let keep_alive_secs = match (connect.version, connect.keep_alive_secs) {
@@ -237,12 +257,11 @@ impl Door {
         Terms {
             keep_alive_secs,
             agreed: Agreed {
-                version: connect.version,
+                manner: connect.manner(),
                 receive_max: limits.receive_max,
                 inflight_max: connect.receive_max.min(limits.inflight_max),
                 aliases_in_max: limits.topic_aliases_max,
                 aliases_out_max: connect.topic_alias_max.min(limits.topic_aliases_max),
-                packet_bytes_max: connect.packet_bytes_max.map_or(usize::MAX, |max| max as usize),
                 expiry_secs,
                 expiry_max_secs: limits.session_expiry_max_secs,
             },
@@ -255,6 +274,11 @@ impl Door {
                 receive_max: limits.receive_max,
                 topic_alias_max: limits.topic_aliases_max,
                 packet_bytes_max: u32::try_from(limits.packet_bytes_max).unwrap_or(u32::MAX),
+                // To who has not asked it must not be told (3.1.2-28).
+                response_info: connect
+                    .wants_response_info
+                    .then(|| PlatformTopic::reply_prefix(client_id))
+                    .flatten(),
                 auth: None,
             },
         }
@@ -275,11 +299,13 @@ impl Door {
         } else {
             client_id
         };
-        if client_id.len() > self.shared.limits.client_id_bytes_max {
-            return Err(Turned::new(Reason::ClientIdNotValid, "the client id is too long"));
+        let (invalid, bytes) = (Reason::ClientIdNotValid, client_id.len());
+        let max = self.shared.limits.client_id_bytes_max;
+        if bytes > max {
+            return Err(Denial::over(invalid, Limit::ClientIdBytes, bytes, max).into());
         }
-        let client_id =
-            ClientId::parse(text).map_err(|error| Turned::new(Reason::ClientIdNotValid, error))?;
+        let client_id = ClientId::parse(text)
+            .map_err(|error| Denial::new(invalid, Why::said(&error.to_string())))?;
         Ok((Arc::new(Sender { client_id, identity }), assigned))
     }
 
@@ -294,10 +320,13 @@ impl Door {
         // Its lifetime begins when it is published (MQTT 5.0 3.1.3.2.4).
         let will = Publish { expiry_secs: None, ..will };
         let now = self.shared.clock.now();
-        let message = publisher.message(space, will, now, &mut outbox).map_err(|refused| {
-            let (Refused::Connection(reason) | Refused::Message(reason)) = refused;
-            Turned::new(reason, "the will cannot be published")
-        })?;
+        let message =
+            publisher.message(space, will, now, &mut outbox).map_err(|refused| match refused {
+                Refused::Connection(reason) => Turned::new(reason, "the will cannot be published"),
+                Refused::Message(Denial { reason, why }) => {
+                    Denial::new(reason, Why::said(&format!("the will: {why}"))).into()
+                }
+            })?;
         Ok(Will { message, delay_secs, expiry_secs })
     }
 }
@@ -330,7 +359,7 @@ impl Admitted {
         let shared = Arc::clone(self.space.shared());
         let Opened { session, is_present, carried, hold, changes } = self.opened;
         let Terms { agreed, keep_alive_secs, conn_ack } = self.terms;
-        let version = agreed.version;
+        let manner = agreed.manner;
         let outcome = if changes.is_empty() { Ok(()) } else { shared.store.commit(changes).await };
         let mut out = BytesMut::new();
         let mut carried = carried;
@@ -338,8 +367,8 @@ impl Admitted {
         let turned = match outcome {
             Ok(()) => {
                 let conn_ack = ConnAck { session_present: is_present, ..conn_ack };
-                codec::encode(version, &Reply::ConnAck(Box::new(conn_ack)), &mut out);
-                if out.len() > agreed.packet_bytes_max {
+                codec::encode(manner, &Reply::ConnAck(Box::new(conn_ack)), &mut out);
+                if out.len() > manner.packet_bytes_max as usize {
                     // Nothing in it may be left out, and it must not be sent (3.1.2-24).
                     Some(Turned::new(Reason::PacketTooLarge, "the client takes no CONNACK"))
                 } else {
@@ -347,8 +376,9 @@ impl Admitted {
                 }
             }
             Err(error) => {
-                let turned = Turned::new(Reason::QuotaExceeded, error);
-                refuse(&mut socket, Some(version), &turned).await;
+                let why = Why::said(&format!("the session could not be stored: {error}"));
+                let turned = Denial::new(Reason::QuotaExceeded, why).into();
+                refuse(&mut socket, Some(manner), &turned).await;
                 Some(turned)
             }
         };
@@ -386,6 +416,18 @@ impl Admitted {
     }
 }
 
+/// Why there is no session for a client.
+fn not_opened(reason: Reason, space: &Space) -> Turned {
+    match reason {
+        Reason::QuotaExceeded => {
+            let max = space.quota().limits().sessions_max;
+            Denial::full(reason, Limit::NamespaceSessions, max).into()
+        }
+        Reason::ClientIdNotValid => Turned::new(reason, "the client id is not for this client"),
+        _ => Turned::new(reason, "the session is held by a connection that does not end"),
+    }
+}
+
 /// A user name that gives no namespace means that of the listener, if it has one.
 fn at_home<'a>(name: &'a str, home: Option<&Namespace>) -> Cow<'a, str> {
     match home {
@@ -396,14 +438,14 @@ fn at_home<'a>(name: &'a str, home: Option<&Namespace>) -> Cow<'a, str> {
 
 /// Writes the refusal and closes. A client whose version is unknown is just closed, and so is one before MQTT 5.0
 /// whose refusal has no return code.
-async fn refuse<S: Socket>(socket: &mut S, version: Option<Version>, turned: &Turned) {
-    let (Some(version), Turned::Refused { reason, .. } | Turned::Unproved { reason }) =
-        (version, turned)
+async fn refuse<S: Socket>(socket: &mut S, manner: Option<Manner>, turned: &Turned) {
+    let (Some(manner), Turned::Refused { reason, why, .. } | Turned::Unproved { reason, why }) =
+        (manner, turned)
     else {
         return;
     };
     let conn_ack = ConnAck {
-        outcome: Err(*reason),
+        outcome: Err(Denial::new(*reason, why.clone())),
         session_present: false,
         assigned_client_id: None,
         session_expiry_secs: None,
@@ -411,10 +453,14 @@ async fn refuse<S: Socket>(socket: &mut S, version: Option<Version>, turned: &Tu
         receive_max: 0,
         topic_alias_max: 0,
         packet_bytes_max: 0,
+        response_info: None,
         auth: None,
     };
     let mut out = BytesMut::new();
-    codec::encode(version, &Reply::ConnAck(Box::new(conn_ack)), &mut out);
+    codec::encode(manner, &Reply::ConnAck(Box::new(conn_ack)), &mut out);
+    if out.len() > manner.packet_bytes_max as usize {
+        out.clear();
+    }
     // The client may be gone already; there is nobody else to tell.
     let _ = socket.write_all(&out).await;
     let _ = socket.shutdown().await;

@@ -2,6 +2,7 @@
 
 use super::{Connection, End, Socket};
 use crate::codec::{self, Frame, publish};
+use crate::denial::{self, Denial, Limit, Why};
 use crate::figures::Counters;
 use crate::packet::{Options, Packet, Publish, Reply};
 use crate::publisher::Audience;
@@ -63,7 +64,7 @@ impl<S: Socket> Connection<S> {
     }
 
     fn act_on_packet(&mut self, packet: &[u8], body_start: usize) -> Result<(), End> {
-        let version = self.machine.version;
+        let version = self.machine.manner.version;
         if packet[0] >> 4 != 3 {
             let packet = codec::decode(version, packet).map_err(End::Closed)?;
             return self.act_on_decoded(packet);
@@ -144,7 +145,8 @@ impl<S: Socket> Connection<S> {
         let refused = outcomes.iter().filter(|outcome| outcome.is_err()).count();
         let counters = &self.space.shared().counters;
         Counters::add(&counters.subscriptions_refused, refused as u64);
-        self.reply_after(changes, Reply::SubAck { packet_id, outcomes });
+        let (outcomes, why) = denial::told(outcomes);
+        self.reply_after(changes, Reply::SubAck { packet_id, outcomes, why });
         Ok(())
     }
 
@@ -153,40 +155,50 @@ impl<S: Socket> Connection<S> {
         filter: ByteString,
         options: Options,
         id: Option<NonZeroU32>,
-    ) -> Result<Wish, Reason> {
+    ) -> Result<Wish, Denial> {
         let limits = &self.space.shared().limits;
-        if filter.len() > limits.topic_bytes_max {
-            return Err(Reason::TopicFilterInvalid);
+        let (invalid, bytes) = (Reason::TopicFilterInvalid, filter.len());
+        if bytes > limits.topic_bytes_max {
+            return Err(Denial::over(invalid, Limit::TopicBytes, bytes, limits.topic_bytes_max));
         }
-        let subscription = Subscription::parse(filter).map_err(|_| Reason::TopicFilterInvalid)?;
-        if subscription.filter.levels().count() > limits.topic_levels_max {
-            return Err(Reason::TopicFilterInvalid);
+        let subscription =
+            Subscription::parse(filter).map_err(|error| Denial::new(invalid, Why::Topic(error)))?;
+        let levels = subscription.filter.levels().count();
+        if levels > limits.topic_levels_max {
+            return Err(Denial::over(invalid, Limit::TopicLevels, levels, limits.topic_levels_max));
         }
         let Some(qos_max) = self.session.permissions().subscribe(&subscription.filter) else {
             let client = &self.session.sender().client_id;
             tracing::info!(%client, filter = %subscription.filter, "subscription not permitted");
-            return Err(Reason::NotAuthorized);
+            let rule = "the client may not subscribe to this filter";
+            return Err(Denial::rule(Reason::NotAuthorized, rule));
         };
         let options = Options { qos: options.qos.min(qos_max), ..options };
         Ok(Wish { subscription, options, id })
     }
 
     fn unsubscribe(&mut self, packet_id: NonZeroU16, filters: Vec<ByteString>) {
-        let subscriptions: Vec<Option<Subscription>> =
-            filters.into_iter().map(|filter| Subscription::parse(filter).ok()).collect();
+        let (subscriptions, errors): (Vec<_>, Vec<_>) = filters
+            .into_iter()
+            .map(|filter| match Subscription::parse(filter) {
+                Ok(subscription) => (Some(subscription), None),
+                Err(error) => (None, Some(error)),
+            })
+            .unzip();
         let (existed, changes) = self.space.unsubscribe(&self.session, &subscriptions);
-        let outcome = |(subscription, existed): (&Option<Subscription>, bool)| match subscription {
-            Some(_) => Ok(existed),
-            None => Err(Reason::TopicFilterInvalid),
+        let outcome = |(error, existed)| match error {
+            None => Ok(existed),
+            Some(error) => Err(Denial::new(Reason::TopicFilterInvalid, Why::Topic(error))),
         };
-        let outcomes = subscriptions.iter().zip(existed).map(outcome).collect();
-        self.reply_after(changes, Reply::UnsubAck { packet_id, outcomes });
+        let outcomes = errors.into_iter().zip(existed).map(outcome).collect();
+        let (outcomes, why) = denial::told(outcomes);
+        self.reply_after(changes, Reply::UnsubAck { packet_id, outcomes, why });
     }
 
     /// Sends a reply once `changes` are committed, or at once if there are none.
     fn reply_after(&mut self, changes: Changes, reply: Reply) {
         if changes.is_empty() {
-            codec::encode(self.machine.version, &reply, &mut self.desk.get().out);
+            codec::encode(self.machine.manner, &reply, &mut self.desk.get().out);
             return;
         }
         let gate = self.commit(changes);

@@ -77,7 +77,7 @@ impl<S: Socket> Connection<S> {
     fn tell(&mut self, stage: AuthStage, data: Option<Bytes>) {
         let method = self.standing.as_ref().map(|standing| standing.method.clone());
         let reply = Reply::Auth(Box::new(AuthStep { stage, method, data }));
-        crate::codec::encode(self.machine.version, &reply, &mut self.desk.get().out);
+        crate::codec::encode(self.machine.manner, &reply, &mut self.desk.get().out);
     }
 
     /// Takes the new proof in place of the old. It has to be of the same client.

@@ -258,11 +258,12 @@ async fn welcome<S: Socket>(
     Counters::add(&counters.connections_refused, 1);
     match turned {
         Turned::Refused { reason, why, client_id } => {
+            let why = why.to_string();
             let refusal = Refusal { reason, client: client_id.as_deref(), why: &why };
             journal.refused(&listener.name, address, refusal, now);
         }
         // Logged where it was decided.
-        Turned::Unproved { reason } => journal.count_refused(reason),
+        Turned::Unproved { reason, .. } => journal.count_refused(reason),
         Turned::Lost => {}
     }
     None

@@ -3,7 +3,7 @@
 use crate::codec::publish::{Outgoing, Writer};
 use crate::codec::{self, Frame, publish};
 use crate::message::Message;
-use crate::packet::{AckKind, ConnAck, Reply, Version};
+use crate::packet::{AckKind, ConnAck, Manner, Reply, Version};
 use crate::reason::Reason;
 use bytes::BytesMut;
 use proto::{Qos, TimestampMs};
@@ -82,13 +82,13 @@ impl Encoder {
     /// Writes a PUBACK; answers its length in bytes.
     pub fn puback(&mut self) -> usize {
         let (kind, packet_id) = (AckKind::PubAck, NonZeroU16::MIN);
-        self.write(&Reply::Ack { kind, packet_id, reason: Reason::Success })
+        self.write(&Reply::ack(kind, packet_id, Reason::Success))
     }
 
     /// Writes a SUBACK for one filter; answers its length in bytes.
     pub fn suback(&mut self) -> usize {
         let outcomes = vec![Ok(Qos::AtLeastOnce)];
-        self.write(&Reply::SubAck { packet_id: NonZeroU16::MIN, outcomes })
+        self.write(&Reply::SubAck { packet_id: NonZeroU16::MIN, outcomes, why: None })
     }
 
     /// Writes a CONNACK; answers its length in bytes.
@@ -102,13 +102,14 @@ impl Encoder {
             receive_max: 100,
             topic_alias_max: 10,
             packet_bytes_max: 1 << 20,
+            response_info: None,
             auth: None,
         })))
     }
 
     fn write(&mut self, reply: &Reply) -> usize {
         self.out.clear();
-        codec::encode(self.version, reply, &mut self.out);
+        codec::encode(Manner::plain(self.version), reply, &mut self.out);
         self.out.len()
     }
 }

@@ -1,7 +1,7 @@
 //! Exchanges of the session machine, from the first packet to the last.
 
 use crate::message::Message;
-use crate::packet::{Ack, AckKind, Packet, Version};
+use crate::packet::{Ack, AckKind, Manner, Packet, Version};
 use crate::reason::Reason;
 use crate::session::acks::{Due, Promise};
 use crate::session::machine::{Agreed, Kept, Machine, Step};
@@ -24,12 +24,11 @@ impl Exchange {
     /// For a client of MQTT 5.0; what is delivered has this payload. `None` never in practice.
     pub fn new(payload: &[u8]) -> Option<Self> {
         let agreed = Agreed {
-            version: Version::V5,
+            manner: Manner::plain(Version::V5),
             receive_max: 1000,
             inflight_max: 1000,
             aliases_in_max: 0,
             aliases_out_max: 0,
-            packet_bytes_max: usize::MAX,
             expiry_secs: 0,
             expiry_max_secs: 0,
         };

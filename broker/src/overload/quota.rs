@@ -76,6 +76,11 @@ impl Quota {
         }
     }
 
+    /// Its limits.
+    pub(crate) fn limits(&self) -> NamespaceLimits {
+        self.limits
+    }
+
     /// A place for a client. Who `takes_over` its own session has one in any case, since another will be left.
     pub(crate) fn enter(self: &Arc<Self>, takes_over: bool, now: Instant) -> Result<Seat, Reason> {
         if self.limits.connects_per_sec_max > 0 && !self.connects.lock().take(now) {

@@ -4,14 +4,15 @@
 //! subscribers have done their work. Each of these holds the [`AckGate`] and releases it; [`Owed`] hands out
 //! packet identifiers from the front as their gates open.
 
+use crate::denial::Denial;
 use crate::group::Loan;
 use crate::packet::AckKind;
 use crate::reason::Reason;
 use futures_util::task::AtomicWaker;
 use std::collections::VecDeque;
 use std::num::NonZeroU16;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// A subscriber in process has not done its work; no reason code has this value.
 const NOT_DONE: u8 = 0xFF;
@@ -22,6 +23,8 @@ pub(crate) struct AckGate {
     holders: AtomicU32,
     /// The code of the failure of the commit, or [`NOT_DONE`]; 0 if all went well.
     failure: AtomicU8,
+    /// Of a subscriber in process whose work was to refuse the message; the first counts.
+    refusal: OnceLock<Box<Denial>>,
     /// Wakes the session that owes the acknowledgement.
     waker: Arc<AtomicWaker>,
 }
@@ -32,6 +35,7 @@ impl AckGate {
         Arc::new(Self {
             holders: AtomicU32::new(1),
             failure: AtomicU8::new(0),
+            refusal: OnceLock::new(),
             waker: Arc::clone(waker),
         })
     }
@@ -46,6 +50,12 @@ impl AckGate {
         if let Err(reason) = outcome {
             self.failure.store(reason.code(), Ordering::Release);
         }
+        self.let_go();
+    }
+
+    /// Lets go of it, having refused the message, which is work done as well.
+    fn refuse(&self, denial: Denial) {
+        let _ = self.refusal.set(Box::new(denial));
         self.let_go();
     }
 
@@ -67,7 +77,7 @@ impl AckGate {
             && matches!(self.failure.load(Ordering::Acquire), 0 | NOT_DONE)
     }
 
-    /// The outcome, once nobody holds it.
+    /// The outcome, once nobody holds it. That a subscriber in process has refused the message is no failure.
     pub(crate) fn outcome(&self) -> Option<Result<(), Reason>> {
         if self.holders.load(Ordering::Acquire) != 0 {
             return None;
@@ -77,6 +87,32 @@ impl AckGate {
             code if code == Reason::QuotaExceeded.code() => Err(Reason::QuotaExceeded),
             _ => Err(Reason::UnspecifiedError),
         })
+    }
+}
+
+impl AckGate {
+    /// Whether a subscriber in process has refused the message.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refusal.get().is_some()
+    }
+
+    /// What the acknowledgement says, once nobody holds the gate.
+    fn verdict(&self) -> Option<Verdict> {
+        let reason = match self.outcome()? {
+            Ok(()) => {
+                let Some(denial) = self.refusal.get() else {
+                    return Some(Verdict::Taken(Reason::Success));
+                };
+                return Some(Verdict::TurnedDown(denial.clone()));
+            }
+            Err(reason) => reason,
+        };
+        let why = match self.failure.load(Ordering::Acquire) {
+            NOT_DONE => "a part of the platform could not take the message, send it again",
+            _ if reason == Reason::QuotaExceeded => "the disk is full, or too much waits for it",
+            _ => "the message could not be stored",
+        };
+        Some(Verdict::Refused(Box::new(Denial::rule(reason, why))))
     }
 }
 
@@ -121,6 +157,18 @@ impl Hold {
             Self::Group(loan) => loan.done(),
         }
     }
+
+    /// What was promised has been done by refusing the message.
+    pub(crate) fn refused(self, denial: Denial) {
+        match self {
+            Self::Publisher(mut hold) => {
+                if let Some(gate) = hold.0.take() {
+                    gate.refuse(denial);
+                }
+            }
+            Self::Group(loan) => loan.done(),
+        }
+    }
 }
 
 impl Drop for GateHold {
@@ -149,8 +197,21 @@ pub(crate) struct Promise {
 pub(crate) enum Due {
     /// As soon as those before it are sent.
     Now(Reason),
+    /// As soon as those before it are sent, to say no.
+    Refused(Box<Denial>),
     /// When the gate opens.
     After(Arc<AckGate>),
+}
+
+/// What an acknowledgement says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The message has been taken.
+    Taken(Reason),
+    /// It has not.
+    Refused(Box<Denial>),
+    /// It has, but a part of the platform that it was for has refused it, which it tells in other ways as well.
+    TurnedDown(Box<Denial>),
 }
 
 impl Owed {
@@ -169,19 +230,20 @@ impl Owed {
         self.waiting.push_back((promise, due));
     }
 
-    /// The next one that is due, with its reason code.
-    pub(crate) fn pop(&mut self) -> Option<(Promise, Reason)> {
-        let (promise, due) = self.waiting.front()?;
-        let reason = match due {
-            Due::Now(reason) => *reason,
-            Due::After(gate) => match gate.outcome()? {
-                Ok(()) => Reason::Success,
-                Err(reason) => reason,
-            },
+    /// The next one that is due, and what it says.
+    pub(crate) fn pop(&mut self) -> Option<(Promise, Verdict)> {
+        if let (_, Due::After(gate)) = self.waiting.front()?
+            && gate.outcome().is_none()
+        {
+            return None;
+        }
+        let (promise, due) = self.waiting.pop_front()?;
+        let verdict = match due {
+            Due::Now(reason) => Verdict::Taken(reason),
+            Due::Refused(denial) => Verdict::Refused(denial),
+            Due::After(gate) => gate.verdict()?,
         };
-        let promise = *promise;
-        self.waiting.pop_front();
-        Some((promise, reason))
+        Some((promise, verdict))
     }
 }
 
@@ -201,8 +263,9 @@ mod tests {
         owed.push(ack(2), Due::Now(Reason::NoMatchingSubscribers));
         assert_eq!(owed.pop(), None);
         gate.release(Ok(()));
-        assert_eq!(owed.pop(), Some((ack(1), Reason::Success)));
-        assert_eq!(owed.pop(), Some((ack(2), Reason::NoMatchingSubscribers)));
+        assert_eq!(owed.pop(), Some((ack(1), Verdict::Taken(Reason::Success))));
+        let nobody = Verdict::Taken(Reason::NoMatchingSubscribers);
+        assert_eq!(owed.pop(), Some((ack(2), nobody)));
         assert!(owed.is_empty());
     }
 
@@ -215,6 +278,29 @@ mod tests {
         gate.release(Ok(()));
         assert_eq!(gate.outcome(), Some(Err(Reason::QuotaExceeded)));
         assert!(!gate.is_committed());
+    }
+
+    #[test]
+    fn a_refusal_in_process_is_work_done_and_a_failure_weighs_more() {
+        let (first, second) = (
+            Denial::rule(Reason::PayloadFormatInvalid, "first"),
+            Denial::rule(Reason::NotAuthorized, "second"),
+        );
+        for commit in [Ok(()), Err(Reason::QuotaExceeded)] {
+            let gate = AckGate::new(&Arc::default());
+            let holds = [Hold::new(&gate), Hold::new(&gate)];
+            for (hold, denial) in holds.into_iter().zip([&first, &second]) {
+                assert_eq!(gate.verdict(), None);
+                hold.refused(denial.clone());
+            }
+            gate.release(commit);
+            assert_eq!(gate.outcome(), Some(commit));
+            match (gate.verdict(), commit) {
+                (Some(Verdict::TurnedDown(told)), Ok(())) => assert_eq!(*told, first),
+                (Some(Verdict::Refused(told)), Err(reason)) => assert_eq!(told.reason, reason),
+                other => panic!("{other:?}"),
+            }
+        }
     }
 
     #[test]

@@ -6,10 +6,11 @@
 
 use crate::codec;
 use crate::codec::publish::{self, Outgoing};
+use crate::denial::Why;
 use crate::durable::place::Place;
-use crate::packet::{Ack, AckKind, AuthStep, Packet, Publish, Reply, Version};
+use crate::packet::{Ack, AckKind, AuthStep, Manner, Packet, Publish, Reply, Version};
 use crate::reason::Reason;
-use crate::session::acks::{AckGate, Due, Owed, Promise};
+use crate::session::acks::{AckGate, Due, Owed, Promise, Verdict};
 use crate::session::aliases;
 use crate::session::inflight::{Again, Inflight, Over, Received as Rec};
 use crate::session::queue::{Delivery, Progress};
@@ -55,17 +56,18 @@ pub(crate) enum Step {
 }
 
 /// An identifier to be removed from the store, and what to answer then: PUBCOMP, or a PUBREC that says no.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Forget {
     pub(crate) packet_id: NonZeroU16,
     kind: AckKind,
     reason: Reason,
+    why: Option<Why>,
 }
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Machine {
-    pub(crate) version: Version,
+    pub(crate) manner: Manner,
     inflight: Inflight,
     received: Received,
     /// Absent while nothing is owed.
@@ -97,7 +99,7 @@ impl Debts {
 /// The limits agreed on at CONNECT.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Agreed {
-    pub(crate) version: Version,
+    pub(crate) manner: Manner,
     /// QoS 1 and 2 messages the client may have unacknowledged.
     pub(crate) receive_max: u16,
     /// QoS 1 and 2 messages we may have unacknowledged.
@@ -106,8 +108,6 @@ pub(crate) struct Agreed {
     pub(crate) aliases_in_max: u16,
     /// Topic aliases we may set.
     pub(crate) aliases_out_max: u16,
-    /// Longest packet the client takes, in bytes.
-    pub(crate) packet_bytes_max: usize,
     pub(crate) expiry_secs: u32,
     pub(crate) expiry_max_secs: u32,
 }
@@ -137,14 +137,14 @@ impl Machine {
         let mut inflight = kept.inflight.unwrap_or_else(|| Inflight::new(agreed.inflight_max));
         inflight.resume(agreed.inflight_max);
         Self {
-            version: agreed.version,
+            manner: agreed.manner,
             inflight,
             received: kept.received,
             debts: None,
             aliases_in: aliases::Inbound::new(agreed.aliases_in_max),
             writer: publish::Writer::new(
-                agreed.version,
-                agreed.packet_bytes_max,
+                agreed.manner.version,
+                agreed.manner.packet_bytes_max as usize,
                 agreed.aliases_out_max,
             ),
             is_durable: agreed.expiry_secs > 0,
@@ -212,6 +212,7 @@ impl Machine {
                     packet_id,
                     kind: AckKind::PubComp,
                     reason: Reason::Success,
+                    why: None,
                 })),
                 Release::InMemory => Ok(reply(AckKind::PubComp, packet_id, Reason::Success)),
                 Release::Unknown(gate) => {
@@ -257,8 +258,8 @@ impl Machine {
             return Ok(Arrival::New);
         };
         let arrival = self.received.on_publish(packet_id);
-        let is_full =
-            self.version == Version::V5 && self.received.len() >= usize::from(self.receive_max);
+        let is_full = self.manner.version == Version::V5
+            && self.received.len() >= usize::from(self.receive_max);
         match arrival {
             Arrival::New if is_full => Err(Reason::ReceiveMaximumExceeded),
             arrival => Ok(arrival),
@@ -309,24 +310,29 @@ impl Machine {
     /// MQTT 5.0 can only be told by that that a message was not taken.
     pub(crate) fn write_due(&mut self, out: &mut BytesMut) -> Result<(), Reason> {
         let Some(debts) = &mut self.debts else { return Ok(()) };
-        while let Some((Promise { kind, packet_id }, reason)) = debts.acks.pop() {
-            if reason.is_failure() {
-                if self.version == Version::V3 {
-                    return Err(reason);
+        while let Some((Promise { kind, packet_id }, verdict)) = debts.acks.pop() {
+            let (reason, why) = match (verdict, self.manner.version) {
+                (Verdict::Taken(reason), _) => (reason, None),
+                (Verdict::Refused(denial), Version::V3) => return Err(denial.reason),
+                // To send it again would change nothing.
+                (Verdict::TurnedDown(_), Version::V3) => (Reason::Success, None),
+                (Verdict::Refused(denial) | Verdict::TurnedDown(denial), Version::V5) => {
+                    (denial.reason, Some(denial.why))
                 }
-                if kind == AckKind::PubRec && self.received.refuse(packet_id) {
-                    debts.refused.push(Forget { packet_id, kind, reason });
-                    continue;
-                }
+            };
+            let is_no = kind == AckKind::PubRec && reason.is_failure();
+            if is_no && self.received.refuse(packet_id) {
+                debts.refused.push(Forget { packet_id, kind, reason, why });
+                continue;
             }
-            codec::encode(self.version, &Reply::Ack { kind, packet_id, reason }, out);
+            codec::encode(self.manner, &Reply::Ack { kind, packet_id, reason, why }, out);
         }
         while let Some((gate, _)) = debts.deferred.front()
             && let Some(outcome) = gate.outcome()
         {
             let Some((_, reply)) = debts.deferred.pop_front() else { break };
             outcome?;
-            codec::encode(self.version, &reply, out);
+            codec::encode(self.manner, &reply, out);
         }
         // A connection that rests keeps no memory.
         self.debts.take_if(|debts| debts.is_paid());
@@ -347,18 +353,18 @@ impl Machine {
     pub(crate) fn release_after(&mut self, packet_id: NonZeroU16, gate: Arc<AckGate>) {
         self.inflight.release_after(packet_id, &gate);
         let kind = AckKind::PubRel;
-        self.defer(gate, Reply::Ack { kind, packet_id, reason: Reason::Success });
+        self.defer(gate, Reply::ack(kind, packet_id, Reason::Success));
     }
 
     /// Answers once `gate` is open.
     pub(crate) fn forget_after(&mut self, forget: Forget, gate: Arc<AckGate>) {
-        let Forget { packet_id, kind, reason } = forget;
+        let Forget { packet_id, kind, reason, why } = forget;
         self.received.forget_after(&gate);
-        self.defer(gate, Reply::Ack { kind, packet_id, reason });
+        self.defer(gate, Reply::Ack { kind, packet_id, reason, why });
     }
 
     fn write_ack(&self, kind: AckKind, packet_id: NonZeroU16, reason: Reason, out: &mut BytesMut) {
-        codec::encode(self.version, &Reply::Ack { kind, packet_id, reason }, out);
+        codec::encode(self.manner, &Reply::ack(kind, packet_id, reason), out);
     }
 
     /// Whether the next delivery may be sent if it is not of QoS 0.
@@ -447,7 +453,7 @@ impl Machine {
 }
 
 fn reply(kind: AckKind, packet_id: NonZeroU16, reason: Reason) -> Step {
-    Step::Reply(Reply::Ack { kind, packet_id, reason })
+    Step::Reply(Reply::ack(kind, packet_id, reason))
 }
 
 fn outgoing(

@@ -76,6 +76,8 @@ impl Received {
         };
         match gate.outcome() {
             None => Arrival::Duplicate(Some(Arc::clone(gate))),
+            // To be told once more.
+            Some(Ok(())) if gate.is_refused() => Arrival::Duplicate(Some(Arc::clone(gate))),
             Some(Ok(())) => {
                 (entry.gate, entry.for_platform) = (None, false);
                 Arrival::Duplicate(None)

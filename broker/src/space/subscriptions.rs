@@ -3,6 +3,7 @@
 use super::sessions::Known;
 use super::{Space, Walk};
 use crate::connection::replay::Asked;
+use crate::denial::{Denial, Limit};
 use crate::packet::{Options, RetainHandling};
 use crate::reason::Reason;
 use crate::router::Subscriber;
@@ -25,23 +26,25 @@ impl Space {
     pub(crate) fn subscribe(
         &self,
         session: &Arc<Session>,
-        wishes: Vec<Result<Wish, Reason>>,
+        wishes: Vec<Result<Wish, Denial>>,
         unsent: usize,
-    ) -> (Vec<Result<Qos, Reason>>, Vec<Asked>, Changes) {
+    ) -> (Vec<Result<Qos, Denial>>, Vec<Asked>, Changes) {
         let mut sessions = self.sessions.lock();
         let mut outcomes = Vec::with_capacity(wishes.len());
         let mut replay = Vec::new();
         let mut changes = Changes::new();
         let Some(known) = sessions.by_client.get_mut(&session.sender().client_id) else {
-            return (vec![Err(Reason::UnspecifiedError); wishes.len()], replay, changes);
+            let ended = Denial::rule(Reason::UnspecifiedError, "the session has ended");
+            return (vec![Err(ended); wishes.len()], replay, changes);
         };
         for wish in wishes {
             // Else a client that asks again and again without reading would have us remember it without end.
-            let is_full = unsent + replay.len() >= self.shared.limits.subscriptions_max;
-            let wish = if is_full { wish.and(Err(Reason::QuotaExceeded)) } else { wish };
-            outcomes.push(
-                wish.and_then(|wish| self.subscribe_one(known, wish, &mut replay, &mut changes)),
-            );
+            let max = self.shared.limits.subscriptions_max;
+            let is_full = unsent + replay.len() >= max;
+            outcomes.push(wish.and_then(|wish| match is_full {
+                true => Err(Denial::full(Reason::QuotaExceeded, Limit::UnsentSubscriptions, max)),
+                false => self.subscribe_one(known, wish, &mut replay, &mut changes),
+            }));
         }
         if known.expiry_secs > 0 {
             let (key, row) = self.row(known, None);
@@ -57,12 +60,10 @@ impl Space {
         wish: Wish,
         replay: &mut Vec<Asked>,
         changes: &mut Changes,
-    ) -> Result<Qos, Reason> {
+    ) -> Result<Qos, Denial> {
         let Wish { subscription, options, id } = wish;
-        let has_room = known.subscriptions.len() < self.shared.limits.subscriptions_max
-            && !self.shared.is_short_for(known.session.sender());
-        if !has_room && !known.subscriptions.contains_key(&subscription) {
-            return Err(Reason::QuotaExceeded);
+        if !known.subscriptions.contains_key(&subscription) {
+            self.has_room_for_subscription(known)?;
         }
         let session = &known.session;
         let is_durable = known.expiry_secs > 0;
@@ -80,6 +81,18 @@ impl Space {
         }
         known.subscriptions.insert(subscription, (options, id));
         Ok(options.qos)
+    }
+
+    /// Whether a session may have one more subscription.
+    fn has_room_for_subscription(&self, known: &Known) -> Result<(), Denial> {
+        let max = self.shared.limits.subscriptions_max;
+        if known.subscriptions.len() >= max {
+            return Err(Denial::full(Reason::QuotaExceeded, Limit::Subscriptions, max));
+        }
+        match self.shared.is_short_for(known.session.sender()) {
+            true => Err(Denial::memory_short(Reason::QuotaExceeded)),
+            false => Ok(()),
+        }
     }
 
     /// Unsubscribes; whether each was there, and what to commit before UNSUBACK.

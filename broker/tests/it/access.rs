@@ -1,9 +1,9 @@
 //! Who comes in, and what it may do.
 
 use crate::wire::{Bench, Client, connect, message, namespace};
-use broker::Reason;
+use broker::{AclAction, AclPermission, AclRule, Anonymous, BrokerConfig, Reason};
 use bytes::Bytes;
-use proto::{ClientId, Identity, ThingId};
+use proto::{ClientId, Identity, Role, ThingId};
 use rmqtt_codec::types::QoS;
 use rmqtt_codec::v5::{
     self, ConnectAckReason, DisconnectReasonCode, PublishAckReason, SubscribeAckReason,
@@ -31,6 +31,48 @@ async fn only_the_right_name_and_secret_come_in() {
         let (_, ack) = Client::connect(bench.address, connect).await;
         assert_eq!(ack.reason_code, expected, "{user:?}");
     }
+}
+
+#[tokio::test]
+async fn what_strangers_may_do_is_narrowed_by_their_list() {
+    let rule = |action, topic: &str, qos_max| AclRule {
+        permission: AclPermission::Allow,
+        action,
+        topic: topic.to_owned(),
+        qos_max,
+        retain: None,
+    };
+    let acl = vec![
+        rule(AclAction::Publish, "guests/%c/#", Some(1)),
+        rule(AclAction::Subscribe, "guests/#", None),
+        // A list never widens a role.
+        rule(AclAction::All, "uns/#", None),
+    ];
+    let anonymous = Anonymous { namespace: namespace(), role: Role::App, acl: Some(acl) };
+    let config = BrokerConfig { anonymous: Some(anonymous), ..BrokerConfig::default() };
+    let bench = Bench::start_as(config).await;
+    let stranger = v5::Connect { username: None, password: None, ..connect("c1", "") };
+    let (mut stranger, ack) = Client::connect(bench.address, stranger).await;
+    assert_eq!(ack.reason_code, ConnectAckReason::Success);
+    for (topic, expected) in [
+        ("guests/c1/x", PublishAckReason::NoMatchingSubscribers),
+        ("guests/c2/x", PublishAckReason::NotAuthorized),
+        ("free", PublishAckReason::NotAuthorized),
+        ("uns/a/_raw/x", PublishAckReason::NotAuthorized),
+    ] {
+        assert_eq!(stranger.publish_acked(message(topic, "1")).await, expected, "{topic}");
+    }
+    for (filter, expected) in [
+        ("guests/+/x", SubscribeAckReason::GrantedQos1),
+        ("uns/#", SubscribeAckReason::GrantedQos1),
+        ("plant/#", SubscribeAckReason::NotAuthorized),
+    ] {
+        assert_eq!(stranger.subscribe(filter, QoS::AtLeastOnce).await, expected, "{filter}");
+    }
+    // Whoever has a name is not a stranger.
+    let mut app = bench.client("c2", "app").await;
+    let reason = app.publish_acked(message("guests/c2/x", "1")).await;
+    assert_eq!(reason, PublishAckReason::Success);
 }
 
 #[tokio::test]

@@ -1,10 +1,10 @@
 //! Clients in process: acknowledgement by hand, back-pressure, publishing together with a commit.
 
-use crate::wire::{Bench, PATIENCE, message, namespace, other_namespace, until};
-use broker::{AttachOptions, Client, Inbox, Outgoing};
+use crate::wire::{Bench, PATIENCE, id, message, namespace, other_namespace, until};
+use broker::{AttachOptions, Client, Inbox, Outgoing, Reason};
 use proto::{ClientId, Qos, TopicFilter, TopicName, UserId};
 use rmqtt_codec::types::QoS;
-use rmqtt_codec::v5::PublishAckReason;
+use rmqtt_codec::v5::{Packet, PublishAckReason};
 use store::Changes;
 
 fn attach(bench: &Bench, window: usize) -> (Client, Inbox) {
@@ -55,6 +55,63 @@ async fn work_that_is_dropped_is_reported_to_the_publisher() {
     .await;
     drop(inbox);
     assert_eq!(publisher.expect_ack(packet_id).await, PublishAckReason::UnspecifiedError);
+}
+
+#[tokio::test]
+async fn work_that_is_refused_is_told_to_the_publisher_with_code_and_words() {
+    let bench = Bench::start().await;
+    let (client, mut inbox) = attach(&bench, 10);
+    client.subscribe(filter("work/#"), Qos::ExactlyOnce);
+    let mut listener = bench.client("listener", "app").await;
+    listener.subscribe("work/#", QoS::AtMostOnce).await;
+    let mut publisher = bench.client("pub", "app").await;
+    for (reason, expected) in [
+        (Reason::PayloadFormatInvalid, PublishAckReason::PayloadFormatInvalid),
+        (Reason::QuotaExceeded, PublishAckReason::QuotaExceeded),
+        // Of other packets: no PUBACK may have it.
+        (Reason::SessionTakenOver, PublishAckReason::ImplementationSpecificError),
+    ] {
+        let packet_id = publisher.start_publish(message("work/1", "a")).await;
+        inbox.receive().await.unwrap().refuse(reason, "no number\0 (field `a`)");
+        let Some(Packet::PublishAck(ack)) = publisher.receive().await else { panic!("a PUBACK") };
+        assert_eq!((ack.packet_id, ack.reason_code), (packet_id, expected));
+        assert_eq!(ack.reason_string.as_deref(), Some("no number  (field `a`)"));
+        assert_eq!(listener.expect_payload().await, "a", "others have it");
+    }
+    // Twice, since a PUBREC that says no ends the exchange (4.3.3): its identifier is free.
+    for _ in 0..2 {
+        publisher.publish_exactly(9, false, message("work/2", "b")).await;
+        inbox.receive().await.unwrap().refuse(Reason::NotAuthorized, "not you");
+        let Some(Packet::PublishReceived(rec)) = publisher.receive().await else {
+            panic!("a PUBREC")
+        };
+        assert_eq!((rec.packet_id, rec.reason_code), (id(9), PublishAckReason::NotAuthorized));
+        assert_eq!(rec.reason_string.as_deref(), Some("not you"));
+        assert_eq!(listener.expect_payload().await, "b");
+    }
+    publisher.publish("work/3", "c").await;
+    inbox.receive().await.unwrap().refuse(Reason::NotAuthorized, "nobody waits for it");
+    publisher.expect_silence().await;
+}
+
+#[tokio::test]
+async fn refused_work_holds_up_neither_the_order_of_acknowledgements_nor_the_window() {
+    let bench = Bench::start().await;
+    let (client, mut inbox) = attach(&bench, 2);
+    client.subscribe(filter("work"), Qos::AtLeastOnce);
+    let mut publisher = bench.client("pub", "app").await;
+    let mut ids = Vec::new();
+    for number in 0..3 {
+        ids.push(publisher.start_publish(message("work", number.to_string())).await);
+    }
+    let first = inbox.receive().await.unwrap();
+    inbox.receive().await.unwrap().refuse(Reason::PayloadFormatInvalid, "the second");
+    publisher.expect_silence().await;
+    first.ack();
+    assert_eq!(publisher.expect_ack(ids[0]).await, PublishAckReason::Success);
+    assert_eq!(publisher.expect_ack(ids[1]).await, PublishAckReason::PayloadFormatInvalid);
+    inbox.receive().await.unwrap().ack();
+    assert_eq!(publisher.expect_ack(ids[2]).await, PublishAckReason::Success);
 }
 
 #[tokio::test]

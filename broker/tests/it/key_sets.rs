@@ -13,16 +13,16 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-fn key(seed: u8) -> Ed25519KeyPair {
+pub(crate) fn key(seed: u8) -> Ed25519KeyPair {
     Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap()
 }
 
-fn key_set(id: &str, key: &Ed25519KeyPair) -> String {
+pub(crate) fn key_set(id: &str, key: &Ed25519KeyPair) -> String {
     let x = URL_SAFE_NO_PAD.encode(key.public_key().as_ref());
     json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "kid": id, "x": x }] }).to_string()
 }
 
-fn token(id: &str, key: &Ed25519KeyPair) -> String {
+pub(crate) fn token(id: &str, key: &Ed25519KeyPair) -> String {
     let part = |json: serde_json::Value| URL_SAFE_NO_PAD.encode(json.to_string());
     let header = part(json!({ "alg": "EdDSA", "kid": id }));
     let claims = part(json!({ "sub": "robot", "exp": 100_000 }));
@@ -35,14 +35,14 @@ async fn bench(jwt: JwtConfig) -> Bench {
     Bench::start_as(BrokerConfig { auth, ..BrokerConfig::default() }).await
 }
 
-async fn enter(bench: &Bench, token: &str) -> ConnectAckReason {
+pub(crate) async fn enter(bench: &Bench, token: &str) -> ConnectAckReason {
     let password = Some(token.to_owned().into());
     let hello = v5::Connect { username: None, password, ..connect("c", "") };
     Client::connect(bench.address, hello).await.1.reason_code
 }
 
 /// Tries until the bearer comes in, as a client does.
-async fn comes_in(bench: &Bench, token: &str) {
+pub(crate) async fn comes_in(bench: &Bench, token: &str) {
     let trying = async {
         while enter(bench, token).await != ConnectAckReason::Success {
             tokio::time::sleep(Duration::from_millis(100)).await;

@@ -9,6 +9,7 @@ mod authority;
 mod flood;
 mod groups;
 mod hook;
+mod https;
 mod in_process;
 mod key_sets;
 mod lockout;

@@ -3,7 +3,9 @@
 mod auth;
 
 use super::Problems;
-use broker::{AuthConfig, AuthMethod, HookConfig, JwtConfig, LockoutConfig};
+use broker::{
+    AclRule, Anonymous, AuthConfig, AuthMethod, HookConfig, JwtConfig, LockoutConfig, check_acl,
+};
 use proto::{Namespace, Role};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -43,9 +45,19 @@ pub(crate) struct AnonymousConfig {
     pub(crate) namespace: Namespace,
     /// Its role: `user` or `app`.
     pub(crate) role: Role,
+    /// What it may do within its role, in rules of which the first that fits decides; absent: all of
+    /// that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) acl: Option<Vec<AclRule>>,
 }
 
 impl SecurityConfig {
+    /// What the broker gets for clients without credentials.
+    pub(crate) fn strangers(&self) -> Option<Anonymous> {
+        let AnonymousConfig { namespace, role, acl } = self.anonymous.clone()?;
+        Some(Anonymous { namespace, role, acl })
+    }
+
     /// What the broker gets.
     pub(crate) fn broker(&self) -> AuthConfig {
         AuthConfig {
@@ -67,6 +79,9 @@ impl SecurityConfig {
         }
         if anonymous.namespace.tenant.as_str() == "system" {
             problems.add("security.anonymous.namespace", "the tenant `system` takes no strangers");
+        }
+        if let Some(Err(error)) = anonymous.acl.as_deref().map(check_acl) {
+            problems.add("security.anonymous.acl", error);
         }
     }
 }

@@ -313,6 +313,28 @@ fn read(version: Version, first_byte: u8, mut body: BytesMut) -> Packet {
     }
 }
 
+/// The Reason String of an answer of version 5, given as bytes.
+pub fn reason_string(packet: &[u8]) -> Option<String> {
+    let mut body = BytesMut::from(packet);
+    let kind = body.get_u8() >> 4;
+    while body.get_u8() & 0x80 != 0 {}
+    // So many bytes stand before the properties; some answers end there.
+    let head = match kind {
+        4..=7 => 3,
+        2 | 9 | 11 => 2,
+        14 => 1,
+        other => panic!("a packet of type {other} has none"),
+    };
+    if body.len() <= head {
+        return None;
+    }
+    body.advance(head);
+    property::decode(&mut body).into_iter().find_map(|property| match property {
+        Property::ReasonString(words) => Some(words),
+        _ => None,
+    })
+}
+
 fn read_publish(version: Version, first_byte: u8, mut body: BytesMut) -> Message {
     let length = usize::from(body.get_u16());
     let topic = String::from_utf8(body.split_to(length).to_vec()).expect("a topic is UTF-8");

@@ -19,6 +19,7 @@ mod packet_size;
 mod page;
 mod properties;
 mod publish;
+mod reasons;
 mod retained;
 mod scene;
 mod sessions;

@@ -6,7 +6,7 @@ use crate::auth::{Answer, Dialogue, Grant, Presented, Refusal, Stranger};
 use crate::codec::{self, Frame};
 use crate::connection::Socket;
 use crate::listener::config::ListenerConfig;
-use crate::packet::{AuthStage, AuthStep, Connect, Packet, Reply, Version};
+use crate::packet::{AuthStage, AuthStep, Connect, Manner, Packet, Reply, Version};
 use crate::peer::{ClientName, Peer, PeerAddress};
 use crate::reason::Reason;
 use bytes::{Bytes, BytesMut};
@@ -140,7 +140,7 @@ impl Door {
             let named = user_name.and_then(|name| proto::UserName::parse(name).ok());
             self.spaces.get(&named.map(|it| it.namespace).unwrap_or_default())
         });
-        Turned::Unproved { reason: refusal.reason() }
+        Turned::Unproved { reason: refusal.reason(), why: refusal.told() }
     }
 }
 
@@ -148,7 +148,7 @@ async fn ask<S: Socket>(socket: &mut S, method: &ByteString, data: Bytes) -> Res
     let step =
         AuthStep { stage: AuthStage::Continue, method: Some(method.clone()), data: Some(data) };
     let mut out = BytesMut::new();
-    codec::encode(Version::V5, &Reply::Auth(Box::new(step)), &mut out);
+    codec::encode(Manner::plain(Version::V5), &Reply::Auth(Box::new(step)), &mut out);
     let written = async {
         socket.write_all(&out).await?;
         socket.flush().await

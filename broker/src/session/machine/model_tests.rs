@@ -98,12 +98,11 @@ impl Server {
 
     fn connect(&mut self) {
         let agreed = Agreed {
-            version: self.version,
+            manner: Manner::plain(self.version),
             receive_max: RECEIVE_MAX,
             inflight_max: WINDOW,
             aliases_in_max: 0,
             aliases_out_max: 0,
-            packet_bytes_max: usize::MAX,
             expiry_secs: 60,
             expiry_max_secs: 60,
         };
@@ -200,7 +199,7 @@ impl Server {
                 let gate = self.submit(Op::Forget(forget.packet_id));
                 self.machine.as_mut().unwrap().forget_after(forget, gate);
             }
-            Step::Reply(reply) => codec::encode(self.version, &reply, &mut self.out),
+            Step::Reply(reply) => codec::encode(Manner::plain(self.version), &reply, &mut self.out),
             Step::Nothing => {}
             other => panic!("{other:?}"),
         }

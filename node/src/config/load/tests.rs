@@ -223,6 +223,27 @@ fn what_is_wrong_with_the_bounds_of_a_namespace_is_told_as_well() {
 }
 
 #[test]
+fn what_strangers_may_do_is_checked_and_survives_being_written() {
+    let load_acl = |acl: &str| {
+        let table = format!("{{ namespace = \"a/b\", role = \"app\", acl = {acl} }}");
+        load_set(&[&*format!("security.anonymous={table}")])
+    };
+    let good = r#"[{ permission = "allow", action = "all", topic = "a/%c/#", qos_max = 1 }]"#;
+    let config = load_acl(good).unwrap();
+    assert_eq!(load_text(&toml::to_string(&config).unwrap()).unwrap(), config);
+    assert_eq!(config.security.strangers().unwrap().acl.unwrap()[0].topic, "a/%c/#");
+    for (acl, expected) in [
+        (good.replace("/%c/#", "/#/b"), "acl: the topic of rule 0 is no topic filter"),
+        (good.replace("= 1", "= 3"), "acl: qos_max of rule 0 is not 0, 1 or 2"),
+        (good.replace("topic", "filter"), "security.anonymous.acl"),
+        (good.replace("all\"", "some\""), "security.anonymous.acl"),
+    ] {
+        let error = load_acl(&acl).unwrap_err();
+        assert!(error.contains(expected), "{acl}\n  told: {error}");
+    }
+}
+
+#[test]
 fn what_is_said_of_tokens_and_hooks_is_read_and_survives_being_written() {
     let config = load_set(&[
         "security.chain=[\"jwt\", \"http\"]",
