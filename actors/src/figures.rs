@@ -73,6 +73,26 @@ pub struct Figures {
     pub events_accepted: u64,
     /// Events of devices refused.
     pub events_rejected: u64,
+    /// Commands taken, to be handed to their devices.
+    pub commands_taken: u64,
+    /// Commands handed to their devices.
+    pub commands_sent: u64,
+    /// Commands that devices have done.
+    pub commands_succeeded: u64,
+    /// Commands that devices could not do.
+    pub commands_failed: u64,
+    /// Commands handed over and not answered in time.
+    pub commands_timed_out: u64,
+    /// Commands not taken, or taken back.
+    pub commands_rejected: u64,
+    /// Commands whose devices could not be reached in time.
+    pub commands_expired: u64,
+    /// Invocations whose id was that of a command already known.
+    pub commands_repeated: u64,
+    /// Invocations that could not be read, or were for nobody.
+    pub commands_refused: u64,
+    /// Responses to no command that waits for one.
+    pub command_responses_ignored: u64,
     /// Messages not taken in because the store could not keep them; their publishers send again.
     pub commits_failed: u64,
     /// Gauge: drivers that are there.
@@ -148,6 +168,16 @@ pub(crate) struct Counters {
     pub(crate) telemetry_backfilled: Counter,
     pub(crate) events_accepted: Counter,
     pub(crate) events_rejected: Counter,
+    pub(crate) commands_taken: Counter,
+    pub(crate) commands_sent: Counter,
+    pub(crate) commands_succeeded: Counter,
+    pub(crate) commands_failed: Counter,
+    pub(crate) commands_timed_out: Counter,
+    pub(crate) commands_rejected: Counter,
+    pub(crate) commands_expired: Counter,
+    pub(crate) commands_repeated: Counter,
+    pub(crate) commands_refused: Counter,
+    pub(crate) command_responses_ignored: Counter,
     pub(crate) commits_failed: Counter,
     pub(crate) drivers: Counter,
     pub(crate) drivers_connected: Counter,
@@ -215,6 +245,16 @@ impl Counters {
             telemetry_backfilled: self.telemetry_backfilled.read(),
             events_accepted: self.events_accepted.read(),
             events_rejected: self.events_rejected.read(),
+            commands_taken: self.commands_taken.read(),
+            commands_sent: self.commands_sent.read(),
+            commands_succeeded: self.commands_succeeded.read(),
+            commands_failed: self.commands_failed.read(),
+            commands_timed_out: self.commands_timed_out.read(),
+            commands_rejected: self.commands_rejected.read(),
+            commands_expired: self.commands_expired.read(),
+            commands_repeated: self.commands_repeated.read(),
+            commands_refused: self.commands_refused.read(),
+            command_responses_ignored: self.command_responses_ignored.read(),
             commits_failed: self.commits_failed.read(),
             drivers: self.drivers.read(),
             drivers_connected: self.drivers_connected.read(),

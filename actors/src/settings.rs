@@ -15,6 +15,16 @@ pub struct Settings {
     pub shadow_depth_max: usize,
     /// Shadows of one thing, deleted ones whose version is kept included.
     pub shadows_per_thing_max: usize,
+    /// The last changes of one shadow that are kept with who made them; 0 keeps none.
+    pub shadow_changes_max: u64,
+    /// The largest invocation and the largest response of a command, in bytes of JSON.
+    pub command_bytes_max: usize,
+    /// Commands of one thing that have yet to end; a further one is rejected.
+    pub commands_open_max: usize,
+    /// Commands of one thing that are remembered after their end, so that asking again does nothing.
+    pub commands_remembered_max: usize,
+    /// How long they are.
+    pub command_remembered_ms: u64,
     /// Values in one telemetry message.
     pub telemetry_values_max: usize,
     /// Objects within one another in telemetry: with the location they still make a readable path.
@@ -60,6 +70,11 @@ impl Default for Settings {
             shadow_bytes_max: 64 * 1024,
             shadow_depth_max: 16,
             shadows_per_thing_max: 100,
+            shadow_changes_max: 10,
+            command_bytes_max: 64 * 1024,
+            commands_open_max: 64,
+            commands_remembered_max: 100,
+            command_remembered_ms: 24 * 3600 * 1000,
             telemetry_values_max: 4096,
             telemetry_depth_max: 8,
             telemetry_ahead_ms_max: 24 * 3600 * 1000,

@@ -4,7 +4,7 @@
 //! It hands what the broker delivers to the device that it is about, waking the device if it
 //! sleeps, and tells devices of their connections. A device that wants to sleep asks first, so that
 //! no message falls between. What is said about things that are not registered is refused and
-//! counted.
+//! counted. It wakes devices at the deadlines of their commands.
 //!
 //! Restart policy: each child on its own, after a pause that doubles, within the budget of
 //! [`RestartPolicy`](crate::RestartPolicy). Mail for a resting device waits, bounded by the window
@@ -15,6 +15,8 @@
 //! their rows, without waking them.
 
 mod actor;
+mod alarms;
+mod deadlines;
 mod directory;
 mod dispatch;
 mod parts;

@@ -23,7 +23,7 @@ use crate::reload::TlsInUse;
 use crate::space::{Asked, Shared, Space};
 use crate::sys;
 use parking_lot::RwLock;
-use proto::{ClientId, Clock, Entropy, Identity, Namespace, UserId};
+use proto::{ClientId, Clock, Entropy, Identity, Namespace, TopicName, UserId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -221,9 +221,21 @@ impl Broker {
         client_id: ClientId,
         options: AttachOptions,
     ) -> Option<(Client, Inbox)> {
+        self.attach_as(namespace, client_id, Identity::Platform, options)
+    }
+
+    /// Attaches a client in process that speaks for `identity`, which whoever calls has to have made sure of. Coming
+    /// and going are not told as events.
+    pub fn attach_as(
+        &self,
+        namespace: &Namespace,
+        client_id: ClientId,
+        identity: Identity,
+        options: AttachOptions,
+    ) -> Option<(Client, Inbox)> {
         let space = self.inner.spaces.get(namespace)?;
         let shared = &self.inner.shared;
-        let sender = Arc::new(Sender { client_id, identity: Identity::Platform });
+        let sender = Arc::new(Sender { client_id, identity });
         let number = shared.new_connection();
         let now = shared.clock.now();
         let live = Arc::new(Live::new(number, None, Version::V5, now, 0, true));
@@ -239,6 +251,18 @@ impl Broker {
         let client = Client::new(Arc::clone(&space), Arc::clone(&opened.session));
         let inbox = Inbox::new(space, opened.session, live, options.window, opened.hold);
         Some((client, inbox))
+    }
+
+    /// Whether a client of `identity` that is connected now would be given a message on `topic`. Members of shared
+    /// groups do not count.
+    pub fn is_heard_by(
+        &self,
+        namespace: &Namespace,
+        identity: &Identity,
+        topic: &TopicName,
+    ) -> bool {
+        let space = self.inner.spaces.get(namespace);
+        space.is_some_and(|space| space.is_heard_by(identity, topic))
     }
 
     /// Ends every session of an identity, because its credential is gone or has changed. Returns how many.

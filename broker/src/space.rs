@@ -258,6 +258,17 @@ impl Space {
         outbox.flush(&self.shared);
     }
 
+    /// Whether a client of `identity` that is connected would be given a message on `topic`.
+    pub(crate) fn is_heard_by(&self, identity: &Identity, topic: &TopicName) -> bool {
+        let (route, _) = self.router.route(topic);
+        route.targets.iter().any(|target| {
+            let session = &target.session;
+            session.is_connected()
+                && session.identity().is_same_as(identity)
+                && session.may_receive(topic)
+        })
+    }
+
     /// Publishes an event of the broker, if anybody listens.
     pub(crate) fn publish_event(
         self: &Arc<Self>,

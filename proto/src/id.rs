@@ -63,6 +63,8 @@ pub mod kind {
     pub enum Event {}
     /// Of [`CommandName`](super::CommandName).
     pub enum Command {}
+    /// Of [`CommandId`](super::CommandId).
+    pub enum CommandNumber {}
     /// Of [`ShadowName`](super::ShadowName).
     pub enum Shadow {}
     /// Of [`JobId`](super::JobId).
@@ -104,6 +106,9 @@ pub mod kind {
     impl Kind for Command {
         const NAME: &'static str = "command name";
     }
+    impl Kind for CommandNumber {
+        const NAME: &'static str = "command id";
+    }
     impl Kind for Shadow {
         const NAME: &'static str = "shadow name";
     }
@@ -142,6 +147,8 @@ pub type UserId = Id<kind::User>;
 pub type EventName = Id<kind::Event>;
 /// A command that a thing takes.
 pub type CommandName = Id<kind::Command>;
+/// One invocation of a command, as who asked for it has named it.
+pub type CommandId = Id<kind::CommandNumber>;
 /// A named shadow of a thing.
 pub type ShadowName = Id<kind::Shadow>;
 /// A job of a thing.

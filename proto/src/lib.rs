@@ -24,8 +24,8 @@ pub mod value;
 
 pub use clock::{Clock, Entropy};
 pub use id::{
-    BridgeId, ClientId, CommandName, DriverId, EdgeId, EventName, JobId, Namespace, ProjectId,
-    RequestId, ShadowName, TagId, TenantId, ThingId, TransferId, UserId, UserName,
+    BridgeId, ClientId, CommandId, CommandName, DriverId, EdgeId, EventName, JobId, Namespace,
+    ProjectId, RequestId, ShadowName, TagId, TenantId, ThingId, TransferId, UserId, UserName,
 };
 pub use platform::PlatformTopic;
 pub use refusal::{Refusal, RefusalCode};

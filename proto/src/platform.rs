@@ -70,6 +70,8 @@ pub enum EventTopic {
     ClientConnected,
     /// `events/clients/disconnected`.
     ClientDisconnected,
+    /// `events/clients/listening`: a device has subscribed to requests of its commands.
+    ClientListening,
     /// `events/clients/refused`: not let in.
     ClientRefused,
     /// `events/things/<thing>`: registered, changed or deleted.
@@ -115,6 +117,7 @@ impl PlatformTopic {
             Self::Reply { client, request_id } => format!("clients/{client}/reply/{request_id}"),
             Self::Event(EventTopic::ClientConnected) => "events/clients/connected".to_owned(),
             Self::Event(EventTopic::ClientDisconnected) => "events/clients/disconnected".to_owned(),
+            Self::Event(EventTopic::ClientListening) => "events/clients/listening".to_owned(),
             Self::Event(EventTopic::ClientRefused) => "events/clients/refused".to_owned(),
             Self::Event(EventTopic::Thing(thing)) => format!("events/things/{thing}"),
             Self::Event(EventTopic::Rejected(thing)) => format!("events/rejected/{thing}"),
@@ -184,6 +187,7 @@ fn parse_event(rest: &str) -> Option<EventTopic> {
     match rest.split_once('/')? {
         ("clients", "connected") => Some(EventTopic::ClientConnected),
         ("clients", "disconnected") => Some(EventTopic::ClientDisconnected),
+        ("clients", "listening") => Some(EventTopic::ClientListening),
         ("clients", "refused") => Some(EventTopic::ClientRefused),
         ("things", thing) => ThingId::parse(thing).ok().map(EventTopic::Thing),
         ("rejected", thing) => ThingId::parse(thing).ok().map(EventTopic::Rejected),
@@ -235,6 +239,7 @@ mod tests {
         "clients/app-1/reply/42",
         "events/clients/connected",
         "events/clients/disconnected",
+        "events/clients/listening",
         "events/clients/refused",
         "events/things/pump7",
         "events/rejected/pump7",

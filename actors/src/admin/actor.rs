@@ -252,6 +252,13 @@ impl AdminCore {
                 };
                 self.ask_tenant(question).await
             }
+            Owner::Command(thing, order) => {
+                let question = |reply| {
+                    let order = DeviceMsg::Order { order, changes, reply: Some(reply) };
+                    TenantMsg::ToDevice(thing, Box::new(order))
+                };
+                self.ask_tenant(question).await
+            }
             Owner::Driver(driver) => {
                 let question = |reply| {
                     let change = EdgeNodeMsg::Reconfigure { driver, changes, messages, reply };
@@ -304,6 +311,7 @@ impl AdminCore {
                     }
                 }
             }
+            After::Broadcast(id) => drop(self.tenant.cast(TenantMsg::Broadcast(id))),
             After::Disconnect(client_id, reason) => {
                 broker.disconnect(self.client.namespace(), &client_id, reason);
             }

@@ -4,13 +4,14 @@
 use super::act::Act;
 use super::request::{Body, Caller};
 use crate::context::Context;
+use crate::device::Order;
 use crate::device::row::ThingRow;
 use broker::credential::{Credential, CredentialIdentity, CredentialKey};
 use broker::{AclRule, Client, Outgoing, Reason};
 use proto::platform::EventTopic;
 use proto::{
-    BridgeId, ClientId, DriverId, Identity, Namespace, PlatformTopic, Qos, Refusal, ThingId,
-    TimestampMs, UserId,
+    BridgeId, ClientId, CommandId, DriverId, Identity, Namespace, PlatformTopic, Qos, Refusal,
+    ThingId, TimestampMs, UserId,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
@@ -54,6 +55,8 @@ pub(super) enum Owner {
     ChangedDevice(ThingId, Box<ThingRow>),
     /// A device, which is deleted.
     RetiredDevice(ThingId),
+    /// A device, which is asked for a command or told to end one.
+    Command(ThingId, Box<Order>),
     /// The edge node, which restarts a driver.
     Driver(DriverId),
     /// The bridges, which restart one.
@@ -97,6 +100,8 @@ pub(super) enum After {
     EndSessions(Namespace, Identity),
     /// Has what a credential says count for whoever is connected under its name.
     Permissions(Namespace, UserId),
+    /// Tells the members of a broadcast.
+    Broadcast(CommandId),
     /// Ends one connection.
     Disconnect(ClientId, Reason),
     /// Ends one session, and its connection.

@@ -6,6 +6,7 @@ use super::plan::{Owner, Plan, Request, unreadable};
 use super::table::{Operation, READER, Resource, SYSTEM};
 use crate::bridge::row::{BridgeRow, OriginRow};
 use crate::cluster::ProjectRow;
+use crate::device::command::broadcast::{BroadcastRow, MemberRow};
 use crate::device::row::ThingRow;
 use crate::driver::row::DriverRow;
 use broker::credential::{Credential, system_namespace};
@@ -112,6 +113,8 @@ fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
         Plan::answer(json!({ "tenant": namespace.tenant, "project": namespace.project }));
     plan.changes.delete::<ProjectRow>(&namespace);
     plan.changes.delete::<OriginRow>(&namespace);
+    plan.changes.delete_prefix::<BroadcastRow>(&store::prefix(&namespace));
+    plan.changes.delete_prefix::<MemberRow>(&store::prefix(&namespace));
     plan.changes.delete_prefix::<AnswerRow>(&store::prefix(&namespace));
     plan.owner = Owner::EndedProject(namespace);
     Ok(plan)

@@ -3,8 +3,8 @@
 
 use super::plan::{Plan, Request};
 use super::{
-    bridges, catalog, connections, drivers, metrics, node, projects, retained, subscriptions, tags,
-    things, users,
+    bridges, catalog, commands, connections, drivers, metrics, node, projects, retained, shadows,
+    subscriptions, tags, things, users,
 };
 use proto::{Refusal, RefusalCode, Role};
 use schemars::generate::SchemaSettings;
@@ -72,12 +72,14 @@ pub(super) const SYSTEM: Role = Role::SystemAdmin;
 pub(super) const RESOURCES: &[&Resource] = &[
     &catalog::RESOURCE,
     &bridges::RESOURCE,
+    &commands::RESOURCE,
     &connections::RESOURCE,
     &drivers::RESOURCE,
     &metrics::RESOURCE,
     &node::RESOURCE,
     &projects::RESOURCE,
     &retained::RESOURCE,
+    &shadows::RESOURCE,
     &subscriptions::RESOURCE,
     &tags::RESOURCE,
     &things::RESOURCE,
@@ -138,7 +140,8 @@ mod tests {
             for it in resource.operations {
                 let name = format!("{} {}", resource.name, it.verb);
                 assert!(!it.is_mutation || it.role != READER, "{name}");
-                assert_eq!(it.is_mutation, !matches!(it.verb, "get" | "list"), "{name}");
+                let reads = matches!(it.verb, "get" | "history" | "list");
+                assert_eq!(it.is_mutation, !reads, "{name}");
             }
         }
     }

@@ -2,6 +2,8 @@
 //! answers after.
 
 use super::batch::Batch;
+use super::commands::{Commands, Waiting};
+use super::orders::Order;
 use super::presence::{Event, Status};
 use super::row::{DeviceRow, ThingKey, ThingRow};
 use super::shadows::{Shadows, delete_rows};
@@ -35,6 +37,19 @@ pub(crate) enum DeviceMsg {
         event: Event,
         /// Acknowledged once it is kept.
         token: AckToken,
+    },
+    /// The device hears requests of commands that it may not have heard before.
+    Listening(AckToken),
+    /// A deadline of a command has come, or a look at them is due for another reason.
+    CommandsDue,
+    /// An operator wants something of the commands of the thing.
+    Order {
+        /// What.
+        order: Box<Order>,
+        /// What to keep with it, unless it is refused.
+        changes: Changes,
+        /// Told once it is kept, if somebody waits.
+        reply: Option<RpcReplyPort<Result<(), Refusal>>>,
     },
     /// These connections of the device live now, whatever was heard before.
     Resume(BTreeSet<u64>),
@@ -83,7 +98,8 @@ pub(crate) struct DeviceCore {
     pub(super) client: Client,
     pub(super) thing: ThingId,
     pub(super) shadows: Shadows,
-    tenant: ActorRef<TenantMsg>,
+    pub(super) commands: Commands,
+    pub(super) tenant: ActorRef<TenantMsg>,
     incarnation: u64,
     span: Span,
     /// `None` once the thing is deleted.
@@ -139,6 +155,7 @@ impl DeviceCore {
             client,
             thing,
             shadows: Shadows::default(),
+            commands: Commands::default(),
             tenant,
             incarnation,
             span,
@@ -173,8 +190,24 @@ impl DeviceCore {
             DeviceMsg::Request { root, topic, delivery } => {
                 self.request(myself, root, topic, delivery).await?;
             }
-            DeviceMsg::Presence { event, token } => self.presence(myself, event, token).await,
-            DeviceMsg::Resume(connections) => self.resume(myself, connections).await,
+            DeviceMsg::Presence { event, token } => {
+                let is_new = matches!(event, Event::Connected { .. });
+                self.presence(myself, event, token).await;
+                if is_new {
+                    self.look_at_commands(myself, Waiting::Nobody).await?;
+                }
+            }
+            DeviceMsg::Listening(token) => {
+                self.look_at_commands(myself, Waiting::Broker(token)).await?;
+            }
+            DeviceMsg::CommandsDue => self.commands_due(myself).await?,
+            DeviceMsg::Order { order, changes, reply } => {
+                self.order(myself, *order, changes, reply).await?;
+            }
+            DeviceMsg::Resume(connections) => {
+                self.resume(myself, connections).await;
+                self.look_at_commands(myself, Waiting::Nobody).await?;
+            }
             DeviceMsg::Change { row, changes, messages, reply } => {
                 let outcome = self.change(*row, changes, messages).await;
                 answer(reply, outcome);
@@ -207,7 +240,8 @@ impl DeviceCore {
                 self.telemetry(myself, &location, delivery).await;
             }
             ThingTopic::Event(_) => self.event(myself, delivery).await,
-            // Not subscribed to: commands, jobs and files are not the device actor's yet.
+            ThingTopic::Command(name, step) => self.command(myself, (name, step), delivery).await?,
+            // Not subscribed to: jobs and files are not the device actor's yet.
             _ => delivery.ack(),
         }
         Ok(())
@@ -230,13 +264,16 @@ impl DeviceCore {
     async fn retire(
         &mut self,
         mut changes: Changes,
-        messages: Vec<Outgoing>,
+        mut messages: Vec<Outgoing>,
     ) -> Result<(), Refusal> {
         if self.registration.is_none() {
             return Err(Refusal::not_found("thing", &self.thing));
         }
+        self.flush().await;
+        let tally = self.retire_commands(&mut changes, &mut messages);
         delete_rows(&mut changes, self.client.namespace(), &self.thing);
         self.keep(changes, messages).await?;
+        tally.count(&self.context);
         self.registration = None;
         self.shadows = Shadows::default();
         self.state = DeviceState::default();

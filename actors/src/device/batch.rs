@@ -6,6 +6,7 @@
 //! publishers unacknowledged. What was refused anyway stays refused.
 
 use super::actor::{DeviceCore, DeviceMsg};
+use super::commands::{Tally, Waiting};
 use super::row::DeviceRow;
 use super::shadow::answer::Origin;
 use super::shadows::Shadows;
@@ -40,6 +41,8 @@ pub(super) enum Done {
     Shadow(Delivery, Box<Origin>, Option<String>),
     /// A connection came or went; whether the status changed.
     Presence(Option<AckToken>, bool),
+    /// Something happened to commands; who waits for it.
+    Commands(Box<(Tally, Waiting)>),
     /// A message was refused, whatever becomes of the batch: for this, unless it is a request that has its answer.
     Refused(Delivery, Option<Box<Refusal>>),
 }
@@ -81,11 +84,13 @@ impl DeviceCore {
                 for entry in entries {
                     self.finish(entry.done);
                 }
+                self.tell_next_deadline();
             }
             Err(error) => {
                 tracing::warn!(%error, messages = entries.len(), "changes not kept");
                 self.state = DeviceState::new(self.kept.clone());
                 self.shadows = Shadows::default();
+                self.forget_commands();
                 for entry in entries {
                     self.take_back(entry, &error);
                 }
@@ -112,6 +117,17 @@ impl DeviceCore {
                     token.ack();
                 }
             }
+            Done::Commands(commands) => {
+                let (tally, waiting) = *commands;
+                tally.count(&self.context);
+                match waiting {
+                    Waiting::Nobody => {}
+                    Waiting::Publisher(delivery) => delivery.ack(),
+                    Waiting::Broker(token) => token.ack(),
+                    // Who asked may have given up; it is done all the same.
+                    Waiting::Admin(reply, outcome) => drop(reply.send(outcome)),
+                }
+            }
             Done::Refused(delivery, refusal) => close(delivery, refusal.as_deref()),
         }
     }
@@ -132,6 +148,12 @@ impl DeviceCore {
                 }
             }
             Done::Presence(..) => {}
+            Done::Commands(commands) => {
+                // A publisher sends again; to say `rejected` would be an end that may not be the last word.
+                if let Waiting::Admin(reply, _) = commands.1 {
+                    let _ = reply.send(Err(refusal));
+                }
+            }
             Done::Refused(delivery, refusal) => {
                 for message in entry.says {
                     self.client.publish(message);

@@ -4,6 +4,7 @@ use super::actor::{DeviceCore, DeviceMsg};
 use super::batch::Done;
 use super::row::ShadowKey;
 use super::shadow::answer::{Origin, read_command};
+use super::shadow::history::ShadowChange;
 use super::shadow::{Command, Decision, ShadowState};
 use crate::context::Context;
 use broker::{Client, Delivery};
@@ -45,9 +46,13 @@ impl DeviceCore {
             return Ok(());
         };
         let origin = origin(root, &self.thing, topic, &delivery);
+        let mut change = None;
         let (client_token, outcome) = match command {
             Err(Malformed { refusal, client_token }) => (client_token, Err(refusal)),
-            Ok(command) => (command.client_token(), self.decide_shadow(&origin, command)?),
+            Ok(command) => {
+                change = ShadowChange::of(&command, &delivery.sender, self.context.now());
+                (command.client_token(), self.decide_shadow(&origin, command)?)
+            }
         };
         let mut changes = Changes::new();
         let (says, done) = match outcome {
@@ -56,6 +61,10 @@ impl DeviceCore {
                 if let Some(next) = decision.next {
                     let key = self.shadow_key(&origin);
                     changes.put::<ShadowState>(&key, &next);
+                    if let Some(change) = change {
+                        let max = self.context.settings.shadow_changes_max;
+                        change.keep((&key, next.version), max, &mut changes);
+                    }
                     self.shadows.loaded.insert(key.2, next);
                 }
                 (says, Done::Shadow(delivery, Box::new(origin), client_token))
@@ -138,6 +147,8 @@ pub(crate) fn reject_unregistered(
 pub(crate) fn delete_rows(changes: &mut Changes, namespace: &Namespace, thing: &ThingId) {
     let key = (namespace.clone(), thing.clone());
     changes.delete_prefix::<ShadowState>(&store::prefix(&key));
+    changes.delete_prefix::<ShadowChange>(&store::prefix(&key));
+    super::commands::delete_rows(changes, &store::prefix(&key));
     changes.delete::<super::row::DeviceRow>(&key);
     changes.delete::<super::row::ThingRow>(&key);
 }

@@ -1,5 +1,6 @@
 //! The actor of a tenant: its messages, its life, and who of its children has failed.
 
+use super::alarms::Alarms;
 use super::directory::Directory;
 use super::parts::Parts;
 use super::settle;
@@ -11,8 +12,8 @@ use crate::device::DeviceMsg;
 use crate::door::Door;
 use crate::edge_node::EdgeNodeMsg;
 use broker::{Client, Delivery};
-use proto::ThingId;
 use proto::platform::{ThingRoot, ThingTopic};
+use proto::{CommandId, ThingId, TimestampMs};
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -48,6 +49,12 @@ pub(crate) enum TenantMsg {
     ToEdgeNode(Box<EdgeNodeMsg>),
     /// The admin API has something for the bridges.
     ToBridges(Box<BridgesMsg>),
+    /// A device has commands, the first of which has to end at this time.
+    WakeAt(ThingId, TimestampMs),
+    /// The timer of the first of these times is over.
+    AlarmsRing,
+    /// A broadcast is there, or taken back: its members are to be told.
+    Broadcast(CommandId),
     /// The pause of a failed device is over.
     DeviceRested(ThingId, u64),
     /// The pause of the failed edge node is over.
@@ -83,6 +90,7 @@ pub(crate) struct TenantCore {
     pub(super) device_of: HashMap<ActorId, (ThingId, u64)>,
     /// Devices that have failed and may have missed news of their connections.
     pub(super) unsure: HashSet<ThingId>,
+    pub(super) alarms: Alarms,
     pub(super) parts: Parts,
     span: Span,
 }
@@ -110,9 +118,11 @@ impl Actor for TenantActor {
             directory,
             device_of: HashMap::new(),
             unsure: HashSet::new(),
+            alarms: Alarms::default(),
             parts,
             span: span.clone(),
         };
+        span.in_scope(|| core.begin_commands(&myself))?;
         core.start_edge_node(&myself).instrument(span.clone()).await?;
         core.start_bridges(&myself).instrument(span.clone()).await?;
         core.start_admin(&myself).instrument(span).await?;
@@ -165,6 +175,9 @@ impl TenantCore {
                 self.directory.forgive(&thing);
                 self.send(myself, thing, *message).await;
             }
+            TenantMsg::WakeAt(thing, at) => self.wake_at(myself, thing, at),
+            TenantMsg::AlarmsRing => self.alarms_ring(myself).await,
+            TenantMsg::Broadcast(id) => self.broadcast(myself, id).await,
             TenantMsg::ToEdgeNode(message) => self.parts.to_edge_node(*message),
             TenantMsg::ToBridges(message) => self.parts.to_bridges(*message),
             TenantMsg::DeviceRested(thing, incarnation) => {

@@ -99,6 +99,11 @@ impl<H: Clone, M> Directory<H, M> {
         self.slots.insert(thing, Slot::Awake { handle, incarnation, sent: 0 });
     }
 
+    /// Whether a device is awake.
+    pub(crate) fn is_awake(&self, thing: &ThingId) -> bool {
+        matches!(self.slots.get(thing), Some(Slot::Awake { .. }))
+    }
+
     /// A device wants to sleep and has handled so many messages. Its handle, if it may: nothing is
     /// under way.
     pub(crate) fn sleep(&mut self, thing: &ThingId, incarnation: u64, handled: u64) -> Option<H> {

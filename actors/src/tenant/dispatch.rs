@@ -6,11 +6,11 @@ use super::directory::{AfterFailure, Route};
 use super::settle;
 use crate::device::presence::Event;
 use crate::device::row::ThingRow;
-use crate::device::{DeviceActor, DeviceArgs, DeviceMsg, reject_unregistered};
+use crate::device::{DeviceActor, DeviceArgs, DeviceMsg, reject_invocation, reject_unregistered};
 use crate::refused;
 use broker::{Delivery, Outgoing};
-use proto::platform::{EventTopic, ThingRoot, ThingTopic};
-use proto::{Identity, PlatformTopic, Qos, Refusal, RefusalCode, ThingId};
+use proto::platform::{CommandTopic, EventTopic, ThingRoot, ThingTopic};
+use proto::{Identity, PlatformTopic, Qos, Refusal, RefusalCode, ThingId, TimestampMs};
 use ractor::{Actor, ActorRef};
 use serde::Deserialize;
 use std::time::Duration;
@@ -32,9 +32,13 @@ impl TenantCore {
                 self.send(myself, thing, DeviceMsg::Request { root, topic, delivery }).await;
             }
             Some(PlatformTopic::Event(_)) => match read_client_event(&delivery) {
-                Some((thing, event)) => {
+                Some((thing, Some(event))) => {
                     let token = delivery.token();
                     self.send(myself, thing, DeviceMsg::Presence { event, token }).await;
+                }
+                Some((thing, None)) => {
+                    let token = delivery.token();
+                    self.send(myself, thing, DeviceMsg::Listening(token)).await;
                 }
                 None => delivery.ack(),
             },
@@ -168,15 +172,23 @@ impl TenantCore {
         thing: ThingId,
         incarnation: u64,
     ) {
-        if let Some(mail) = self.directory.rested(&thing, incarnation)
-            && !mail.is_empty()
-        {
+        let Some(mut mail) = self.directory.rested(&thing, incarnation) else { return };
+        if mail.is_empty() && self.has_open_commands(&thing) {
+            // It may have been about to hand them over, or to end them.
+            mail.push(DeviceMsg::CommandsDue);
+        }
+        if !mail.is_empty() {
             self.wake(myself, thing, mail).await;
         }
     }
 
-    fn refuse_in_quarantine(&self, thing: &ThingId, message: DeviceMsg) {
+    fn refuse_in_quarantine(&mut self, thing: &ThingId, message: DeviceMsg) {
         self.context.counters.refused_in_quarantine.increase();
+        if matches!(message, DeviceMsg::CommandsDue) {
+            // Its commands end when it is out of it.
+            let quarantine_ms = self.context.settings.quarantine_ms;
+            self.alarms.set(thing.clone(), TimestampMs(self.context.now().0 + quarantine_ms));
+        }
         let refusal =
             Refusal::new(RefusalCode::Unavailable, "the device is in quarantine after failures");
         self.refuse(thing, message, &refusal);
@@ -205,16 +217,33 @@ impl TenantCore {
                 reject_unregistered(&self.context, &self.client, asked, &delivery, refusal);
                 delivery.ack();
             }
+            DeviceMsg::Request {
+                topic: ThingTopic::Command(name, CommandTopic::Invoke),
+                delivery,
+                ..
+            } => {
+                let told = (thing, &name);
+                reject_invocation(&self.context, &self.client, told, &delivery, refusal);
+                delivery.ack();
+            }
             DeviceMsg::Request { delivery, .. } => {
                 let now = self.context.now();
                 self.client.publish(refused::message(thing, &delivery.topic, refusal, now));
                 refused::send_back(delivery, refusal);
             }
-            DeviceMsg::Presence { token, .. } => token.ack(),
+            DeviceMsg::Presence { token, .. } | DeviceMsg::Listening(token) => token.ack(),
+            DeviceMsg::Order { order, reply, .. } => {
+                if let Some(id) = order.broadcast() {
+                    self.end_member(thing, id, refusal);
+                }
+                if let Some(reply) = reply {
+                    let _ = reply.send(Err(refusal.clone()));
+                }
+            }
             DeviceMsg::Change { reply, .. } | DeviceMsg::Retire { reply, .. } => {
                 let _ = reply.send(Err(refusal.clone()));
             }
-            DeviceMsg::Resume(_) | DeviceMsg::Tick | DeviceMsg::Flush => {}
+            DeviceMsg::CommandsDue | DeviceMsg::Resume(_) | DeviceMsg::Tick | DeviceMsg::Flush => {}
         }
     }
 
@@ -227,17 +256,19 @@ impl TenantCore {
     }
 }
 
-/// The thing a connection is of, and what became of it; `None` for any other client.
-fn read_client_event(delivery: &Delivery) -> Option<(ThingId, Event)> {
+/// The thing a connection is of, and what became of it, if it did not just begin to listen; `None` for any other
+/// client.
+fn read_client_event(delivery: &Delivery) -> Option<(ThingId, Option<Event>)> {
     let event: ClientEvent = serde_json::from_slice(&delivery.payload).ok()?;
     let Identity::Thing(thing) = event.identity else { return None };
     let connection = event.connection;
     let topic = PlatformTopic::parse(&delivery.topic)?;
     let event = match topic {
-        PlatformTopic::Event(EventTopic::ClientConnected) => Event::Connected { connection },
+        PlatformTopic::Event(EventTopic::ClientConnected) => Some(Event::Connected { connection }),
+        PlatformTopic::Event(EventTopic::ClientListening) => None,
         PlatformTopic::Event(EventTopic::ClientDisconnected) => {
             let reason = event.reason.unwrap_or_else(|| "connection_lost".to_owned());
-            Event::Disconnected { connection, reason }
+            Some(Event::Disconnected { connection, reason })
         }
         _ => return None,
     };

@@ -3,7 +3,7 @@
 use crate::world::{START_MS, World};
 use broker::Outgoing;
 use proto::TopicName;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 const SECS: u64 = START_MS / 1000;
 
@@ -168,5 +168,58 @@ async fn a_request_of_qos_0_is_answered_like_any_other() {
     let topic = TopicName::parse("things/p1/shadow/update").unwrap();
     app.client.publish(Outgoing::new(topic, r#"{"state":{"desired":{"a":1}}}"#));
     assert_eq!(app.expect("things/p1/shadow/update/accepted").await["version"], json!(1));
+    node.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn operators_see_the_shadows_of_a_thing_and_who_changed_them() {
+    let mut world = World::new();
+    world.settings.shadow_changes_max = 3;
+    let node = world.start().await;
+    let mut app = node.peer("app");
+    app.thing("p1").await;
+    let device = node.device("p1");
+    app.subscribe("things/p1/shadow/+/accepted");
+    app.subscribe("things/p1/shadow/name/+/+/accepted");
+    for v in 1..=4 {
+        let update = json!({ "state": { "desired": { "v": v } } }).to_string();
+        app.publish("things/p1/shadow/update", &update);
+        app.next().await;
+    }
+    device.publish("things/p1/shadow/update", r#"{"state":{"reported":{"v":4},"desired":null}}"#);
+    app.next().await;
+    for name in ["config", "config-2", "config0"] {
+        app.publish(&format!("things/p1/shadow/name/{name}/update"), r#"{"state":{"desired":{}}}"#);
+        app.next().await;
+    }
+    app.publish("things/p1/shadow/name/config/delete", "");
+    app.next().await;
+
+    let listed = app.done("shadows/list", json!({ "thing": "p1" })).await;
+    let names: Vec<_> = listed["items"].as_array().unwrap().iter().map(|it| &it["name"]).collect();
+    assert_eq!(names, [&Json::Null, &json!("config-2"), &json!("config0")]);
+    let got = app.done("shadows/get", json!({ "thing": "p1" })).await;
+    assert_eq!((&got["version"], &got["state"]["reported"]), (&json!(5), &json!({ "v": 4 })));
+
+    let history = app.done("shadows/history", json!({ "thing": "p1" })).await;
+    let items = history["items"].as_array().unwrap();
+    let versions: Vec<_> = items.iter().map(|it| it["version"].as_u64().unwrap()).collect();
+    assert_eq!(versions, [5, 4, 3], "the last three, newest first");
+    assert_eq!((&items[0]["by"], &items[0]["desired"]), (&json!("thing p1"), &Json::Null));
+    assert!(items[0].as_object().unwrap().contains_key("desired"), "it was cleared");
+    assert_eq!((&items[1]["client_id"], &items[1]["desired"]), (&json!("app"), &json!({ "v": 4 })));
+    let body = json!({ "thing": "p1", "name": "config" });
+    let history = app.done("shadows/history", body.clone()).await;
+    assert_eq!(history["items"][0]["deleted"], json!(true));
+    assert_eq!(app.refused("shadows/get", body).await["field"], json!("name"));
+    let refusal = app.refused("shadows/list", json!({ "thing": "ghost" })).await;
+    assert_eq!((&refusal["code"], &refusal["field"]), (&json!("not_found"), &json!("thing")));
+
+    app.done("things/delete", json!({ "thing": "p1" })).await;
+    app.thing("p1").await;
+    app.publish("things/p1/shadow/update", r#"{"state":{"desired":{"v":9}}}"#);
+    app.next().await;
+    let history = app.done("shadows/history", json!({ "thing": "p1" })).await;
+    assert_eq!(history["items"].as_array().unwrap().len(), 1, "{history}");
     node.stop().await;
 }

@@ -4,7 +4,10 @@ use crate::machine::Machines;
 use actors::{Figures, Outside, Platform, Settings};
 use broker::{AttachOptions, Broker, BrokerConfig, Client, Delivery, Inbox, Outgoing};
 use bytes::Bytes;
-use proto::{ClientId, Clock, Entropy, Namespace, Qos, TimestampMs, TopicFilter, TopicName};
+use proto::{
+    ClientId, Clock, Entropy, Identity, Namespace, Qos, ThingId, TimestampMs, TopicFilter,
+    TopicName,
+};
 use serde_json::{Value as Json, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -39,6 +42,7 @@ pub(crate) struct World {
 pub(crate) struct Node {
     pub(crate) broker: Broker,
     pub(crate) platform: Platform,
+    devices: AtomicU64,
 }
 
 /// A client in process.
@@ -104,7 +108,7 @@ impl World {
         let mut outside = Outside::new(self.store.clone(), broker.clone(), clock, entropy);
         outside.open_driver = self.machines.opener();
         let platform = actors::start(outside, self.settings.clone()).await.unwrap();
-        Node { broker, platform }
+        Node { broker, platform, devices: AtomicU64::new(1) }
     }
 }
 
@@ -120,6 +124,17 @@ impl Node {
         let (client, inbox) =
             self.broker.attach(namespace, id, AttachOptions { window: 10_000 }).unwrap();
         Peer { client, inbox, name: name.to_owned(), requests: 0 }
+    }
+
+    /// A client in process that is the device of a thing, in the default namespace.
+    pub(crate) fn device(&self, thing: &str) -> Peer {
+        let number = self.devices.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{thing}-{number}");
+        let (id, namespace) = (ClientId::parse(&name).unwrap(), Namespace::default());
+        let identity = Identity::Thing(ThingId::parse(thing).unwrap());
+        let options = AttachOptions { window: 10_000 };
+        let (client, inbox) = self.broker.attach_as(&namespace, id, identity, options).unwrap();
+        Peer { client, inbox, name, requests: 0 }
     }
 
     /// What the tree has counted.

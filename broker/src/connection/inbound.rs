@@ -1,6 +1,6 @@
 //! What a connection does with the packets it reads.
 
-use super::{Connection, End, Socket};
+use super::{Connection, End, Socket, stay};
 use crate::codec::{self, Frame, publish};
 use crate::denial::{self, Denial, Limit, Why};
 use crate::figures::Counters;
@@ -11,7 +11,8 @@ use crate::session::machine::Step;
 use crate::session::received::Arrival;
 use crate::space::Wish;
 use bytestring::ByteString;
-use proto::Subscription;
+use proto::platform::{EventTopic, filters};
+use proto::{Identity, Subscription};
 use std::num::{NonZeroU16, NonZeroU32};
 use store::Changes;
 
@@ -137,8 +138,9 @@ impl<S: Socket> Connection<S> {
             // MQTT 5.0 3.8.3-4.
             return Err(Reason::ProtocolError);
         }
-        let wishes =
+        let wishes: Vec<Result<Wish, Denial>> =
             filters.into_iter().map(|(filter, options)| self.wish(filter, options, id)).collect();
+        let takes_commands = self.takes_commands(&wishes);
         let (outcomes, replay, changes) =
             self.space.subscribe(&self.session, wishes, self.desk.get().replay.len());
         self.desk.get().replay.extend(replay);
@@ -147,7 +149,20 @@ impl<S: Socket> Connection<S> {
         Counters::add(&counters.subscriptions_refused, refused as u64);
         let (outcomes, why) = denial::told(outcomes);
         self.reply_after(changes, Reply::SubAck { packet_id, outcomes, why });
+        if takes_commands {
+            let Self { space, session, live, .. } = &*self;
+            stay::tell(space, session, live, EventTopic::ClientListening, None);
+        }
         Ok(())
+    }
+
+    /// Whether a device asks for requests of its commands, which may be waiting for that.
+    fn takes_commands(&self, wishes: &[Result<Wish, Denial>]) -> bool {
+        let Identity::Thing(thing) = self.session.identity() else { return false };
+        wishes.iter().flatten().any(|wish| {
+            let Subscription { group, filter } = &wish.subscription;
+            group.is_none() && filters::takes_commands(filter, thing)
+        })
     }
 
     fn wish(

@@ -83,7 +83,13 @@ async fn part<S: Socket>(mut connection: Box<Connection<S>>, end: End) {
 }
 
 /// Publishes an event about the client, if anybody listens.
-fn tell(space: &Arc<Space>, session: &Session, live: &Live, topic: EventTopic, end: Option<End>) {
+pub(super) fn tell(
+    space: &Arc<Space>,
+    session: &Session,
+    live: &Live,
+    topic: EventTopic,
+    end: Option<End>,
+) {
     let event = || {
         let sender = session.sender();
         let mut event = serde_json::json!({

@@ -64,6 +64,16 @@ pub(crate) struct LimitsConfig {
     pub(crate) shadow_bytes_max: usize,
     /// Levels of a shadow document.
     pub(crate) shadow_depth_max: usize,
+    /// Changes of a shadow that are kept with who made them.
+    pub(crate) shadow_changes_max: u64,
+    /// The largest invocation and response of a command, in bytes of JSON.
+    pub(crate) command_bytes_max: usize,
+    /// Commands of one thing that have yet to end.
+    pub(crate) commands_open_max: usize,
+    /// Commands of one thing that are remembered after their end.
+    pub(crate) commands_remembered_max: usize,
+    /// How long they are, in seconds.
+    pub(crate) command_remembered_secs: u64,
     /// A device without traffic for so long gives its memory back, in milliseconds.
     pub(crate) device_idle_ms: u64,
     /// Of all clients of one namespace.
@@ -103,6 +113,11 @@ impl Default for LimitsConfig {
             slow_subscriber_wait_ms: broker.slow_subscriber_wait_ms,
             shadow_bytes_max: actors.shadow_bytes_max,
             shadow_depth_max: actors.shadow_depth_max,
+            shadow_changes_max: actors.shadow_changes_max,
+            command_bytes_max: actors.command_bytes_max,
+            commands_open_max: actors.commands_open_max,
+            commands_remembered_max: actors.commands_remembered_max,
+            command_remembered_secs: actors.command_remembered_ms / 1000,
             device_idle_ms: actors.device_idle_ms,
             namespace: NamespaceLimits::default(),
             namespaces: BTreeMap::new(),
@@ -149,6 +164,11 @@ impl LimitsConfig {
         within("shadow_bytes_max", self.shadow_bytes_max as u64, 256..=16 * 1024 * 1024);
         // serde_json reads at most 128 levels.
         within("shadow_depth_max", self.shadow_depth_max as u64, 1..=100);
+        within("shadow_changes_max", self.shadow_changes_max, 0..=1000);
+        within("command_bytes_max", self.command_bytes_max as u64, 256..=16 * 1024 * 1024);
+        within("commands_open_max", self.commands_open_max as u64, 1..=1000);
+        within("commands_remembered_max", self.commands_remembered_max as u64, 1..=1000);
+        within("command_remembered_secs", self.command_remembered_secs, 1..=30 * 24 * 3600);
         within("device_idle_ms", self.device_idle_ms, 100..=86_400_000);
         let messages = self.publish_messages_per_sec_max;
         within("publish_messages_per_sec_max", messages, 0..=PER_SEC_MAX);
@@ -206,6 +226,11 @@ impl LimitsConfig {
         actors::Settings {
             shadow_bytes_max: self.shadow_bytes_max,
             shadow_depth_max: self.shadow_depth_max,
+            shadow_changes_max: self.shadow_changes_max,
+            command_bytes_max: self.command_bytes_max,
+            commands_open_max: self.commands_open_max,
+            commands_remembered_max: self.commands_remembered_max,
+            command_remembered_ms: self.command_remembered_secs * 1000,
             device_idle_ms: self.device_idle_ms,
             ..actors::Settings::default()
         }

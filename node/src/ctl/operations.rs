@@ -34,6 +34,16 @@ const RESOURCES: &[Resource] = &[
         ],
     },
     Resource {
+        name: "commands",
+        is: "what devices are asked to do, and how it ended",
+        verbs: &[
+            ("cancel", "thing? id"),
+            ("create", "thing or things, name id? input? timeout_ms? queue?"),
+            ("get", "thing? id filter? limit? cursor?"),
+            ("list", "thing? state? broadcasts? filter? limit? cursor?"),
+        ],
+    },
+    Resource {
         name: "connections",
         is: "clients that are connected, and sessions that wait for theirs",
         verbs: &[
@@ -76,6 +86,15 @@ const RESOURCES: &[Resource] = &[
             ("delete", "topic, or topic_filter confirm"),
             ("get", "topic as?"),
             ("list", "topic_filter? payload? filter? limit? cursor?"),
+        ],
+    },
+    Resource {
+        name: "shadows",
+        is: "what apps want of a device and what it says",
+        verbs: &[
+            ("get", "thing name?"),
+            ("history", "thing name? limit?"),
+            ("list", "thing filter? limit? cursor?"),
         ],
     },
     Resource {

@@ -78,7 +78,7 @@ pub(super) fn store(is: &store::Figures, waiting: store::Backlog) -> Vec<Figure>
 
 /// The supervision tree.
 pub(super) fn actors(is: &actors::Figures) -> Vec<Figure> {
-    [tree(is), devices(is), machines(is), bridges(is)].concat()
+    [tree(is), devices(is), commands(is), machines(is), bridges(is)].concat()
 }
 
 fn tree(is: &actors::Figures) -> Vec<Figure> {
@@ -146,6 +146,57 @@ fn devices(is: &actors::Figures) -> Vec<Figure> {
         ),
         counter("actors_events_accepted", "Events of devices taken in.", is.events_accepted),
         counter("actors_events_rejected", "Events of devices refused.", is.events_rejected),
+    ]
+}
+
+fn commands(is: &actors::Figures) -> Vec<Figure> {
+    vec![
+        counter(
+            "actors_commands_taken",
+            "Commands taken, to be handed to their devices.",
+            is.commands_taken,
+        ),
+        counter("actors_commands_sent", "Commands handed to their devices.", is.commands_sent),
+        counter(
+            "actors_commands_succeeded",
+            "Commands that devices have done.",
+            is.commands_succeeded,
+        ),
+        counter(
+            "actors_commands_failed",
+            "Commands that devices could not do.",
+            is.commands_failed,
+        ),
+        counter(
+            "actors_commands_timed_out",
+            "Commands handed over and not answered in time.",
+            is.commands_timed_out,
+        ),
+        counter(
+            "actors_commands_rejected",
+            "Commands not taken, or taken back.",
+            is.commands_rejected,
+        ),
+        counter(
+            "actors_commands_expired",
+            "Commands whose devices could not be reached in time.",
+            is.commands_expired,
+        ),
+        counter(
+            "actors_commands_repeated",
+            "Invocations whose id was that of a command already known.",
+            is.commands_repeated,
+        ),
+        counter(
+            "actors_commands_refused",
+            "Invocations that could not be read, or were for nobody.",
+            is.commands_refused,
+        ),
+        counter(
+            "actors_command_responses_ignored",
+            "Responses to no command that waits for one.",
+            is.command_responses_ignored,
+        ),
     ]
 }
 

@@ -56,7 +56,12 @@ pub fn all_edges() -> TopicFilter {
 /// What devices and apps say to the platform about any device. None of them matches what the platform answers,
 /// so that the platform never hears itself.
 pub fn thing_requests() -> Vec<TopicFilter> {
-    let mut filters = vec![written("things/+/telemetry"), written("things/+/events/+")];
+    let mut filters = vec![
+        written("things/+/telemetry"),
+        written("things/+/events/+"),
+        written("things/+/commands/+/invoke"),
+        written("things/+/commands/+/response"),
+    ];
     for root in ["things", "$aws/things"] {
         for shadow in ["shadow", "shadow/name/+"] {
             for verb in ["get", "update", "delete"] {
@@ -65,6 +70,23 @@ pub fn thing_requests() -> Vec<TopicFilter> {
         }
     }
     filters
+}
+
+/// Whether a subscription brings requests of commands of a device, of some name at least.
+pub fn takes_commands(filter: &TopicFilter, thing: &ThingId) -> bool {
+    // `None` stands for any name.
+    let topic = [Some("things"), Some(thing.as_str()), Some("commands"), None, Some("request")];
+    let mut levels = filter.levels();
+    for level in topic {
+        match (levels.next(), level) {
+            (Some("#"), _) => return true,
+            (Some("+"), _) | (Some(_), None) => {}
+            (Some(given), Some(level)) if given == level => {}
+            _ => return false,
+        }
+    }
+    // `<topic>/#` matches the topic itself (MQTT 5.0 4.7.1.2).
+    matches!((levels.next(), levels.next()), (None, None) | (Some("#"), None))
 }
 
 /// All topics of one device, under both roots.
@@ -103,15 +125,51 @@ mod tests {
             let name = TopicName::parse(text.to_owned()).unwrap();
             thing_requests().iter().any(|filter| filter.matches(&name))
         };
-        for request in
-            ["things/p/telemetry", "$aws/things/p/shadow/update", "things/p/shadow/name/n/get"]
-        {
+        for request in [
+            "things/p/telemetry",
+            "$aws/things/p/shadow/update",
+            "things/p/shadow/name/n/get",
+            "things/p/commands/reboot/invoke",
+            "things/p/commands/reboot/response",
+        ] {
             assert!(heard(request), "{request}");
         }
-        for answer in
-            ["things/p/shadow/update/accepted", "things/p/shadow/update/delta", "things/p/status"]
-        {
+        for answer in [
+            "things/p/shadow/update/accepted",
+            "things/p/shadow/update/delta",
+            "things/p/status",
+            "things/p/commands/reboot/request",
+            "things/p/commands/reboot/result",
+        ] {
             assert!(!heard(answer), "{answer}");
+        }
+    }
+
+    #[test]
+    fn a_device_takes_commands_by_any_filter_that_brings_a_request() {
+        let thing = ThingId::parse("p").unwrap();
+        let takes = |text: &str| takes_commands(&written(text), &thing);
+        for filter in [
+            "things/p/commands/+/request",
+            "things/p/commands/reboot/request",
+            "things/p/commands/reboot/+",
+            "things/p/commands/reboot/request/#",
+            "things/p/commands/#",
+            "things/p/#",
+            "things/+/+/+/+",
+            "#",
+        ] {
+            assert!(takes(filter), "{filter}");
+        }
+        for filter in [
+            "things/p/commands/+/response",
+            "things/p/commands/+",
+            "things/p/commands/+/request/x",
+            "things/q/commands/+/request",
+            "things/p/shadow/#",
+            "$aws/things/p/#",
+        ] {
+            assert!(!takes(filter), "{filter}");
         }
     }
 

@@ -1,0 +1,151 @@
+//! `admin/shadows/…`: the shadows of a thing by name, and who changed them.
+//!
+//! The classic shadow has no name here, as on its topics; shadows are changed on their topics only.
+
+use super::list::{limited, list as list_rows};
+use super::plan::{Plan, Request, unreadable};
+use super::table::{Operation, READER, Resource};
+use crate::device::row::{ShadowKey, ThingKey, ThingRow};
+use crate::device::shadow::ShadowState;
+use crate::device::shadow::history::{self, ShadowChange};
+use proto::admin::ListRequest;
+use proto::{Refusal, RefusalCode, ShadowName, ThingId};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+
+/// See [`super::table`].
+pub(super) const RESOURCE: Resource = Resource {
+    name: "shadows",
+    is: "what apps want of a device and what it says",
+    operations: &[
+        Operation::reads::<OneShadow>("get", READER, "shows a shadow", get),
+        Operation::reads::<ShadowHistory>(
+            "history",
+            READER,
+            "shows the last changes of a shadow, newest first, with who made them",
+            changes,
+        ),
+        Operation::reads::<ListShadows>("list", READER, "lists the shadows of a thing", list),
+    ],
+};
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct OneShadow {
+    thing: ThingId,
+    /// Absent: the classic shadow.
+    #[serde(default)]
+    name: Option<ShadowName>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ShadowHistory {
+    thing: ThingId,
+    /// Absent: the classic shadow.
+    #[serde(default)]
+    name: Option<ShadowName>,
+    #[serde(default)]
+    limit: Option<usize>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ListShadows {
+    thing: ThingId,
+    #[serde(default)]
+    filter: Option<String>,
+    #[serde(default)]
+    limit: Option<usize>,
+    #[serde(default)]
+    cursor: Option<String>,
+}
+
+/// Shows a shadow with its metadata.
+fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let OneShadow { thing, name } = request.read()?;
+    let key = key_of(request, &thing, name.as_ref())?;
+    let state = request.get::<ShadowState>(&key)?.filter(|state| state.exists);
+    let state = state.ok_or_else(|| unknown(name.as_ref()))?;
+    let mut shown = show(&key, &state);
+    shown["state"] = json!({
+        "desired": state.desired.state,
+        "reported": state.reported.state,
+        "delta": state.desired.difference(&state.reported.state).map(|it| it.state),
+    });
+    shown["metadata"] =
+        json!({ "desired": state.desired.metadata, "reported": state.reported.metadata });
+    Ok(Plan::answer(shown))
+}
+
+/// Lists the shadows of a thing that are there.
+fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let ListShadows { thing, filter, limit, cursor } = request.read()?;
+    let (namespace, thing, _) = key_of(request, &thing, None)?;
+    let prefix = store::prefix(&(namespace.clone(), thing.clone()));
+    let after = |name: &str| Ok((namespace.clone(), thing.clone(), name.to_owned()));
+    let item = |key: &ShadowKey, state: ShadowState| {
+        state.exists.then(|| (key.2.clone(), show(key, &state)))
+    };
+    let asked = ListRequest { filter, limit, cursor };
+    Ok(Plan::answer(list_rows::<ShadowState>(request, &asked, &prefix, after, item)?))
+}
+
+/// Shows who changed a shadow, when, and what.
+fn changes(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let ShadowHistory { thing, name, limit } = request.read()?;
+    let key = key_of(request, &thing, name.as_ref())?;
+    let state = request.get::<ShadowState>(&key)?.ok_or_else(|| unknown(name.as_ref()))?;
+    let max = request.context.settings.shadow_changes_max;
+    let prefix = store::prefix(&(key.0.clone(), key.1.clone()));
+    // The slots of more than are kept now may be there from before.
+    let page = usize::try_from(max).unwrap_or(usize::MAX).saturating_add(LEFT_FROM_BEFORE_MAX);
+    let found =
+        request.snapshot.page::<ShadowChange>(&prefix, Some(&history::before_all(&key)), page);
+    let mut kept = Vec::new();
+    for change in found.map_err(|error| unreadable(&error))? {
+        let (slot, change) = change.map_err(|error| unreadable(&error))?;
+        if !history::is_of(&key, &slot) {
+            break;
+        }
+        if change.deleted || change.version.saturating_add(max) > state.version {
+            kept.push(change);
+        }
+    }
+    kept.sort_by_key(|change| std::cmp::Reverse((change.version, change.deleted)));
+    kept.truncate(limited(limit));
+    let items: Vec<Json> = kept.iter().map(show_change).collect();
+    Ok(Plan::answer(json!({ "items": items })))
+}
+
+/// Slots beyond those in use that a smaller bound may have left behind.
+const LEFT_FROM_BEFORE_MAX: usize = 1001;
+
+fn key_of(
+    request: &Request<'_>,
+    thing: &ThingId,
+    name: Option<&ShadowName>,
+) -> Result<ShadowKey, Refusal> {
+    let key: ThingKey = (request.namespace.clone(), thing.clone());
+    request.must_get::<ThingRow>(&key, "thing", thing).map_err(|it| it.at("thing"))?;
+    let name = name.map_or("", |name| name.as_str());
+    Ok((key.0, key.1, name.to_owned()))
+}
+
+fn unknown(name: Option<&ShadowName>) -> Refusal {
+    match name {
+        Some(name) => Refusal::not_found("shadow", name).at("name"),
+        None => Refusal::new(RefusalCode::NotFound, "the thing has no classic shadow"),
+    }
+}
+
+fn show((_, thing, name): &ShadowKey, state: &ShadowState) -> Json {
+    let name = (!name.is_empty()).then_some(name);
+    json!({ "thing": thing, "name": name, "version": state.version })
+}
+
+fn show_change(change: &ShadowChange) -> Json {
+    // Made of JSON values, texts and numbers: there is no way to fail.
+    serde_json::to_value(change).unwrap_or_default()
+}
