@@ -32,9 +32,15 @@ pub(crate) struct Manner {
 }
 
 impl Manner {
-    /// That with a client of which nothing but its version is known.
+    /// That with a client that takes everything.
     pub(crate) fn plain(version: Version) -> Self {
         Self { version, wants_words: true, packet_bytes_max: u32::MAX }
+    }
+
+    /// That with a client whose CONNECT cannot be read: it may take no more than the shortest CONNACK.
+    pub(crate) fn terse(version: Version) -> Self {
+        const CONNACK_BYTES: u32 = 5;
+        Self { packet_bytes_max: CONNACK_BYTES, ..Self::plain(version) }
     }
 }
 

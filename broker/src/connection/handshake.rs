@@ -95,7 +95,7 @@ impl Door {
         let connect = match self.read_connect(&mut socket, &mut buffer).await {
             Ok(connect) => connect,
             Err((version, turned)) => {
-                refuse(&mut socket, version.map(Manner::plain), &turned).await;
+                refuse(&mut socket, version.map(Manner::terse), &turned).await;
                 return Err(turned);
             }
         };
