@@ -1,15 +1,15 @@
 //! The device actor: one registered thing, on demand. Supervised by the tenant; has no children.
 //!
-//! It owns the thing's presence (retained `status`), takes its telemetry into the Unified Namespace,
-//! checks its events, and keeps its shadows and its commands. Messages that wait together are one commit ([`batch`]); each
+//! It owns the thing's presence (retained `status`), takes its telemetry into the Unified Namespace, checks its
+//! events, and keeps its shadows and its commands. Messages that wait together are one commit ([`batch`]); each
 //! is acknowledged after it, so a publisher that was acknowledged has lost nothing, and an answer is sent
 //! with the commit that it tells of, or not at all. What a device or app gets wrong is refused with a reply
 //! and changes nothing. A store that cannot keep a change is no fault of the actor.
 //!
 //! Presence is derived anew from the broker's connections whenever the tenant starts; nothing else has to
-//! reach the bus after a crash, since rows and messages are one commit. It sleeps through the time that commands
-//! have; the tenant wakes it at their deadlines. It does not check telemetry
-//! against a model, and jobs and files are not its own yet.
+//! reach the bus after a crash, since rows and messages are one commit. The actor sleeps through the time that
+//! commands have; the tenant wakes it at their deadlines. It does not check telemetry against a model, and jobs
+//! and files are not its own yet.
 
 mod actor;
 mod batch;

@@ -1,12 +1,15 @@
 //! Commands and presence between real clients and a real node, `kill -9` included.
 
 use manifold_tests::admin::Admin;
+use manifold_tests::binaries;
+use manifold_tests::house::workspace;
 use manifold_tests::node::{Node, SECRET, Site};
 use manifold_tests::random::{self, Random};
 use manifold_tests::wire::{Hello, Message, Packet, Property, Version, Wire, packet};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use tokio::process::Command;
 
 const INVOKE: &str = "things/pump7/commands/run/invoke";
 const RESPONSE: &str = "things/pump7/commands/run/response";
@@ -129,6 +132,44 @@ async fn a_takeover_leaves_the_device_online() {
     let said: Vec<_> = statuses.iter().map(|it| (&it["online"], &it["reason"])).collect();
     assert_eq!(said[0], (&json!(true), &json!("connected")), "{said:?}");
     assert_eq!(said.len(), 2, "online once and offline once: {said:?}");
+}
+
+/// The commands of a page, each with whether it is to be refused: blocks `sh` and `sh refused`.
+fn commands(page: &str) -> Vec<(String, bool)> {
+    let mut commands = Vec::new();
+    let mut block = None;
+    for line in page.lines() {
+        match (line, block) {
+            ("```sh", None) => block = Some(false),
+            ("```sh refused", None) => block = Some(true),
+            ("```", _) => block = None,
+            (line, Some(is_refused)) => commands.push((line.to_owned(), is_refused)),
+            _ => {}
+        }
+    }
+    commands
+}
+
+#[tokio::test]
+async fn every_command_of_the_pages_does_what_they_say() {
+    let node = Site::new().start().await;
+    let folder = binaries::manifold().parent().expect("it is in a folder");
+    for page in ["commands.md", "shadows.md"] {
+        let path = workspace().join("docs").join(page);
+        let commands = commands(&std::fs::read_to_string(path).expect("the page is there"));
+        assert!(commands.len() > 1, "{page} has commands");
+        for (command, is_refused) in commands {
+            let mut shell = Command::new("sh");
+            shell.arg("-c").arg(&command).env_clear();
+            shell.env("PATH", format!("{}:/usr/bin:/bin", folder.display()));
+            shell.env("MANIFOLD_URL", format!("mqtt://{}", node.mqtt()));
+            shell.env("MANIFOLD_USER", "admin").env("MANIFOLD_SECRET", SECRET);
+            let output = shell.output().await.expect("a shell runs");
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            let code = output.status.code();
+            assert_eq!(code, Some(i32::from(is_refused)), "{command}: {said}");
+        }
+    }
 }
 
 /// Rounds unless the environment says otherwise.

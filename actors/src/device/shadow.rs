@@ -1,7 +1,8 @@
 //! The shadows of one thing, classic and named: what apps want, what the device says, what differs.
 //!
 //! [`state`] decides what a request leads to, [`merge`] how documents are merged and compared,
-//! [`answer`] where each answer goes, [`history`] who changed what. All answers of an update and its row are one commit.
+//! [`answer`] where each answer goes, [`history`] who changed what. All answers of an update and its row are one
+//! commit.
 
 pub(crate) mod answer;
 pub(crate) mod history;
