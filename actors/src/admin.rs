@@ -20,6 +20,7 @@ mod catalog;
 mod connections;
 mod cursor;
 mod drivers;
+mod groups;
 mod list;
 mod metrics;
 mod node;
@@ -35,3 +36,4 @@ mod things;
 mod users;
 
 pub(crate) use actor::{AdminActor, AdminArgs, AdminMsg};
+pub(crate) use things::ThingQuery;

@@ -13,7 +13,9 @@
 mod actor;
 mod batch;
 mod event;
+pub(crate) mod life;
 pub(crate) mod presence;
+mod reported;
 mod reports;
 pub(crate) mod row;
 pub(crate) mod shadow;

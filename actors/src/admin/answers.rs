@@ -80,9 +80,7 @@ impl Answers {
             data: data.clone(),
         };
         let mut written = row.clone();
-        if let Json::Object(fields) = &mut written.data {
-            fields.remove(SECRET);
-        }
+        without_secrets(&mut written.data);
         changes.put::<AnswerRow>(&(namespace.clone(), number), &written);
         let excess = (self.rows.len() + 1).saturating_sub(max);
         for number in self.rows.keys().take(excess) {
@@ -104,6 +102,18 @@ impl Answers {
     fn insert(&mut self, number: u64, row: AnswerRow) {
         self.numbers.insert((row.caller.clone(), row.request_id.clone()), number);
         self.rows.insert(number, row);
+    }
+}
+
+/// Takes the secrets out of an answer, those of the rows of a table among them.
+fn without_secrets(data: &mut Json) {
+    match data {
+        Json::Object(fields) => {
+            fields.remove(SECRET);
+            fields.values_mut().for_each(without_secrets);
+        }
+        Json::Array(items) => items.iter_mut().for_each(without_secrets),
+        _ => {}
     }
 }
 

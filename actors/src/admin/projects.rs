@@ -8,6 +8,7 @@ use crate::bridge::row::{BridgeRow, OriginRow};
 use crate::cluster::ProjectRow;
 use crate::device::row::ThingRow;
 use crate::driver::row::DriverRow;
+use crate::registry::row::{GroupRow, MemberRow};
 use broker::credential::{Credential, system_namespace};
 use proto::admin::ListRequest;
 use proto::{Namespace, ProjectId, Refusal, RefusalCode, Role, TenantId};
@@ -113,6 +114,8 @@ fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
     plan.changes.delete::<ProjectRow>(&namespace);
     plan.changes.delete::<OriginRow>(&namespace);
     plan.changes.delete_prefix::<AnswerRow>(&store::prefix(&namespace));
+    plan.changes.delete_prefix::<GroupRow>(&store::prefix(&namespace));
+    plan.changes.delete_prefix::<MemberRow>(&store::prefix(&namespace));
     plan.owner = Owner::EndedProject(namespace);
     Ok(plan)
 }

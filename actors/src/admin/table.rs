@@ -3,8 +3,8 @@
 
 use super::plan::{Plan, Request};
 use super::{
-    bridges, catalog, connections, drivers, metrics, node, projects, retained, subscriptions, tags,
-    things, users,
+    bridges, catalog, connections, drivers, groups, metrics, node, projects, retained,
+    subscriptions, tags, things, users,
 };
 use proto::{Refusal, RefusalCode, Role};
 use schemars::generate::SchemaSettings;
@@ -74,6 +74,7 @@ pub(super) const RESOURCES: &[&Resource] = &[
     &bridges::RESOURCE,
     &connections::RESOURCE,
     &drivers::RESOURCE,
+    &groups::RESOURCE,
     &metrics::RESOURCE,
     &node::RESOURCE,
     &projects::RESOURCE,
@@ -132,13 +133,16 @@ mod tests {
         assert_eq!(names, sorted);
     }
 
+    /// The verbs that change nothing.
+    const READING: [&str; 4] = ["export", "get", "list", "members"];
+
     #[test]
     fn only_operations_that_change_nothing_are_for_readers() {
         for resource in RESOURCES {
             for it in resource.operations {
                 let name = format!("{} {}", resource.name, it.verb);
                 assert!(!it.is_mutation || it.role != READER, "{name}");
-                assert_eq!(it.is_mutation, !matches!(it.verb, "get" | "list"), "{name}");
+                assert_eq!(it.is_mutation, !READING.contains(&it.verb), "{name}");
             }
         }
     }
@@ -163,8 +167,8 @@ mod tests {
     fn an_unknown_operation_is_told_what_there_is() {
         let refusal = find("things", "destroy").err().unwrap();
         assert_eq!(refusal.code, RefusalCode::UnknownOperation);
-        assert!(refusal.message.contains("create, delete, get, list, update"), "{refusal}");
+        assert!(refusal.message.contains("create, delete, export, get, import, list"), "{refusal}");
         let refusal = find("pumps", "list").err().unwrap();
-        assert!(refusal.message.contains("connections, drivers, metrics"), "{refusal}");
+        assert!(refusal.message.contains("connections, drivers, groups, metrics"), "{refusal}");
     }
 }

@@ -58,6 +58,7 @@ impl DeviceCore {
                     changes.put::<ShadowState>(&key, &next);
                     self.shadows.loaded.insert(key.2, next);
                 }
+                self.hear(&delivery, &mut changes);
                 (says, Done::Shadow(delivery, Box::new(origin), client_token))
             }
             Err(refusal) => {

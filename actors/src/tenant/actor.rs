@@ -8,8 +8,10 @@ use crate::bridges::BridgesMsg;
 use crate::cluster::ClusterMsg;
 use crate::context::Shared;
 use crate::device::DeviceMsg;
+use crate::device::row::ThingRow;
 use crate::door::Door;
 use crate::edge_node::EdgeNodeMsg;
+use crate::registry;
 use broker::{Client, Delivery};
 use proto::ThingId;
 use proto::platform::{ThingRoot, ThingTopic};
@@ -44,6 +46,8 @@ pub(crate) enum TenantMsg {
     },
     /// The admin API has something for a device.
     ToDevice(ThingId, Box<DeviceMsg>),
+    /// The admin API has changed these registrations.
+    Registered(Vec<(ThingId, ThingRow)>),
     /// The admin API has something for the edge node.
     ToEdgeNode(Box<EdgeNodeMsg>),
     /// The admin API has something for the bridges.
@@ -99,6 +103,7 @@ impl Actor for TenantActor {
     ) -> Result<TenantCore, ActorProcessingErr> {
         let TenantArgs { context, cluster, client, admin_door } = args;
         let span = tracing::info_span!("tenant", tenant = %client.namespace());
+        registry::load_parents(&context, &client)?;
         settle::settle(&context, &client).instrument(span.clone()).await?;
         let settings = &context.settings;
         let directory =
@@ -164,6 +169,9 @@ impl TenantCore {
             TenantMsg::ToDevice(thing, message) => {
                 self.directory.forgive(&thing);
                 self.send(myself, thing, *message).await;
+            }
+            TenantMsg::Registered(rows) => {
+                rows.into_iter().for_each(|(thing, row)| self.registered(&thing, row));
             }
             TenantMsg::ToEdgeNode(message) => self.parts.to_edge_node(*message),
             TenantMsg::ToBridges(message) => self.parts.to_bridges(*message),

@@ -87,6 +87,11 @@ impl<H: Clone, M> Directory<H, M> {
         }
     }
 
+    /// Whether a device is awake.
+    pub(crate) fn is_awake(&self, thing: &ThingId) -> bool {
+        matches!(self.slots.get(thing), Some(Slot::Awake { .. }))
+    }
+
     /// A number for the next actor.
     pub(crate) fn incarnation(&mut self) -> u64 {
         let incarnation = self.next_incarnation;
