@@ -305,12 +305,7 @@ impl AdminCore {
                     }
                 }
             }
-            After::Registered(rows) => {
-                let relation =
-                    |(thing, row): &(ThingId, ThingRow)| (thing.clone(), row.parent.clone());
-                broker.set_parents(self.client.namespace(), rows.iter().map(relation).collect());
-                let _ = self.tenant.cast(TenantMsg::Registered(rows));
-            }
+            After::Registered(rows) => self.registered(rows),
             After::Disconnect(client_id, reason) => {
                 broker.disconnect(self.client.namespace(), &client_id, reason);
             }
@@ -321,6 +316,14 @@ impl AdminCore {
                 }
             }
         }
+    }
+
+    /// Has gateways speak for these things, and their devices know what they are now.
+    fn registered(&self, rows: Vec<(ThingId, ThingRow)>) {
+        let relations = rows.iter().map(|(thing, row)| (thing.clone(), row.parent.clone()));
+        let broker = &self.context.outside.broker;
+        broker.set_parents(self.client.namespace(), relations.collect());
+        let _ = self.tenant.cast(TenantMsg::Registered(rows));
     }
 
     /// Where an operator of the whole system may have entered.

@@ -276,7 +276,7 @@ mod tests {
                 row.tags
             );
             assert_eq!(back.enabled, Some(false));
-            assert_eq!(back.attributes, row.attributes.clone().into_iter().collect());
+            assert_eq!(Json::Object(back.attributes), json!(row.attributes));
         }
     }
 }
