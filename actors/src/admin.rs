@@ -21,6 +21,7 @@ mod commands;
 mod connections;
 mod cursor;
 mod drivers;
+mod groups;
 mod list;
 mod metrics;
 mod node;
@@ -37,3 +38,4 @@ mod things;
 mod users;
 
 pub(crate) use actor::{AdminActor, AdminArgs, AdminMsg};
+pub(crate) use things::ThingQuery;

@@ -33,6 +33,7 @@ mod edge_node;
 mod figures;
 mod ports;
 mod refused;
+mod registry;
 mod restart;
 mod secret;
 mod settings;

@@ -23,7 +23,7 @@ use crate::reload::TlsInUse;
 use crate::space::{Asked, Shared, Space};
 use crate::sys;
 use parking_lot::RwLock;
-use proto::{ClientId, Clock, Entropy, Identity, Namespace, TopicName, UserId};
+use proto::{ClientId, Clock, Entropy, Identity, Namespace, ThingId, TopicName, UserId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -298,6 +298,18 @@ impl Broker {
             }
         }
         Ok(count)
+    }
+
+    /// Says which things are behind which gateways; what is not named stays as it is. A gateway may publish and
+    /// subscribe as the things behind it, up to [`GENERATIONS_MAX`](crate::GENERATIONS_MAX) steps. Who is connected
+    /// follows at once, as with [`Broker::permissions_changed`]. Returns how many sessions that concerns.
+    pub fn set_parents(
+        &self,
+        namespace: &Namespace,
+        relations: Vec<(ThingId, Option<ThingId>)>,
+    ) -> usize {
+        let space = self.inner.spaces.get(namespace);
+        space.map_or(0, |space| space.set_parents(relations))
     }
 
     /// What the broker has counted.

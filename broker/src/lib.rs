@@ -77,6 +77,7 @@ pub use message::{Properties, Sender};
 pub use overload::quota::{NamespaceLimits, Quotas};
 pub use peer::{ClientName, PeerAddress, TlsInfo};
 pub use permissions::acl::{ACL_RULES_MAX, AclAction, AclError, AclPermission, AclRule, check_acl};
+pub use permissions::kin::GENERATIONS_MAX;
 pub use promises::Promises;
 pub use reason::Reason;
 pub use reload::{ReloadOutcome, Reloaded};

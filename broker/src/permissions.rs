@@ -2,11 +2,14 @@
 //!
 //! A publisher's permission is worked out once for each topic and kept in its route cache; a subscriber's once for
 //! each route. Nobody but the platform may speak in the platform's name: answers, results, presence and events
-//! cannot be published by a client of any role. An access list ([`acl`]) narrows a role for one client.
+//! cannot be published by a client of any role. An access list ([`acl`]) narrows a role for one client. A device that
+//! is a gateway speaks for the things behind it ([`kin`]).
 
 pub(crate) mod acl;
+pub(crate) mod kin;
 
 pub(crate) use acl::{Acl, Allowance};
+pub(crate) use kin::Kin;
 
 use acl::{AclError, AclRule};
 
@@ -25,12 +28,21 @@ pub(crate) struct Permissions {
     pub(crate) acl: Option<Arc<Acl>>,
     /// Whether role and list are those of the client's credential, and change with it.
     pub(crate) is_by_credential: bool,
+    /// Of a device: which things are behind which gateway.
+    pub(crate) kin: Option<Arc<Kin>>,
 }
 
 impl Permissions {
     /// Those of a role alone.
     pub(crate) fn of_role(sender: Arc<Sender>) -> Self {
-        Self { sender, acl: None, is_by_credential: false }
+        Self { sender, acl: None, is_by_credential: false, kin: None }
+    }
+
+    /// The same in a namespace whose gateways are known.
+    #[must_use]
+    pub(crate) fn within(self, kin: &Arc<Kin>) -> Self {
+        let is_device = matches!(self.sender.identity, Identity::Thing(_));
+        Self { kin: is_device.then(|| Arc::clone(kin)), ..self }
     }
 
     /// Those of the same client when its credential gives it another role or other lists.
@@ -41,12 +53,14 @@ impl Permissions {
             true => Arc::clone(&self.sender),
             false => Arc::new(Sender { client_id: client_id.clone(), identity: identity.clone() }),
         };
-        Ok(Self { sender, acl, is_by_credential: self.is_by_credential })
+        Ok(Self { sender, acl, is_by_credential: self.is_by_credential, kin: self.kin.clone() })
     }
 
     /// What may be published on `topic`; `None` if nothing.
     pub(crate) fn publish(&self, topic: &TopicName) -> Option<Allowance> {
-        if !may_publish(&self.sender, topic) {
+        let is_allowed = may_publish(&self.sender, topic)
+            || self.behind(topic).is_some_and(|thing| may_publish(&self.voice_of(thing), topic));
+        if !is_allowed {
             return None;
         }
         self.acl.as_ref().map_or(Some(Allowance::ALL), |acl| acl.publish(topic))
@@ -54,7 +68,7 @@ impl Permissions {
 
     /// The highest QoS that may be granted for `filter`; `None` if it may not be subscribed to.
     pub(crate) fn subscribe(&self, filter: &TopicFilter) -> Option<Qos> {
-        if !may_subscribe(&self.sender, filter) {
+        if !may_subscribe(&self.sender, filter) && !self.is_about_things_behind(filter) {
             return None;
         }
         self.acl.as_ref().map_or(Some(Qos::ExactlyOnce), |acl| acl.subscribe(filter))
@@ -62,13 +76,43 @@ impl Permissions {
 
     /// Whether a message on `topic` may be given to the client.
     pub(crate) fn receive(&self, topic: &TopicName) -> bool {
-        may_receive(&self.sender, topic) && self.acl.as_ref().is_none_or(|acl| acl.receive(topic))
+        let is_allowed = may_receive(&self.sender, topic) || self.behind(topic).is_some();
+        is_allowed && self.acl.as_ref().is_none_or(|acl| acl.receive(topic))
     }
 
     /// Whether the platform may answer the client on `topic`.
     pub(crate) fn be_answered_on(&self, topic: &TopicName) -> bool {
         may_be_answered_on(&self.sender, topic)
             && self.acl.as_ref().is_none_or(|acl| acl.receive(topic))
+    }
+
+    /// The thing whose topic it is, if it is behind this client.
+    fn behind(&self, topic: &TopicName) -> Option<ThingId> {
+        let (kin, Identity::Thing(own)) = (self.kin.as_ref()?, &self.sender.identity) else {
+            return None;
+        };
+        match PlatformTopic::parse(topic)? {
+            PlatformTopic::Thing { thing, .. } if kin.is_behind(&thing, own) => Some(thing),
+            _ => None,
+        }
+    }
+
+    /// Whether a filter asks for topics of things behind this client. With a wildcard in place of the thing it
+    /// gets those of its own things.
+    fn is_about_things_behind(&self, filter: &TopicFilter) -> bool {
+        let (Some(kin), Identity::Thing(own)) = (&self.kin, &self.sender.identity) else {
+            return false;
+        };
+        match filters::thing_of(filter) {
+            Some(Some(thing)) => kin.is_behind(&thing, own),
+            Some(None) => kin.is_gateway(own),
+            None => false,
+        }
+    }
+
+    fn voice_of(&self, thing: ThingId) -> Sender {
+        let client_id = self.sender.client_id.clone();
+        Sender { client_id, identity: Identity::Thing(thing) }
     }
 }
 
@@ -300,6 +344,43 @@ mod tests {
         for other in ["#", "things/#", "things/+/shadow/get", "things/pump8/status", "uns/#"] {
             assert!(!may(other), "{other}");
         }
+    }
+
+    #[test]
+    fn a_gateway_speaks_as_the_things_behind_it_and_no_other_device_does() {
+        let thing = |text: &str| ThingId::parse(text).unwrap();
+        let kin = Arc::new(Kin::default());
+        kin.set(thing("sensor"), Some(thing("pump7")));
+        kin.set(thing("probe"), Some(thing("sensor")));
+        let gateway = Permissions::of_role(Arc::new(device())).within(&kin);
+        let topic = |text: &str| TopicName::parse(text.to_owned()).unwrap();
+        let filter = |text: &str| TopicFilter::parse(text.to_owned()).unwrap();
+        for (text, publishes, receives) in [
+            ("things/sensor/telemetry", true, true),
+            ("things/probe/shadow/update", true, true),
+            ("things/sensor/shadow/update/accepted", false, true),
+            ("things/sensor/status", false, true),
+            ("things/sensor/commands/reboot/invoke", false, true),
+            ("things/sensor/commands/reboot/response", true, true),
+            ("things/other/telemetry", false, false),
+            ("uns/a/_raw/x", false, false),
+        ] {
+            assert_eq!(gateway.publish(&topic(text)).is_some(), publishes, "{text}");
+            assert_eq!(gateway.receive(&topic(text)), receives, "{text}");
+        }
+        for (text, granted) in [
+            ("things/sensor/#", true),
+            ("things/+/shadow/update/delta", true),
+            ("things/other/#", false),
+            ("things/#", false),
+            ("#", false),
+        ] {
+            assert_eq!(gateway.subscribe(&filter(text)).is_some(), granted, "{text}");
+        }
+        kin.set(thing("sensor"), None);
+        assert!(gateway.publish(&topic("things/sensor/telemetry")).is_none());
+        assert!(gateway.publish(&topic("things/probe/telemetry")).is_none());
+        assert!(gateway.subscribe(&filter("things/+/shadow/update/delta")).is_none());
     }
 
     #[test]

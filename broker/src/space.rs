@@ -28,6 +28,7 @@ use crate::message::{Message, Properties, Sender};
 use crate::outbox::Outbox;
 use crate::overload::memory::Watermark;
 use crate::overload::quota::{Quota, Quotas};
+use crate::permissions::Kin;
 use crate::promises::Promises;
 use crate::router::Router;
 use bytes::Bytes;
@@ -139,6 +140,8 @@ pub(crate) struct Space {
     router: Router,
     retained: Mutex<crate::retained::Retained>,
     sessions: Mutex<sessions::Sessions>,
+    /// Which things are behind which gateway.
+    kin: Arc<Kin>,
     /// Its name on the path of messages over bridges, once it has bridges.
     origin: OnceLock<Box<str>>,
     groups: Mutex<groups::Groups>,
@@ -162,6 +165,7 @@ impl Space {
             router: Router::default(),
             retained: Mutex::default(),
             sessions: Mutex::default(),
+            kin: Arc::default(),
             origin: OnceLock::new(),
             groups: Mutex::default(),
             wills: Mutex::default(),
@@ -192,6 +196,11 @@ impl Space {
 
     pub(crate) fn namespace(&self) -> &Namespace {
         &self.namespace
+    }
+
+    /// Which things are behind which gateway.
+    pub(crate) fn kin(&self) -> &Arc<Kin> {
+        &self.kin
     }
 
     /// What its messages have survived when they are acknowledged.

@@ -133,6 +133,8 @@ Examples:
   manifold ctl things create thing=pump7 location=acme/berlin attributes.maker=KSB
   manifold ctl drivers create driver=plc config.protocol=modbus_tcp \\
       config.address=127.0.0.1:5020
+  manifold ctl things list query.state=offline query.tag=press
+  manifold ctl things import file=things.csv > secrets.csv
   manifold ctl things delete thing=pump7
   manifold ctl connections list prefix=press state=connected
   manifold ctl retained get topic=plant/level

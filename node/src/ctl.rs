@@ -5,12 +5,14 @@
 //! - `tls`: how the node's certificate is checked
 //! - `client`: one request and its answer over MQTT 5
 //! - `table`, `time`: the answer for people
+//! - `files`: tables of things, from a file and into one
 //! - `operations`: what can be asked for
 //!
 //! It knows no resource: whatever the node offers can be asked for. Contract sections 4 and 5.
 
 mod body;
 mod client;
+mod files;
 mod operations;
 mod table;
 mod time;
@@ -28,6 +30,7 @@ pub(crate) fn run(args: &CtlArgs) -> Outcome {
         return operations::list(args.resource.as_deref());
     };
     let body = body::make(args.json_body.as_deref(), &args.fields).map_err(Failure::Usage)?;
+    let table = files::Table::of(resource, verb, &body).map_err(Failure::Usage)?;
     let request = client::Request::new(resource, verb, body).map_err(Failure::Usage)?;
     let url: url::NodeUrl = args.url.parse().map_err(Failure::Usage)?;
     if args.tls_ca.is_some() && !url.is_tls {
@@ -39,6 +42,10 @@ pub(crate) fn run(args: &CtlArgs) -> Outcome {
         .build()
         .context("cannot start the runtime")?;
     let tls = url.is_tls.then(|| tls::Tls::new(&url.host, args.tls_ca.as_deref())).transpose()?;
+    if let Some(table) = table {
+        let line = client::Line::open(&url, tls, credentials);
+        return runtime.block_on(Box::pin(async { table.carry_out(line.await?, args.json).await }));
+    }
     let call = client::call(&url, tls, credentials, &request);
     match runtime.block_on(Box::pin(call))? {
         Ok(data) if args.json => print(&format!("{data}\n")),

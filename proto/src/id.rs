@@ -75,6 +75,10 @@ pub mod kind {
     pub enum Request {}
     /// Of [`AdminWord`](super::AdminWord).
     pub enum AdminWord {}
+    /// Of [`Label`](super::Label).
+    pub enum Label {}
+    /// Of [`GroupId`](super::GroupId).
+    pub enum Group {}
 
     impl Kind for Tenant {
         const NAME: &'static str = "tenant";
@@ -121,6 +125,12 @@ pub mod kind {
     impl Kind for Request {
         const NAME: &'static str = "request id";
     }
+    impl Kind for Label {
+        const NAME: &'static str = "tag of a thing";
+    }
+    impl Kind for Group {
+        const NAME: &'static str = "group";
+    }
     impl Kind for AdminWord {
         const NAME: &'static str = "admin resource or verb";
         const MAY_BE_RESERVED: bool = true;
@@ -159,6 +169,10 @@ pub type TransferId = Id<kind::Transfer>;
 pub type RequestId = Id<kind::Request>;
 /// The name of an admin resource or verb; `$catalog` is one.
 pub type AdminWord = Id<kind::AdminWord>;
+/// A word that things are marked with, to find them by.
+pub type Label = Id<kind::Label>;
+/// A group of things.
+pub type GroupId = Id<kind::Group>;
 
 impl<K: Kind> Id<K> {
     /// Parses a name.

@@ -10,6 +10,7 @@ use crate::bridges::BridgesMsg;
 use crate::cluster::{ClusterMsg, ProjectRow};
 use crate::context::{Context, Shared};
 use crate::device::DeviceMsg;
+use crate::device::row::ThingRow;
 use crate::edge_node::EdgeNodeMsg;
 use crate::refused;
 use crate::tenant::TenantMsg;
@@ -17,7 +18,7 @@ use broker::credential::{Credential, system_namespace};
 use broker::{Client, Delivery, Outgoing};
 use proto::admin::Reply;
 use proto::id::RequestId;
-use proto::{Namespace, PlatformTopic, Qos, Refusal, RefusalCode};
+use proto::{Namespace, PlatformTopic, Qos, Refusal, RefusalCode, ThingId};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use serde_json::Value as Json;
 use store::{Changes, ReadError};
@@ -106,7 +107,7 @@ impl AdminCore {
         };
         // Whoever reads that a permission is gone may rely on it.
         let (at_once, after): (Vec<After>, Vec<After>) =
-            after.into_iter().partition(|step| matches!(step, After::Permissions(..)));
+            after.into_iter().partition(After::is_at_once);
         for step in at_once {
             self.follow(step).await;
         }
@@ -312,6 +313,7 @@ impl AdminCore {
                 }
             }
             After::Broadcast(id) => drop(self.tenant.cast(TenantMsg::Broadcast(id))),
+            After::Registered(rows) => self.registered(rows),
             After::Disconnect(client_id, reason) => {
                 broker.disconnect(self.client.namespace(), &client_id, reason);
             }
@@ -322,6 +324,14 @@ impl AdminCore {
                 }
             }
         }
+    }
+
+    /// Has gateways speak for these things, and their devices know what they are now.
+    fn registered(&self, rows: Vec<(ThingId, ThingRow)>) {
+        let relations = rows.iter().map(|(thing, row)| (thing.clone(), row.parent.clone()));
+        let broker = &self.context.outside.broker;
+        broker.set_parents(self.client.namespace(), relations.collect());
+        let _ = self.tenant.cast(TenantMsg::Registered(rows));
     }
 
     /// Where an operator of the whole system may have entered.

@@ -1,7 +1,7 @@
 //! The answers of mutations that carried a `request_id`, so that a repeated one is answered and not
 //! done again.
 //!
-//! Kept per caller, the last `answers_max` of a namespace, in the commit of the mutation. A secret
+//! Kept per caller, the last `answers_max` of a namespace as far as they have 16 MiB, in the commit of the mutation. A secret
 //! in an answer is given again while the process lives, and is not written: the store holds no
 //! secret, only hashes.
 
@@ -14,6 +14,9 @@ use store::{Changes, Row, RowError};
 
 /// The field of an answer that is not written.
 const SECRET: &str = "secret";
+
+/// The bytes of the answers of one namespace, as JSON: some are whole tables.
+const BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// One kept answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,7 +36,9 @@ pub(super) struct AnswerRow {
 #[derive(Default)]
 pub(super) struct Answers {
     numbers: HashMap<(String, RequestId), u64>,
-    rows: BTreeMap<u64, AnswerRow>,
+    /// With the bytes of each.
+    rows: BTreeMap<u64, (AnswerRow, usize)>,
+    bytes: usize,
 }
 
 impl Answers {
@@ -56,8 +61,8 @@ impl Answers {
         let number = self.numbers.get(&(caller.to_owned(), request_id.clone()));
         match number.and_then(|number| self.rows.get(number)) {
             None => Ok(None),
-            Some(row) if row.operation == operation => Ok(Some(&row.data)),
-            Some(row) => {
+            Some((row, _)) if row.operation == operation => Ok(Some(&row.data)),
+            Some((row, _)) => {
                 let message = format!("the request id was used for `{}` before", row.operation);
                 Err(Refusal::new(RefusalCode::Invalid, message).at("request_id"))
             }
@@ -80,13 +85,16 @@ impl Answers {
             data: data.clone(),
         };
         let mut written = row.clone();
-        if let Json::Object(fields) = &mut written.data {
-            fields.remove(SECRET);
-        }
+        without_secrets(&mut written.data);
         changes.put::<AnswerRow>(&(namespace.clone(), number), &written);
-        let excess = (self.rows.len() + 1).saturating_sub(max);
-        for number in self.rows.keys().take(excess) {
+        let (mut count, mut bytes) = (self.rows.len() + 1, self.bytes + weight(&row));
+        for (number, (_, weight)) in &self.rows {
+            if count <= max && bytes <= BYTES_MAX {
+                break;
+            }
             changes.delete::<AnswerRow>(&(namespace.clone(), *number));
+            count -= 1;
+            bytes -= weight;
         }
         (number, row)
     }
@@ -94,8 +102,9 @@ impl Answers {
     /// The planned answer is kept.
     pub(super) fn kept(&mut self, (number, row): (u64, AnswerRow), max: usize) {
         self.insert(number, row);
-        while self.rows.len() > max {
-            if let Some((_, row)) = self.rows.pop_first() {
+        while self.rows.len() > max || self.bytes > BYTES_MAX && self.rows.len() > 1 {
+            if let Some((_, (row, weight))) = self.rows.pop_first() {
+                self.bytes -= weight;
                 self.numbers.remove(&(row.caller, row.request_id));
             }
         }
@@ -103,7 +112,27 @@ impl Answers {
 
     fn insert(&mut self, number: u64, row: AnswerRow) {
         self.numbers.insert((row.caller.clone(), row.request_id.clone()), number);
-        self.rows.insert(number, row);
+        let weight = weight(&row);
+        self.bytes += weight;
+        if let Some((_, before)) = self.rows.insert(number, (row, weight)) {
+            self.bytes -= before;
+        }
+    }
+}
+
+fn weight(row: &AnswerRow) -> usize {
+    row.data.to_string().len()
+}
+
+/// Takes the secrets out of an answer, those of the rows of a table among them.
+fn without_secrets(data: &mut Json) {
+    match data {
+        Json::Object(fields) => {
+            fields.remove(SECRET);
+            fields.values_mut().for_each(without_secrets);
+        }
+        Json::Array(items) => items.iter_mut().for_each(without_secrets),
+        _ => {}
     }
 }
 
@@ -140,7 +169,7 @@ mod tests {
             let mut changes = Changes::new();
             let id = id(number);
             let asked = ("ann", &id, "things create");
-            let data = json!({ "thing": number, "secret": "s3cret" });
+            let data = json!({ "thing": number, "rows": [{ "secret": "s3cret" }] });
             let planned = answers.plan((&namespace, MAX), &mut changes, asked, &data);
             store.commit(changes).await.unwrap();
             answers.kept(planned, MAX);
@@ -149,7 +178,10 @@ mod tests {
             answers.find("ann", &id(number), "things create").unwrap().cloned()
         };
         assert_eq!(found(&answers, 1), None);
-        assert_eq!(found(&answers, 2), Some(json!({ "thing": 2, "secret": "s3cret" })));
+        assert_eq!(
+            found(&answers, 2),
+            Some(json!({ "thing": 2, "rows": [{ "secret": "s3cret" }] }))
+        );
         assert_eq!(answers.find("bob", &id(2), "things create"), Ok(None));
         assert_eq!(
             answers.find("ann", &id(2), "things delete").unwrap_err().code,
@@ -159,8 +191,28 @@ mod tests {
         let rows = store.read().unwrap().scan::<AnswerRow>(&store::prefix(&namespace)).unwrap();
         let rows: Vec<_> = rows.into_iter().map(|row| row.unwrap()).collect();
         assert_eq!(rows.len(), MAX);
+        assert!(!format!("{rows:?}").contains("s3cret"));
         let restarted = Answers::new(rows.into_iter().map(|((_, number), row)| (number, row)));
-        assert_eq!(found(&restarted, 4), Some(json!({ "thing": 4 })));
+        assert_eq!(found(&restarted, 4), Some(json!({ "thing": 4, "rows": [{}] })));
         assert_eq!(found(&restarted, 1), None);
+    }
+
+    #[tokio::test]
+    async fn large_answers_push_out_more_than_one() {
+        let store = Store::in_memory().unwrap();
+        let namespace = Namespace::default();
+        let mut answers = Answers::default();
+        for (number, bytes) in [(0, 10), (1, 10), (2, BYTES_MAX - 20), (3, 10), (4, BYTES_MAX * 2)]
+        {
+            let mut changes = Changes::new();
+            let id = id(number);
+            let data = json!("x".repeat(bytes));
+            let planned = answers.plan((&namespace, 9), &mut changes, ("ann", &id, "a b"), &data);
+            store.commit(changes).await.unwrap();
+            answers.kept(planned, 9);
+            let stored = store.read().unwrap().scan::<AnswerRow>(&[]).unwrap().len();
+            let expected = [1, 2, 2, 2, 1][number];
+            assert_eq!((answers.rows.len(), stored), (expected, expected), "after {number}");
+        }
     }
 }

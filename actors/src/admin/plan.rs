@@ -102,10 +102,19 @@ pub(super) enum After {
     Permissions(Namespace, UserId),
     /// Tells the members of a broadcast.
     Broadcast(CommandId),
+    /// Has gateways speak for these things, and their devices know what they are now.
+    Registered(Vec<(ThingId, ThingRow)>),
     /// Ends one connection.
     Disconnect(ClientId, Reason),
     /// Ends one session, and its connection.
     EndSession(ClientId, Reason),
+}
+
+impl After {
+    /// Whether it is done before the answer, since whoever reads that may rely on it.
+    pub(super) fn is_at_once(&self) -> bool {
+        matches!(self, Self::Permissions(..) | Self::Registered(_))
+    }
 }
 
 impl Plan {

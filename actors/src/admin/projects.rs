@@ -9,6 +9,7 @@ use crate::cluster::ProjectRow;
 use crate::device::command::broadcast::{BroadcastRow, MemberRow};
 use crate::device::row::ThingRow;
 use crate::driver::row::DriverRow;
+use crate::registry::row::{GroupMemberRow, GroupRow};
 use broker::credential::{Credential, system_namespace};
 use proto::admin::ListRequest;
 use proto::{Namespace, ProjectId, Refusal, RefusalCode, Role, TenantId};
@@ -116,6 +117,8 @@ fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
     plan.changes.delete_prefix::<BroadcastRow>(&store::prefix(&namespace));
     plan.changes.delete_prefix::<MemberRow>(&store::prefix(&namespace));
     plan.changes.delete_prefix::<AnswerRow>(&store::prefix(&namespace));
+    plan.changes.delete_prefix::<GroupRow>(&store::prefix(&namespace));
+    plan.changes.delete_prefix::<GroupMemberRow>(&store::prefix(&namespace));
     plan.owner = Owner::EndedProject(namespace);
     Ok(plan)
 }

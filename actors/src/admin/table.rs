@@ -3,8 +3,8 @@
 
 use super::plan::{Plan, Request};
 use super::{
-    bridges, catalog, commands, connections, drivers, metrics, node, projects, retained, shadows,
-    subscriptions, tags, things, users,
+    bridges, catalog, commands, connections, drivers, groups, metrics, node, projects, retained,
+    shadows, subscriptions, tags, things, users,
 };
 use proto::{Refusal, RefusalCode, Role};
 use schemars::generate::SchemaSettings;
@@ -75,6 +75,7 @@ pub(super) const RESOURCES: &[&Resource] = &[
     &commands::RESOURCE,
     &connections::RESOURCE,
     &drivers::RESOURCE,
+    &groups::RESOURCE,
     &metrics::RESOURCE,
     &node::RESOURCE,
     &projects::RESOURCE,
@@ -134,14 +135,16 @@ mod tests {
         assert_eq!(names, sorted);
     }
 
+    /// The verbs that change nothing.
+    const READING: [&str; 5] = ["export", "get", "history", "list", "members"];
+
     #[test]
     fn only_operations_that_change_nothing_are_for_readers() {
         for resource in RESOURCES {
             for it in resource.operations {
                 let name = format!("{} {}", resource.name, it.verb);
                 assert!(!it.is_mutation || it.role != READER, "{name}");
-                let reads = matches!(it.verb, "get" | "history" | "list");
-                assert_eq!(it.is_mutation, !reads, "{name}");
+                assert_eq!(it.is_mutation, !READING.contains(&it.verb), "{name}");
             }
         }
     }
@@ -166,8 +169,8 @@ mod tests {
     fn an_unknown_operation_is_told_what_there_is() {
         let refusal = find("things", "destroy").err().unwrap();
         assert_eq!(refusal.code, RefusalCode::UnknownOperation);
-        assert!(refusal.message.contains("create, delete, get, list, update"), "{refusal}");
+        assert!(refusal.message.contains("create, delete, export, get, import, list"), "{refusal}");
         let refusal = find("pumps", "list").err().unwrap();
-        assert!(refusal.message.contains("connections, drivers, metrics"), "{refusal}");
+        assert!(refusal.message.contains("connections, drivers, groups, metrics"), "{refusal}");
     }
 }

@@ -1,18 +1,33 @@
 //! `admin/things/…`: the registry of devices.
 
-use super::list::list as list_rows;
-use super::plan::{After, Owner, Plan, Request, Terms, cleared};
+mod delete;
+mod edit;
+mod export;
+mod import;
+mod query;
+mod search;
+mod table;
+mod view;
+
+pub(super) use edit::check_revision;
+pub(crate) use query::ThingQuery;
+pub(super) use search::{Found, Source, search, search_in, state_in};
+
+use super::list::{limited, list as list_rows};
+use super::plan::{After, Owner, Plan, Request, Terms};
 use super::table::{ADMIN, Operation, READER, Resource};
-use crate::device::row::{DeviceRow, ThingKey, ThingRow, default_location};
+use crate::device::row::{DeviceRow, ThingKey, ThingRow};
+use crate::registry::index;
 use crate::secret;
 use broker::credential::{Credential, CredentialIdentity, CredentialKey};
-use proto::admin::ListRequest;
-use proto::platform::ThingTopic;
-use proto::uns::RAW_CONTRACT;
-use proto::{Identity, Namespace, PlatformTopic, Refusal, RefusalCode, ThingId, UnsPath, UserId};
+use edit::Edit;
+use proto::admin::{ListRequest, Page};
+use proto::id::Label;
+use proto::{Identity, Namespace, Refusal, RefusalCode, ThingId, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value as Json, json};
+use view::View;
 
 /// See [`super::table`].
 pub(super) const RESOURCE: Resource = Resource {
@@ -25,25 +40,25 @@ pub(super) const RESOURCE: Resource = Resource {
             "registers a thing and answers with its secret",
             create,
         ),
-        Operation::changes::<OneThing>(
-            "delete",
-            ADMIN,
-            "deletes a thing with its shadows and its credential",
-            delete,
-        ),
+        delete::OPERATION,
+        export::OPERATION,
         Operation::reads::<OneThing>("get", READER, "shows a thing", get),
-        Operation::reads::<ListRequest>("list", READER, "lists things", list),
+        import::OPERATION,
+        Operation::reads::<ListThings>("list", READER, "lists things, or those of a query", list),
+        Operation::changes::<ReplaceThing>(
+            "replace",
+            ADMIN,
+            "gives a thing to another device, which gets a new secret",
+            replace,
+        ),
         Operation::changes::<UpdateThing>(
             "update",
             ADMIN,
-            "changes location, attributes or secret",
+            "changes what is said of a thing, its secret, or whether it may come in",
             update,
         ),
     ],
 };
-
-/// The most bytes of a thing's attributes, as JSON.
-const ATTRIBUTES_BYTES_MAX: usize = 16 * 1024;
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -51,8 +66,20 @@ struct CreateThing {
     thing: ThingId,
     #[serde(default)]
     location: Option<String>,
+    /// The gateway that speaks for it.
+    #[serde(default)]
+    parent: Option<ThingId>,
+    /// The number that its maker gave it, at most 128 bytes; no two things have the same.
+    #[serde(default)]
+    serial: Option<String>,
+    /// Words to find it by, at most 32.
+    #[serde(default)]
+    tags: Vec<Label>,
     #[serde(default)]
     attributes: Map<String, Json>,
+    /// Whether it may come in; absent: yes.
+    #[serde(default)]
+    enabled: Option<bool>,
     #[serde(default)]
     secret: Option<String>,
 }
@@ -64,12 +91,42 @@ struct UpdateThing {
     /// Absent: as it is. Null: back to the default.
     #[serde(default, deserialize_with = "present")]
     location: Option<Option<String>>,
+    /// The gateway that speaks for it; null: none.
+    #[serde(default, deserialize_with = "present")]
+    parent: Option<Option<ThingId>>,
+    /// The number that its maker gave it, at most 128 bytes; null: none.
+    #[serde(default, deserialize_with = "present")]
+    serial: Option<Option<String>>,
+    /// Words to find it by, at most 32, in place of those before.
+    #[serde(default)]
+    tags: Option<Vec<Label>>,
     /// Set key by key; null deletes one.
     #[serde(default)]
     attributes: Map<String, Json>,
+    /// Whether it may come in; `false` ends its connections.
+    #[serde(default)]
+    enabled: Option<bool>,
     /// A new secret ends the device's sessions.
     #[serde(default)]
     secret: Option<String>,
+    /// Refuses the change if the thing has another one by now.
+    #[serde(default)]
+    revision: Option<u64>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ReplaceThing {
+    thing: ThingId,
+    /// The serial number of the new device; absent: as it is, null: none.
+    #[serde(default, deserialize_with = "present")]
+    serial: Option<Option<String>>,
+    /// Absent: one is made.
+    #[serde(default)]
+    secret: Option<String>,
+    /// Refuses the change if the thing has another one by now.
+    #[serde(default)]
+    revision: Option<u64>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -78,35 +135,57 @@ struct OneThing {
     thing: ThingId,
 }
 
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ListThings {
+    /// Only things for which all of this holds.
+    #[serde(default)]
+    query: Option<ThingQuery>,
+    /// Only things whose name contains this text.
+    #[serde(default)]
+    filter: Option<String>,
+    /// At most so many, 1 to 1000; absent: 100.
+    #[serde(default)]
+    limit: Option<usize>,
+    /// Where the page before ended.
+    #[serde(default)]
+    cursor: Option<String>,
+}
+
 /// Registers a thing. Answers with its secret, which is shown this once.
 fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
     let asked: CreateThing = request.read()?;
-    let CreateThing { thing, location, attributes, secret } = asked;
-    let namespace = request.namespace.clone();
+    let edit = Edit {
+        location: asked.location.map(Some),
+        parent: asked.parent.map(Some),
+        serial: asked.serial.map(Some),
+        tags: Some(asked.tags),
+        attributes: asked.attributes,
+        enabled: asked.enabled,
+    };
+    let (thing, namespace) = (asked.thing, request.namespace.clone());
     let key: ThingKey = (namespace.clone(), thing.clone());
     if request.get::<ThingRow>(&key)?.is_some() {
         return Err(Refusal::already_exists("thing", &thing).at("thing"));
     }
-    let (credential_key, identity) = credential_of(&namespace, &thing)?;
-    if request.get::<Credential>(&credential_key)?.is_some() {
-        let message = format!("the name `{thing}` belongs to a user or an edge node");
-        return Err(Refusal::new(RefusalCode::AlreadyExists, message).at("thing"));
-    }
-    let now = request.now();
-    let mut row = ThingRow { location, attributes: Default::default(), created: now, updated: now };
-    set_attributes(&mut row, attributes)?;
-    check_location(&row, &namespace, &thing)?;
+    let (credential_key, identity) = free_name(request, &thing)?;
+    let mut row = ThingRow::new(request.now());
+    edit.apply(&View::new(request), &thing, &mut row)?;
 
-    let secret = match secret {
+    let secret = match asked.secret {
         Some(given) => checked(given)?,
         None => secret::generate(&*request.context.outside.entropy),
     };
     let mut data = show(request, &key, row.clone());
     data["secret"] = secret.clone().into();
     let mut plan = Plan::answer(data);
-    plan.changes.put::<ThingRow>(&key, &row);
+    index::put(&mut plan.changes, &key, None, &row);
     plan.messages.push(request.thing_event(&thing, "created"));
-    request.set_secret(&mut plan, credential_key, identity, secret, Terms::default());
+    let terms = Terms { acl: None, is_disabled: row.is_disabled };
+    request.set_secret(&mut plan, credential_key, identity, secret, terms);
+    if row.parent.is_some() {
+        plan.after.push(After::Registered(vec![(thing, row)]));
+    }
     Ok(plan)
 }
 
@@ -120,55 +199,129 @@ fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
 
 /// Lists things.
 fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
-    let asked: ListRequest = request.read()?;
+    let ListThings { query, filter, limit, cursor } = request.read()?;
     let namespace = request.namespace.clone();
-    let key_of = |name: &str| Ok((namespace.clone(), parse_thing(name)?));
-    let item = |key: &ThingKey, row| Some((key.1.to_string(), show(request, key, row)));
-    let page = list_rows::<ThingRow>(request, &asked, &store::prefix(&namespace), key_of, item)?;
-    Ok(Plan::answer(page))
+    let Some(query) = query else {
+        let asked = ListRequest { filter, limit, cursor };
+        let key_of = |name: &str| Ok((namespace.clone(), parse_thing(name)?));
+        let item = |key: &ThingKey, row| Some((key.1.to_string(), show(request, key, row)));
+        let prefix = store::prefix(&namespace);
+        let page = list_rows::<ThingRow>(request, &asked, &prefix, key_of, item)?;
+        return Ok(Plan::answer(page));
+    };
+    let query = with_filter(query, filter)?;
+    let found = search(request, &query, parse_cursor(cursor)?, limited(limit))?;
+    Ok(Plan::answer(show_found(request, found)))
 }
 
-/// Changes location, attributes or secret.
+/// A filter and a query that both ask for a part of the name would be one too many.
+fn with_filter(mut query: ThingQuery, filter: Option<String>) -> Result<ThingQuery, Refusal> {
+    if filter.is_some() && query.name_contains.is_some() {
+        let message = "a query that has name_contains needs no filter";
+        return Err(Refusal::new(RefusalCode::Invalid, message).at("filter"));
+    }
+    query.name_contains = query.name_contains.or(filter);
+    Ok(query)
+}
+
+/// The cursor of a search: the name of a thing.
+pub(super) fn parse_cursor(cursor: Option<String>) -> Result<Option<ThingId>, Refusal> {
+    let parse = |text: String| parse_thing(&text).map_err(|refusal| refusal.at("cursor"));
+    cursor.map(parse).transpose()
+}
+
+/// What was found, as a page.
+pub(super) fn show_found(request: &Request<'_>, found: Found) -> Json {
+    let namespace = request.namespace;
+    let shown = |(thing, row)| show(request, &(namespace.clone(), thing), row);
+    let items = found.things.into_iter().map(shown).collect::<Vec<Json>>();
+    let next_cursor = found.next.map(|thing| thing.to_string());
+    // Made of JSON values and a text: there is no way to fail.
+    serde_json::to_value(Page { items, next_cursor }).unwrap_or_default()
+}
+
+/// Changes what is said of a thing, its secret, or whether it may come in.
 fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
     let asked: UpdateThing = request.read()?;
-    let UpdateThing { thing, location, attributes, secret } = asked;
-    let namespace = request.namespace.clone();
-    let key: ThingKey = (namespace.clone(), thing.clone());
-    let mut row = request.must_get::<ThingRow>(&key, "thing", &thing)?;
-    if let Some(location) = location {
-        row.location = location;
-        check_location(&row, &namespace, &thing)?;
-    }
-    set_attributes(&mut row, attributes)?;
-    row.updated = request.now();
+    let thing = asked.thing.clone();
+    let key: ThingKey = (request.namespace.clone(), thing.clone());
+    let before = request.must_get::<ThingRow>(&key, "thing", &thing)?;
+    check_revision(before.revision, asked.revision)?;
+    let (edit, secret) = asked.split();
+    let mut row = before.clone();
+    edit.apply(&View::new(request), &thing, &mut row)?;
+    let secret = secret.map(checked).transpose()?;
+    changed(request, (&key, &before), row, secret, "updated")
+}
 
-    let mut plan = Plan::answer(show(request, &key, row.clone()));
-    plan.changes.put::<ThingRow>(&key, &row);
-    plan.messages.push(request.thing_event(&thing, "updated"));
-    if let Some(secret) = secret {
-        let (key, identity) = credential_of(&namespace, &thing)?;
-        let before = request.get::<Credential>(&key)?;
-        request.set_secret(&mut plan, key, identity, checked(secret)?, Terms::of(before));
-        plan.after.push(After::EndSessions(namespace, Identity::Thing(thing.clone())));
-    }
-    plan.owner = Owner::ChangedDevice(thing, Box::new(row));
+/// Gives a thing to another device: with a new secret the one before is out, and all else stays.
+fn replace(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let ReplaceThing { thing, serial, secret, revision } = request.read()?;
+    let key: ThingKey = (request.namespace.clone(), thing.clone());
+    let before = request.must_get::<ThingRow>(&key, "thing", &thing)?;
+    check_revision(before.revision, revision)?;
+    let mut row = before.clone();
+    Edit { serial, ..Edit::default() }.apply(&View::new(request), &thing, &mut row)?;
+    let secret = match secret {
+        Some(given) => checked(given)?,
+        None => secret::generate(&*request.context.outside.entropy),
+    };
+    let mut plan = changed(request, (&key, &before), row, Some(secret.clone()), "replaced")?;
+    plan.data["secret"] = secret.into();
     Ok(plan)
 }
 
-/// Deletes a thing with its shadows, its status and its credential, and ends its sessions.
-fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
-    let OneThing { thing } = request.read()?;
-    let namespace = request.namespace.clone();
-    let key: ThingKey = (namespace.clone(), thing.clone());
-    request.must_get::<ThingRow>(&key, "thing", &thing)?;
-    let mut plan = Plan::answer(json!({ "thing": thing }));
-    let (credential_key, _) = credential_of(&namespace, &thing)?;
-    plan.changes.delete::<Credential>(&credential_key);
-    plan.messages.push(cleared(&PlatformTopic::thing(&thing, ThingTopic::Status)));
-    plan.messages.push(request.thing_event(&thing, "deleted"));
-    plan.after.push(After::EndSessions(namespace, Identity::Thing(thing.clone())));
-    plan.owner = Owner::RetiredDevice(thing);
+/// The plan of a change to a registered thing.
+fn changed(
+    request: &Request<'_>,
+    (key, before): (&ThingKey, &ThingRow),
+    mut row: ThingRow,
+    secret: Option<String>,
+    event: &str,
+) -> Result<Plan, Refusal> {
+    let thing = &key.1;
+    row.updated = request.now();
+    row.revision = before.revision + 1;
+    let mut plan = Plan::answer(show(request, key, row.clone()));
+    index::put(&mut plan.changes, key, Some(before), &row);
+    plan.messages.push(request.thing_event(thing, event));
+    change_credential(request, &mut plan, thing, (before, &row), secret)?;
+    plan.owner = Owner::ChangedDevice(thing.clone(), Box::new(row));
     Ok(plan)
+}
+
+/// Another secret, or another word on whether the device may come in; its sessions and connections follow.
+fn change_credential(
+    request: &Request<'_>,
+    plan: &mut Plan,
+    thing: &ThingId,
+    (before, row): (&ThingRow, &ThingRow),
+    secret: Option<String>,
+) -> Result<(), Refusal> {
+    if secret.is_none() && row.is_disabled == before.is_disabled {
+        return Ok(());
+    }
+    let namespace = request.namespace.clone();
+    let (key, identity) = credential_of(&namespace, thing)?;
+    let credential = request.get::<Credential>(&key)?;
+    let name = key.1.clone();
+    if let Some(secret) = secret {
+        let terms = Terms { is_disabled: row.is_disabled, ..Terms::of(credential) };
+        request.set_secret(plan, key, identity, secret, terms);
+        plan.after.push(After::EndSessions(namespace, Identity::Thing(thing.clone())));
+    } else if let Some(mut credential) = credential {
+        credential.is_disabled = row.is_disabled;
+        plan.changes.put::<Credential>(&key, &credential);
+        plan.after.push(After::Permissions(namespace, name));
+    }
+    Ok(())
+}
+
+impl UpdateThing {
+    fn split(self) -> (Edit, Option<String>) {
+        let Self { location, parent, serial, tags, attributes, enabled, secret, .. } = self;
+        (Edit { location, parent, serial, tags, attributes, enabled }, secret)
+    }
 }
 
 fn show(request: &Request<'_>, key: &ThingKey, row: ThingRow) -> Json {
@@ -179,41 +332,29 @@ fn show(request: &Request<'_>, key: &ThingKey, row: ThingRow) -> Json {
     json!({
         "thing": thing,
         "location": row.location(namespace, thing),
+        "parent": row.parent,
+        "serial": row.serial,
+        "tags": row.tags,
         "attributes": row.attributes,
+        "state": state_in(request, thing, &row),
         "status": status,
+        "revision": row.revision,
         "created": row.created,
         "updated": row.updated,
     })
 }
 
-fn set_attributes(row: &mut ThingRow, attributes: Map<String, Json>) -> Result<(), Refusal> {
-    for (key, value) in attributes {
-        match value {
-            Json::Null => drop(row.attributes.remove(&key)),
-            value => drop(row.attributes.insert(key, value)),
-        }
+/// The credential of a thing that is to be; its name must be nobody's yet.
+fn free_name(
+    request: &Request<'_>,
+    thing: &ThingId,
+) -> Result<(CredentialKey, CredentialIdentity), Refusal> {
+    let (key, identity) = credential_of(request.namespace, thing)?;
+    if request.get::<Credential>(&key)?.is_some() {
+        let message = format!("the name `{thing}` belongs to a user or an edge node");
+        return Err(Refusal::new(RefusalCode::AlreadyExists, message).at("thing"));
     }
-    let bytes = serde_json::to_vec(&row.attributes).map_or(usize::MAX, |json| json.len());
-    if bytes <= ATTRIBUTES_BYTES_MAX {
-        return Ok(());
-    }
-    let message = format!("the attributes have {bytes} bytes, at most {ATTRIBUTES_BYTES_MAX}");
-    Err(Refusal::new(RefusalCode::TooLarge, message).at("attributes"))
-}
-
-/// A location is good if a value can stand at it.
-fn check_location(row: &ThingRow, namespace: &Namespace, thing: &ThingId) -> Result<(), Refusal> {
-    let location = match &row.location {
-        Some(location) => location.clone(),
-        None => default_location(namespace, thing),
-    };
-    match UnsPath::from_parts(&location, RAW_CONTRACT, "value") {
-        Ok(_) => Ok(()),
-        Err(error) => {
-            let message = format!("no location: `{location}`: {error}");
-            Err(Refusal::new(RefusalCode::Invalid, message).at("location"))
-        }
-    }
+    Ok((key, identity))
 }
 
 /// The credential of a thing has its name.
@@ -237,6 +378,8 @@ fn parse_thing(name: &str) -> Result<ThingId, Refusal> {
 }
 
 /// Tells a field that is null from one that is absent.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
-    Option::<String>::deserialize(deserializer).map(Some)
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::<T>::deserialize(deserializer).map(Some)
 }

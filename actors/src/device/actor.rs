@@ -13,7 +13,7 @@ use crate::refused;
 use crate::tenant::TenantMsg;
 use broker::{AckToken, Client, Delivery, Outgoing};
 use proto::platform::{ThingRoot, ThingTopic};
-use proto::{PlatformTopic, Qos, Refusal, ThingId};
+use proto::{Identity, PlatformTopic, Qos, Refusal, RefusalCode, ThingId};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -73,6 +73,8 @@ pub(crate) enum DeviceMsg {
         /// Told once it is kept.
         reply: RpcReplyPort<Result<(), Refusal>>,
     },
+    /// The registration is another one now, which is kept already.
+    Registered(Box<ThingRow>),
     /// The actor's own timer.
     Tick,
     /// What was in the mailbox is decided: keep it.
@@ -216,6 +218,7 @@ impl DeviceCore {
                 let outcome = self.retire(changes, messages).await;
                 answer(reply, outcome);
             }
+            DeviceMsg::Registered(row) => self.registration = Some(*row),
             DeviceMsg::Tick | DeviceMsg::Flush => unreachable!("handled above"),
         }
         Ok(())
@@ -233,6 +236,11 @@ impl DeviceCore {
             let _ = self.tenant.cast(TenantMsg::Unregistered { root, thing, topic, delivery });
             return Ok(());
         };
+        if registration.is_disabled && matches!(delivery.sender.identity, Identity::Thing(_)) {
+            let refusal = Refusal::new(RefusalCode::Forbidden, "the thing is disabled");
+            self.refuse(myself, delivery, refusal).await;
+            return Ok(());
+        }
         match topic {
             ThingTopic::Shadow(topic) => self.shadow_request(myself, root, topic, delivery).await?,
             ThingTopic::Telemetry => {
@@ -257,6 +265,7 @@ impl DeviceCore {
             return Err(Refusal::not_found("thing", &self.thing));
         }
         self.keep(changes, messages).await?;
+        self.follow_gateway(row.parent.clone());
         self.registration = Some(row);
         Ok(())
     }
@@ -269,11 +278,14 @@ impl DeviceCore {
         if self.registration.is_none() {
             return Err(Refusal::not_found("thing", &self.thing));
         }
+        // What is decided and not kept yet has values, too.
         self.flush().await;
+        messages.extend(self.forget_reported(&mut changes).map_err(Refusal::internal)?);
         let tally = self.retire_commands(&mut changes, &mut messages);
         delete_rows(&mut changes, self.client.namespace(), &self.thing);
         self.keep(changes, messages).await?;
         tally.count(&self.context);
+        self.follow_gateway(None);
         self.registration = None;
         self.shadows = Shadows::default();
         self.state = DeviceState::default();
@@ -281,6 +293,12 @@ impl DeviceCore {
         // What is still in the mailbox is answered as for any thing that is not registered.
         self.ask_to_sleep();
         Ok(())
+    }
+
+    /// Has its gateway speak for it, and no other.
+    fn follow_gateway(&self, parent: Option<ThingId>) {
+        let relation = vec![(self.thing.clone(), parent)];
+        self.context.outside.broker.set_parents(self.client.namespace(), relation);
     }
 
     async fn keep(&mut self, changes: Changes, messages: Vec<Outgoing>) -> Result<(), Refusal> {

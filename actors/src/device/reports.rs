@@ -44,19 +44,28 @@ impl DeviceCore {
             if *is_newest { message.retained() } else { message }
         };
         let says = change.values.iter().map(message).collect();
-        let changes = change.row.as_ref().map_or_else(Changes::new, |row| put_row(self, row));
+        let mut changes = change.row.as_ref().map_or_else(Changes::new, |row| put_row(self, row));
+        self.note_reported(self.state.unseen(&change.values), &mut changes);
         let backfilled = change.values.iter().filter(|(_, _, is_newest)| !is_newest).count();
-        let done = Done::Telemetry(delivery, change.values.len() as u64, backfilled as u64);
+        let counts = (change.values.len() as u64, backfilled as u64);
         self.state.apply_telemetry(change);
+        self.hear(&delivery, &mut changes);
+        let done = Done::Telemetry(delivery, counts.0, counts.1);
         self.add(myself, changes, says, done).await;
     }
 
     /// Checks an event, which the broker has passed on already.
-    pub(super) async fn event(&mut self, myself: &ActorRef<DeviceMsg>, delivery: Delivery) {
+    pub(super) async fn event(&mut self, myself: &ActorRef<DeviceMsg>, mut delivery: Delivery) {
         match event::check(&delivery.payload) {
             Ok(()) => {
                 self.context.counters.events_accepted.increase();
-                delivery.ack();
+                let mut changes = Changes::new();
+                self.hear(&delivery, &mut changes);
+                if changes.is_empty() {
+                    return delivery.ack();
+                }
+                let done = Done::Presence(Some(delivery.token()), false);
+                self.add(myself, changes, Vec::new(), done).await;
             }
             Err(refusal) => {
                 self.context.counters.events_rejected.increase();
@@ -109,7 +118,12 @@ impl DeviceCore {
         self.add(myself, changes, says, Done::Presence(token, is_change)).await;
     }
 
-    async fn refuse(&mut self, myself: &ActorRef<DeviceMsg>, delivery: Delivery, refusal: Refusal) {
+    pub(super) async fn refuse(
+        &mut self,
+        myself: &ActorRef<DeviceMsg>,
+        delivery: Delivery,
+        refusal: Refusal,
+    ) {
         let now = self.context.now();
         let told = refused::message(&self.thing, &delivery.topic, &refusal, now);
         let done = Done::Refused(delivery, Some(Box::new(refusal)));

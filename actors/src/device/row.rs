@@ -2,10 +2,11 @@
 
 use super::presence::Presence;
 use super::shadow::ShadowState;
+use proto::id::Label;
 use proto::{Namespace, ThingId, TimestampMs};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use store::{Row, RowError};
 
 /// Where a thing's rows are kept.
@@ -21,6 +22,18 @@ pub(crate) struct ThingRow {
     /// Where it stands in the Unified Namespace; absent: `<tenant>/<thing>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) location: Option<String>,
+    /// The gateway that it is behind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) parent: Option<ThingId>,
+    /// The number that its maker gave it; no two things of a namespace have the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) serial: Option<String>,
+    /// Words to find it by.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) tags: BTreeSet<Label>,
+    /// Nobody comes in as it for now, and what a gateway says for it is refused.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_disabled: bool,
     /// What its operators say about it.
     #[serde(default)]
     pub(crate) attributes: BTreeMap<String, Json>,
@@ -28,6 +41,13 @@ pub(crate) struct ThingRow {
     pub(crate) created: TimestampMs,
     /// When it was last changed.
     pub(crate) updated: TimestampMs,
+    /// Rises with each change, from 1.
+    #[serde(default = "first_revision")]
+    pub(crate) revision: u64,
+}
+
+fn first_revision() -> u64 {
+    1
 }
 
 /// What the device actor keeps besides shadows.
@@ -38,9 +58,27 @@ pub(crate) struct DeviceRow {
     pub(crate) presence: Presence,
     /// How many different values it has ever reported.
     pub(crate) keys: u64,
+    /// When it was last heard of through a gateway, to within some seconds; or when it first said anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) heard: Option<TimestampMs>,
 }
 
 impl ThingRow {
+    /// One that was registered at `now`.
+    pub(crate) fn new(now: TimestampMs) -> Self {
+        Self {
+            location: None,
+            parent: None,
+            serial: None,
+            tags: BTreeSet::new(),
+            is_disabled: false,
+            attributes: BTreeMap::new(),
+            created: now,
+            updated: now,
+            revision: first_revision(),
+        }
+    }
+
     /// Its place in the Unified Namespace.
     pub(crate) fn location(&self, namespace: &Namespace, thing: &ThingId) -> String {
         match &self.location {

@@ -67,6 +67,7 @@ impl DeviceCore {
                     }
                     self.shadows.loaded.insert(key.2, next);
                 }
+                self.hear(&delivery, &mut changes);
                 (says, Done::Shadow(delivery, Box::new(origin), client_token))
             }
             Err(refusal) => {

@@ -9,6 +9,9 @@ use super::telemetry::Reading;
 use proto::{Refusal, RefusalCode, TimestampMs, UnsPath, Value};
 use std::collections::HashMap;
 
+/// How often a device that is heard through its gateway gets a row for it, in milliseconds.
+const HEARD_EVERY_MS: u64 = 10_000;
+
 /// What a device actor knows besides shadows.
 #[derive(Debug, Default)]
 pub(crate) struct DeviceState {
@@ -72,7 +75,7 @@ impl DeviceState {
 
     fn changed(&self, presence: Presence, status: Option<Status>) -> Option<PresenceChange> {
         let is_changed = presence != self.row.presence;
-        let row = DeviceRow { presence, keys: self.row.keys };
+        let row = DeviceRow { presence, ..self.row.clone() };
         is_changed.then_some(PresenceChange { row, status })
     }
 
@@ -115,8 +118,25 @@ impl DeviceState {
         }
         values.reverse();
         let is_changed = keys != self.row.keys;
-        let row = is_changed.then(|| DeviceRow { presence: self.row.presence.clone(), keys });
+        let row = is_changed.then(|| DeviceRow { keys, ..self.row.clone() });
         Ok(TelemetryChange { row, values, newest })
+    }
+
+    /// What hearing of the device at `now` leads to: the row to keep, if it is worth one.
+    pub(crate) fn decide_heard(&self, is_through: bool, now: TimestampMs) -> Option<DeviceRow> {
+        let is_due = match self.row.heard {
+            None => is_through || !self.row.is_activated(),
+            Some(heard) => is_through && now.0 >= heard.0.saturating_add(HEARD_EVERY_MS),
+        };
+        is_due.then(|| DeviceRow { heard: Some(now), ..self.row.clone() })
+    }
+
+    /// The paths among `values` that this actor has not seen yet.
+    pub(crate) fn unseen<'a>(
+        &self,
+        values: &'a [(UnsPath, Value, IsNewest)],
+    ) -> impl Iterator<Item = &'a UnsPath> {
+        values.iter().map(|(path, ..)| path).filter(|path| !self.newest.contains_key(*path))
     }
 
     /// Puts a kept change of presence in force.

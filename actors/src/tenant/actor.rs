@@ -9,8 +9,10 @@ use crate::bridges::BridgesMsg;
 use crate::cluster::ClusterMsg;
 use crate::context::Shared;
 use crate::device::DeviceMsg;
+use crate::device::row::ThingRow;
 use crate::door::Door;
 use crate::edge_node::EdgeNodeMsg;
+use crate::registry;
 use broker::{Client, Delivery};
 use proto::platform::{ThingRoot, ThingTopic};
 use proto::{CommandId, ThingId, TimestampMs};
@@ -45,6 +47,8 @@ pub(crate) enum TenantMsg {
     },
     /// The admin API has something for a device.
     ToDevice(ThingId, Box<DeviceMsg>),
+    /// The admin API has changed these registrations.
+    Registered(Vec<(ThingId, ThingRow)>),
     /// The admin API has something for the edge node.
     ToEdgeNode(Box<EdgeNodeMsg>),
     /// The admin API has something for the bridges.
@@ -107,6 +111,7 @@ impl Actor for TenantActor {
     ) -> Result<TenantCore, ActorProcessingErr> {
         let TenantArgs { context, cluster, client, admin_door } = args;
         let span = tracing::info_span!("tenant", tenant = %client.namespace());
+        registry::load_parents(&context, &client)?;
         settle::settle(&context, &client).instrument(span.clone()).await?;
         let settings = &context.settings;
         let directory =
@@ -178,6 +183,9 @@ impl TenantCore {
             TenantMsg::WakeAt(thing, at) => self.wake_at(myself, thing, at),
             TenantMsg::AlarmsRing => self.alarms_ring(myself).await,
             TenantMsg::Broadcast(id) => self.broadcast(myself, id).await,
+            TenantMsg::Registered(rows) => {
+                rows.into_iter().for_each(|(thing, row)| self.registered(&thing, row));
+            }
             TenantMsg::ToEdgeNode(message) => self.parts.to_edge_node(*message),
             TenantMsg::ToBridges(message) => self.parts.to_bridges(*message),
             TenantMsg::DeviceRested(thing, incarnation) => {

@@ -87,6 +87,11 @@ impl<H: Clone, M> Directory<H, M> {
         }
     }
 
+    /// Whether a device is awake.
+    pub(crate) fn is_awake(&self, thing: &ThingId) -> bool {
+        matches!(self.slots.get(thing), Some(Slot::Awake { .. }))
+    }
+
     /// A number for the next actor.
     pub(crate) fn incarnation(&mut self) -> u64 {
         let incarnation = self.next_incarnation;
@@ -97,11 +102,6 @@ impl<H: Clone, M> Directory<H, M> {
     /// A device is awake; messages for it go through [`Directory::route`] from now on.
     pub(crate) fn awake(&mut self, thing: ThingId, handle: H, incarnation: u64) {
         self.slots.insert(thing, Slot::Awake { handle, incarnation, sent: 0 });
-    }
-
-    /// Whether a device is awake.
-    pub(crate) fn is_awake(&self, thing: &ThingId) -> bool {
-        matches!(self.slots.get(thing), Some(Slot::Awake { .. }))
     }
 
     /// A device wants to sleep and has handled so many messages. Its handle, if it may: nothing is

@@ -122,6 +122,18 @@ impl TenantCore {
         }
     }
 
+    /// Tells a device, if it is awake, that its registration is another one now; one that sleeps reads it when it
+    /// wakes.
+    pub(super) fn registered(&mut self, thing: &ThingId, row: ThingRow) {
+        if self.directory.is_awake(thing) {
+            let message = DeviceMsg::Registered(Box::new(row));
+            let now_ms = self.context.uptime_ms();
+            if let Route::Deliver(device, message) = self.directory.route(thing, message, now_ms) {
+                let _ = device.cast(message);
+            }
+        }
+    }
+
     /// A device asks to sleep: it may, unless a message is on its way to it.
     pub(super) fn idle(&mut self, thing: &ThingId, incarnation: u64, handled: u64) {
         if let Some(device) = self.directory.sleep(thing, incarnation, handled) {
@@ -243,7 +255,11 @@ impl TenantCore {
             DeviceMsg::Change { reply, .. } | DeviceMsg::Retire { reply, .. } => {
                 let _ = reply.send(Err(refusal.clone()));
             }
-            DeviceMsg::CommandsDue | DeviceMsg::Resume(_) | DeviceMsg::Tick | DeviceMsg::Flush => {}
+            DeviceMsg::CommandsDue
+            | DeviceMsg::Resume(_)
+            | DeviceMsg::Registered(_)
+            | DeviceMsg::Tick
+            | DeviceMsg::Flush => {}
         }
     }
 

@@ -69,7 +69,7 @@ pub(super) async fn settle(context: &Context, client: &Client) -> Result<(), Set
         let message = status.map(|status| status_message(&thing, &status));
         let is_worth_a_row = message.is_some() || !presence.connections.is_empty();
         if is_worth_a_row {
-            pending.push((thing, DeviceRow { presence, keys: row.keys }, message));
+            pending.push((thing, DeviceRow { presence, ..row }, message));
         }
     }
     for some in pending.chunks(DEVICES_PER_COMMIT) {

@@ -20,8 +20,9 @@ async fn things_are_created_shown_changed_and_deleted() {
     let shown = app.done("things/get", json!({"thing":"p1"})).await;
     assert_eq!(
         shown,
-        json!({"thing":"p1","location":"default/p1","attributes":{"maker":"acme"},
-            "status":null,"created":START_MS,"updated":START_MS})
+        json!({"thing":"p1","location":"default/p1","parent":null,"serial":null,"tags":[],
+            "attributes":{"maker":"acme"},"state":"unactivated","status":null,"revision":1,
+            "created":START_MS,"updated":START_MS})
     );
     let taken = app.refused("things/create", json!({"thing":"p1"})).await;
     assert_eq!((&taken["code"], &taken["field"]), (&json!("already_exists"), &json!("thing")));

@@ -15,6 +15,7 @@ mod faults;
 mod machine;
 mod presence;
 mod projects;
+mod registry;
 mod shadows;
 mod start;
 mod world;

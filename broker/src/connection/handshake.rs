@@ -168,7 +168,7 @@ impl Door {
         let space = space.ok_or_else(|| unproved(Refusal::Namespace))?;
         let (sender, assigned) = self.sender(&connect.client_id, grant.identity.clone())?;
         let seat = self.seat(&space, &sender)?;
-        let permissions = standing::permissions(&grant, &sender);
+        let permissions = standing::permissions(&grant, &sender, space.kin());
         let permissions = permissions.map_err(|error| unproved(error.into()))?;
         let mut terms = self.terms(&connect, assigned, &sender.client_id);
         let standing = told.as_ref().map(|(method, _)| {

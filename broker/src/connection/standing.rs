@@ -5,8 +5,8 @@ use super::{Connection, Socket};
 use crate::auth::{Answer, Authenticator, Dialogue, Grant, Presented};
 use crate::message::Sender;
 use crate::packet::{AuthStage, AuthStep, Reply};
-use crate::permissions::Permissions;
 use crate::permissions::acl::AclError;
+use crate::permissions::{Kin, Permissions};
 use crate::reason::Reason;
 use crate::session::queue::Delivery;
 use bytes::Bytes;
@@ -88,7 +88,8 @@ impl<S: Socket> Connection<S> {
         if !is_same {
             return Err(Reason::NotAuthorized);
         }
-        let permissions = permissions(&grant, sender).map_err(|_| Reason::NotAuthorized)?;
+        let permissions = permissions(&grant, sender, self.space.kin());
+        let permissions = permissions.map_err(|_| Reason::NotAuthorized)?;
         self.space.permit(&self.session, permissions);
         let had_end = self.live.expires_at().is_some();
         self.live.set_expires_at(grant.expires_at);
@@ -129,8 +130,12 @@ impl<S: Socket> Connection<S> {
 }
 
 /// What a grant permits a client.
-pub(super) fn permissions(grant: &Grant, sender: &Arc<Sender>) -> Result<Permissions, AclError> {
-    let of_role = Permissions::of_role(Arc::clone(sender));
+pub(super) fn permissions(
+    grant: &Grant,
+    sender: &Arc<Sender>,
+    kin: &Arc<Kin>,
+) -> Result<Permissions, AclError> {
+    let of_role = Permissions::of_role(Arc::clone(sender)).within(kin);
     let permissions = of_role.of(&grant.identity, &grant.acls)?;
     Ok(Permissions { is_by_credential: grant.is_by_credential, ..permissions })
 }

@@ -210,6 +210,7 @@ impl Space {
             asked.is_in_process,
             bounds(shared),
         ));
+        session.permit(session.permissions().within(&self.kin));
         session.queue().connect(asked.expiry_secs > 0);
         Known {
             session,

@@ -12,7 +12,7 @@ use super::Space;
 use crate::durable::rows::WillRow;
 use crate::message::{Message, Sender};
 use crate::outbox::Outbox;
-use crate::permissions::{self, Permissions};
+use crate::permissions::Permissions;
 use futures_util::task::AtomicWaker;
 use hashbrown::HashMap;
 use proto::{ClientId, TimestampMs};
@@ -144,7 +144,7 @@ impl Space {
         let mut outbox = Outbox::of(self);
         match message {
             // What it was allowed when it connected it may not be any more.
-            Ok(message) if permissions::may_publish(&message.sender, &message.topic) => {
+            Ok(message) if self.may_be_said(&message) => {
                 let message = Arc::new(message);
                 let (route, _) = self.router.route(&message.topic);
                 let _ = outbox.publish(self, &route, &message, &Arc::new(AtomicWaker::new()));
@@ -154,6 +154,11 @@ impl Space {
         }
         outbox.changes.delete::<WillRow>(&key);
         outbox.flush(&self.shared);
+    }
+
+    fn may_be_said(&self, will: &Message) -> bool {
+        let permissions = Permissions::of_role(Arc::clone(&will.sender)).within(&self.kin);
+        permissions.publish(&will.topic).is_some()
     }
 
     /// Takes up the wills in the store, after the sessions.

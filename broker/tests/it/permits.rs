@@ -3,7 +3,7 @@
 use crate::wire::{Bench, SECRET, message, namespace, until};
 use broker::credential::{Credential, CredentialIdentity};
 use broker::{AclAction, AclPermission, AclRule};
-use proto::{Role, UserId};
+use proto::{Role, ThingId, UserId};
 use rmqtt_codec::types::QoS;
 use rmqtt_codec::v5::{DisconnectReasonCode, PublishAckReason, SubscribeAckReason};
 use store::Changes;
@@ -168,4 +168,54 @@ async fn a_name_that_is_disabled_goes_and_stays_out_and_keeps_its_session() {
     change(&bench, Role::App, |_| {}).await;
     let (_, is_present) = bench.durable("app", "app").await;
     assert!(is_present);
+}
+
+#[tokio::test]
+async fn a_gateway_speaks_for_the_things_behind_it_while_it_is_their_gateway() {
+    let bench = Bench::start().await;
+    let thing = |text: &str| ThingId::parse(text).unwrap();
+    let free = PublishAckReason::NoMatchingSubscribers;
+    let (mut gateway, _) = bench.durable("gw", "pump7").await;
+    let mut admin = bench.admin("admin").await;
+    let telemetry = || message("things/sensor/telemetry", "{}");
+    assert_eq!(gateway.publish_acked(telemetry()).await, PublishAckReason::NotAuthorized);
+    let delta = "things/+/shadow/update/delta";
+    assert_eq!(
+        gateway.subscribe(delta, QoS::AtLeastOnce).await,
+        SubscribeAckReason::NotAuthorized,
+        "nothing is behind it yet"
+    );
+
+    let put = |child: &str, parent: Option<&str>| {
+        let relation = vec![(thing(child), parent.map(thing))];
+        bench.broker.set_parents(&namespace(), relation)
+    };
+    assert_eq!(put("sensor", Some("pump7")), 1);
+    assert_eq!(put("sensor", Some("pump7")), 0, "nothing has changed");
+    assert_eq!(gateway.publish_acked(telemetry()).await, free, "what it was refused before");
+    for filter in ["things/sensor/#", delta] {
+        assert_eq!(
+            gateway.subscribe(filter, QoS::AtLeastOnce).await,
+            SubscribeAckReason::GrantedQos1
+        );
+    }
+    for topic in ["things/other/commands/x/response", "things/sensor/commands/x/response"] {
+        admin.publish(topic, topic.to_owned()).await;
+    }
+    assert_eq!(gateway.expect_payload().await, "things/sensor/commands/x/response");
+    let mut other = bench.client("other", "pump8").await;
+    assert_eq!(other.publish_acked(telemetry()).await, PublishAckReason::NotAuthorized);
+
+    // Another gateway takes its place, and what waits for the one before is not for it any more.
+    gateway.leave().await;
+    admin.publish_acked(message("things/sensor/commands/x/response", "too late")).await;
+    assert_eq!(put("sensor", Some("pump8")), 2);
+    assert_eq!(other.publish_acked(telemetry()).await, free);
+    let (mut gateway, is_present) = bench.durable("gw", "pump7").await;
+    assert!(is_present);
+    gateway.expect_silence().await;
+    assert_eq!(gateway.publish_acked(telemetry()).await, PublishAckReason::NotAuthorized);
+    let gone = bench.broker.connections(&namespace());
+    let gone = gone.iter().find(|it| it.client_id.as_str() == "gw").unwrap();
+    assert_eq!(gone.subscriptions, 0);
 }

@@ -83,13 +83,40 @@ pub(crate) async fn call(
     request: &Request,
 ) -> Result<Answer, Failure> {
     let mut call = Call::new(url, tls, credentials)?;
-    match tokio::time::timeout(DEADLINE, call.run(request)).await {
-        Ok(answer) => answer,
-        Err(_) => Err(Failure::Unreachable(format!(
-            "no answer from {url} within {} s",
-            DEADLINE.as_secs()
-        ))),
+    in_time(url, call.run(request)).await?
+}
+
+/// A connection for several requests, one after the other.
+pub(crate) struct Line<'a>(Call<'a>);
+
+impl<'a> Line<'a> {
+    /// Connects.
+    pub(crate) async fn open(
+        url: &'a NodeUrl,
+        tls: Option<Tls>,
+        credentials: Option<Credentials>,
+    ) -> Result<Self, Failure> {
+        let mut call = Call::new(url, tls, credentials)?;
+        in_time(url, call.connect()).await??;
+        Ok(Self(call))
     }
+
+    /// Sends a request and waits for its answer.
+    pub(crate) async fn ask(&mut self, request: &Request) -> Result<Answer, Failure> {
+        let url = self.0.url;
+        in_time(url, self.0.ask(request)).await?
+    }
+
+    /// Says farewell.
+    pub(crate) async fn close(mut self) {
+        self.0.leave().await;
+    }
+}
+
+async fn in_time<T>(url: &NodeUrl, work: impl Future<Output = T>) -> Result<T, Failure> {
+    tokio::time::timeout(DEADLINE, work).await.map_err(|_| {
+        Failure::Unreachable(format!("no answer from {url} within {} s", DEADLINE.as_secs()))
+    })
 }
 
 struct Call<'a> {
@@ -142,20 +169,38 @@ impl<'a> Call<'a> {
     }
 
     async fn run(&mut self, request: &Request) -> Result<Answer, Failure> {
+        self.connect().await?;
+        let answer = self.ask(request).await?;
+        self.leave().await;
+        Ok(answer)
+    }
+
+    /// Connects, and subscribes to the answers.
+    async fn connect(&mut self) -> Result<(), Failure> {
         loop {
             match self.connection.poll().await {
                 Ok(Event::Incoming(Packet::ConnAck(_))) => self.subscribe().await?,
                 Ok(Event::Incoming(Packet::SubAck(ack))) => match ack.return_codes.first() {
-                    Some(SubscribeReasonCode::Success(_)) => self.publish(request).await?,
+                    Some(SubscribeReasonCode::Success(_)) => return Ok(()),
                     code => {
                         return Err(Failure::failed(format_args!(
                             "forbidden: the node refused the reply topic ({code:?})"
                         )));
                     }
                 },
+                Ok(_) => {}
+                Err(error) => return Err(self.lost(&error)),
+            }
+        }
+    }
+
+    /// Asks, one request after the other.
+    async fn ask(&mut self, request: &Request) -> Result<Answer, Failure> {
+        self.publish(request).await?;
+        loop {
+            match self.connection.poll().await {
                 Ok(Event::Incoming(Packet::PubAck(ack))) => check_ack(&ack)?,
                 Ok(Event::Incoming(Packet::Publish(publish))) if self.is_answer(&publish) => {
-                    self.leave().await;
                     return read_answer(&publish.payload);
                 }
                 Ok(_) => {}

@@ -63,6 +63,20 @@ const RESOURCES: &[Resource] = &[
             ("update", "driver config.protocol config.address ..."),
         ],
     },
+    Resource {
+        name: "groups",
+        is: "groups of things, by hand or by a query",
+        verbs: &[
+            ("add", "group things"),
+            ("create", "group description? query.state? query.tag? query.parent? query...?"),
+            ("delete", "group revision?"),
+            ("get", "group"),
+            ("list", LIST),
+            ("members", "group limit? cursor?"),
+            ("remove", "group things"),
+            ("update", "group description? query? revision?"),
+        ],
+    },
     Resource { name: "metrics", is: "figures of all parts of the node", verbs: &[("get", "")] },
     Resource {
         name: "node",
@@ -121,11 +135,14 @@ const RESOURCES: &[Resource] = &[
         name: "things",
         is: "devices",
         verbs: &[
-            ("create", "thing location? attributes? secret?"),
-            ("delete", "thing"),
+            ("create", "thing location? parent? serial? tags? attributes? enabled? secret?"),
+            ("delete", "thing children? revision?"),
+            ("export", "format query? limit? cursor?, or file query?"),
             ("get", "thing"),
-            ("list", LIST),
-            ("update", "thing location? attributes? secret?"),
+            ("import", "format text dry_run? scram?, or file dry_run? scram?"),
+            ("list", "query.state? query.tag? query.parent? query...? filter? limit? cursor?"),
+            ("replace", "thing serial? secret? revision?"),
+            ("update", "thing, and what is to change; revision?"),
         ],
     },
     Resource {
@@ -186,6 +203,6 @@ mod tests {
     fn an_unknown_resource_is_wrong_usage_that_names_the_known_ones() {
         let failure = list(Some("pumps")).unwrap_err();
         assert_eq!(failure.code(), 2);
-        assert!(failure.reason().contains("bridges, connections, drivers, metrics"));
+        assert!(failure.reason().contains("bridges, connections, drivers, groups, metrics"));
     }
 }

@@ -94,6 +94,18 @@ pub fn thing(thing: &ThingId) -> [TopicFilter; 2] {
     [written(&format!("things/{thing}/#")), written(&format!("$aws/things/{thing}/#"))]
 }
 
+/// Whose topics a filter asks for, if it stays below `things/<thing>/` or its alias: `None` in it stands for any
+/// thing.
+pub fn thing_of(filter: &TopicFilter) -> Option<Option<ThingId>> {
+    let text = filter.as_str();
+    let rest = text.strip_prefix("things/").or_else(|| text.strip_prefix("$aws/things/"))?;
+    let (thing, _) = rest.split_once('/')?;
+    match thing {
+        "+" => Some(None),
+        thing => ThingId::parse(thing).ok().map(Some),
+    }
+}
+
 /// All topics of one edge node.
 pub fn edge(edge: &EdgeId) -> TopicFilter {
     written(&format!("edges/{edge}/#"))
@@ -182,6 +194,18 @@ mod tests {
             if let ThingTopic::Shadow(shadow) = topic {
                 assert!(shadow.verb.answer(Stage::Accepted).is_some());
             }
+        }
+    }
+
+    #[test]
+    fn a_filter_tells_whose_topics_it_asks_for() {
+        let of = |text: &str| thing_of(&TopicFilter::parse(text.to_owned()).unwrap());
+        let pump = ThingId::parse("pump7").unwrap();
+        assert_eq!(of("things/pump7/#"), Some(Some(pump.clone())));
+        assert_eq!(of("$aws/things/pump7/shadow/+"), Some(Some(pump)));
+        assert_eq!(of("things/+/shadow/update/delta"), Some(None));
+        for other in ["#", "things/#", "+/pump7/telemetry", "things/pump7", "uns/pump7/#"] {
+            assert_eq!(of(other), None, "{other}");
         }
     }
 

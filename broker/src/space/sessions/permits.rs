@@ -11,7 +11,8 @@ use crate::packet::Options;
 use crate::permissions::Permissions;
 use crate::reason::Reason;
 use crate::session::Session;
-use proto::UserId;
+use hashbrown::HashSet;
+use proto::{Identity, ThingId, UserId};
 use std::sync::Arc;
 use store::Changes;
 
@@ -60,11 +61,37 @@ impl Space {
         count
     }
 
-    fn permit_known(&self, known: &mut Known, permissions: Permissions, changes: &mut Changes) {
-        let session = &known.session;
-        if session.permissions() == permissions {
-            return;
+    /// Puts things behind others, or behind none; the gateways that speak for others than before follow at once.
+    /// Returns how many sessions they have.
+    pub(crate) fn set_parents(&self, relations: Vec<(ThingId, Option<ThingId>)>) -> usize {
+        let changed = relations.into_iter().flat_map(|(thing, parent)| self.kin.set(thing, parent));
+        let changed: HashSet<ThingId> = changed.collect();
+        if changed.is_empty() {
+            return 0;
         }
+        let mut changes = Changes::new();
+        let mut count = 0;
+        for known in self.sessions.lock().by_client.values_mut() {
+            if matches!(known.session.identity(), Identity::Thing(it) if changed.contains(it)) {
+                count += 1;
+                let permissions = known.session.permissions();
+                self.enforce(known, permissions, &mut changes);
+            }
+        }
+        if !changes.is_empty() {
+            drop(self.shared.store.submit(changes));
+        }
+        count
+    }
+
+    fn permit_known(&self, known: &mut Known, permissions: Permissions, changes: &mut Changes) {
+        if known.session.permissions() != permissions {
+            self.enforce(known, permissions, changes);
+        }
+    }
+
+    fn enforce(&self, known: &mut Known, permissions: Permissions, changes: &mut Changes) {
+        let session = &known.session;
         session.permit(permissions.clone());
         known.subscriptions.retain(|subscription, (options, id)| {
             let Some(qos_max) = permissions.subscribe(&subscription.filter) else {

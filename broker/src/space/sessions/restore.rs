@@ -23,6 +23,7 @@ impl Space {
         let sender =
             Arc::new(Sender { client_id: row.client_id.clone(), identity: row.identity.clone() });
         let session = Arc::new(Session::new(key, sender, false, bounds(&self.shared)));
+        session.permit(session.permissions().within(&self.kin));
         session.queue().restore_later(row.sent_seq);
         let mut subscriptions = HashMap::new();
         for (subscription, options, id) in row.subscriptions.iter().filter_map(|it| it.parts()) {

@@ -1,0 +1,304 @@
+//! `things import file=…` and `things export file=…`: a file of any size, sent and fetched in pieces.
+//!
+//! The node takes so many rows at once and commits each piece by itself; what is done stays done. The result of each
+//! row goes to stdout, with the secret of each new thing, how far it is to stderr.
+
+use super::client::{Answer, Line, Request};
+use super::told;
+use crate::outcome::{Failure, Outcome, print};
+use anyhow::Context as _;
+use serde_json::{Map, Value, json};
+use std::io::Write as _;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// The most rows in one piece.
+const ROWS_MAX: usize = 500;
+
+/// The bytes after which a piece ends: well below what a node takes in one packet.
+const PIECE_BYTES: usize = 256 * 1024;
+
+/// How often to say how far it is.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// A command that is about a file.
+pub(super) struct Table {
+    file: PathBuf,
+    format: Format,
+    is_import: bool,
+    /// The rest of the request.
+    body: Map<String, Value>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Csv,
+    Jsonl,
+}
+
+/// Some rows of a file.
+#[derive(Debug, PartialEq, Eq)]
+struct Piece {
+    bytes: Range<usize>,
+    rows: usize,
+}
+
+impl Table {
+    /// The command, if it is one of these; an error says what is wrong with it.
+    pub(super) fn of(
+        resource: &str,
+        verb: &str,
+        body: &Map<String, Value>,
+    ) -> Result<Option<Self>, String> {
+        let is_import = verb == "import";
+        if resource != "things" || !(is_import || verb == "export") {
+            return Ok(None);
+        }
+        let mut body = body.clone();
+        let file = match body.remove("file") {
+            None => return Ok(None),
+            Some(Value::String(file)) => PathBuf::from(file),
+            Some(_) => return Err("`file` is the name of a file".to_owned()),
+        };
+        let by_name = file.extension().and_then(|it| it.to_str()).unwrap_or_default().to_owned();
+        let given = body.remove("format");
+        let format = match given.as_ref().map_or(Some(&*by_name), Value::as_str) {
+            Some("csv") => Format::Csv,
+            Some("jsonl") => Format::Jsonl,
+            _ => return Err("is it format=csv or format=jsonl?".to_owned()),
+        };
+        Ok(Some(Self { file, format, is_import, body }))
+    }
+
+    /// Does it.
+    pub(super) async fn carry_out(self, mut line: Line<'_>, as_json: bool) -> Outcome {
+        let outcome = match self.is_import {
+            true => self.import(&mut line, as_json).await,
+            false => self.export(&mut line).await,
+        };
+        line.close().await;
+        outcome
+    }
+
+    async fn import(&self, line: &mut Line<'_>, as_json: bool) -> Outcome {
+        let name = self.file.display();
+        let text = std::fs::read_to_string(&self.file).with_context(|| format!("{name}"))?;
+        let (header, pieces) = match self.format {
+            Format::Csv => csv_pieces(&text),
+            Format::Jsonl => (0..0, line_pieces(&text)),
+        };
+        let all: usize = pieces.iter().map(|piece| piece.rows).sum();
+        let mut progress = Progress::new(all);
+        if !as_json {
+            print("row,thing,result,secret,error\n")?;
+        }
+        for piece in pieces {
+            let text = [&text[header.clone()], &text[piece.bytes.clone()]].concat();
+            let data = self.ask(line, "import", json!({ "text": text })).await?;
+            let rows = data["rows"].as_array().map_or(&[][..], Vec::as_slice);
+            print(&results(rows, progress.done, as_json))?;
+            progress.step(piece.rows, &data);
+        }
+        progress.end()
+    }
+
+    async fn export(&self, line: &mut Line<'_>) -> Outcome {
+        let name = self.file.display();
+        let mut file = std::fs::File::create(&self.file).with_context(|| format!("{name}"))?;
+        let mut cursor = Value::Null;
+        loop {
+            let data = self.ask(line, "export", json!({ "limit": 1000, "cursor": cursor })).await?;
+            let text = data["text"].as_str().unwrap_or_default();
+            file.write_all(text.as_bytes()).with_context(|| format!("{name}"))?;
+            cursor = data["next_cursor"].clone();
+            if cursor.is_null() {
+                return file.sync_all().with_context(|| format!("{name}")).map_err(Into::into);
+            }
+        }
+    }
+
+    async fn ask(&self, line: &mut Line<'_>, verb: &str, more: Value) -> Result<Value, Failure> {
+        let mut body = self.body.clone();
+        body.insert("format".to_owned(), self.format.name().into());
+        if let Value::Object(more) = more {
+            body.extend(more);
+        }
+        let request = Request::new("things", verb, body).map_err(Failure::Usage)?;
+        let answer: Answer = line.ask(&request).await?;
+        answer.map_err(|refusal| Failure::failed(told(&refusal)))
+    }
+}
+
+impl Format {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::Jsonl => "jsonl",
+        }
+    }
+}
+
+/// The header of a table and its pieces. A cell may hold line breaks, so that lines are not rows.
+fn csv_pieces(text: &str) -> (Range<usize>, Vec<Piece>) {
+    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
+    let _ = reader.byte_headers();
+    let at = |reader: &csv::Reader<&[u8]>| {
+        usize::try_from(reader.position().byte()).unwrap_or(usize::MAX).min(text.len())
+    };
+    let mut ends = vec![at(&reader)];
+    let mut record = csv::ByteRecord::new();
+    while reader.read_byte_record(&mut record).unwrap_or(false) {
+        ends.push(at(&reader));
+    }
+    (0..ends[0], pieces(&ends))
+}
+
+fn line_pieces(text: &str) -> Vec<Piece> {
+    let mut ends = vec![0];
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        at += line.len();
+        if !line.trim().is_empty() {
+            ends.push(at);
+        }
+    }
+    pieces(&ends)
+}
+
+/// Puts rows together, each from one of these places to the next.
+fn pieces(ends: &[usize]) -> Vec<Piece> {
+    let mut pieces: Vec<Piece> = Vec::new();
+    for row in ends.windows(2) {
+        let (from, to) = (row[0], row[1]);
+        match pieces.last_mut() {
+            Some(last) if last.rows < ROWS_MAX && to - last.bytes.start <= PIECE_BYTES => {
+                last.rows += 1;
+                last.bytes.end = to;
+            }
+            _ => pieces.push(Piece { bytes: from..to, rows: 1 }),
+        }
+    }
+    pieces
+}
+
+/// The results of a piece, whose first row is number `before` + 1 of the file.
+fn results(rows: &[Value], before: usize, as_json: bool) -> String {
+    let mut text = String::new();
+    let number = |row: &Value| row["row"].as_u64().map_or(0, |it| it as usize) + before;
+    for row in rows {
+        if as_json {
+            let mut row = row.clone();
+            row["row"] = number(&row).into();
+            text.push_str(&format!("{row}\n"));
+            continue;
+        }
+        let cell = |field: &str| row[field].as_str().unwrap_or_default().to_owned();
+        let error = match serde_json::from_value::<proto::Refusal>(row["error"].clone()) {
+            Ok(refusal) => told(&refusal),
+            Err(_) => String::new(),
+        };
+        let number = number(row).to_string();
+        let cells = [number, cell("thing"), cell("result"), cell("secret"), error];
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        // Into memory: there is no way to fail.
+        let _ = writer.write_record(&cells);
+        let line = writer.into_inner().unwrap_or_default();
+        text.push_str(&String::from_utf8_lossy(&line));
+    }
+    text
+}
+
+/// How far an import is.
+struct Progress {
+    all: usize,
+    done: usize,
+    counts: [u64; 4],
+    told: Instant,
+}
+
+impl Progress {
+    const RESULTS: [&'static str; 4] = ["created", "updated", "unchanged", "refused"];
+
+    fn new(all: usize) -> Self {
+        Self { all, done: 0, counts: [0; 4], told: Instant::now() }
+    }
+
+    fn step(&mut self, rows: usize, data: &Value) {
+        self.done += rows;
+        for (count, name) in self.counts.iter_mut().zip(Self::RESULTS) {
+            *count += data[name].as_u64().unwrap_or(0);
+        }
+        if self.told.elapsed() >= PROGRESS_EVERY {
+            self.told = Instant::now();
+            self.tell();
+        }
+    }
+
+    /// Some rows that were refused are a failure, all others were done all the same.
+    fn end(&self) -> Outcome {
+        self.tell();
+        match self.counts[3] {
+            0 => Ok(()),
+            refused => Err(Failure::failed(format_args!("{refused} of {} rows refused", self.all))),
+        }
+    }
+
+    fn tell(&self) {
+        let counts = self.counts.iter().zip(Self::RESULTS);
+        let counts: Vec<String> = counts.map(|(count, name)| format!("{count} {name}")).collect();
+        let line = format!("{} of {} rows: {}", self.done, self.all, counts.join(", "));
+        // Nobody reads a closed stderr; the import goes on all the same.
+        let _ = writeln!(std::io::stderr(), "{line}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_cut_between_rows_whatever_is_in_its_cells() {
+        let rows: String = (0..1201).map(|row| format!("p{row},\"a\nb, {row}\"\n")).collect();
+        let text = format!("thing,attributes.note\n{rows}");
+        let (header, pieces) = csv_pieces(&text);
+        assert_eq!(&text[header], "thing,attributes.note\n");
+        assert_eq!(pieces.iter().map(|it| it.rows).collect::<Vec<_>>(), [500, 500, 201]);
+        let whole: String = pieces.iter().map(|it| &text[it.bytes.clone()]).collect();
+        assert_eq!(whole, rows);
+        assert!(text[pieces[1].bytes.clone()].starts_with("p500,"));
+        assert!(csv_pieces("").1.is_empty());
+
+        let wide = "x".repeat(PIECE_BYTES / 2);
+        let pieces = line_pieces(&format!("{wide}\n\n{wide}\n{wide}"));
+        assert_eq!(pieces.iter().map(|it| it.rows).collect::<Vec<_>>(), [1, 1, 1]);
+    }
+
+    #[test]
+    fn results_count_the_rows_of_the_file() {
+        let rows = [
+            json!({"row":1,"thing":"p1","result":"created","secret":"s"}),
+            json!({"row":2,"thing":null,"result":"refused",
+                "error":{"code":"invalid","message":"a, b","field":"thing"}}),
+        ];
+        assert_eq!(
+            results(&rows, 500, false),
+            "501,p1,created,s,\n502,,refused,,\"invalid: a, b (thing)\"\n"
+        );
+        let first = results(&rows[..1], 500, true);
+        assert_eq!(serde_json::from_str::<Value>(&first).unwrap()["row"], json!(501));
+    }
+
+    #[test]
+    fn the_format_is_that_of_the_name_or_as_it_is_said() {
+        let of = |body: Value| match body {
+            Value::Object(body) => Table::of("things", "import", &body),
+            _ => unreachable!("an object"),
+        };
+        let format = |body| of(body).map(|table| table.map(|table| table.format));
+        assert_eq!(format(json!({"file":"a.csv"})), Ok(Some(Format::Csv)));
+        assert_eq!(format(json!({"file":"a.txt","format":"jsonl"})), Ok(Some(Format::Jsonl)));
+        assert_eq!(format(json!({"text":"thing","format":"csv"})), Ok(None));
+        assert!(format(json!({"file":"a.txt"})).is_err() && format(json!({"file":7})).is_err());
+    }
+}
