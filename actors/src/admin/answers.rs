@@ -1,8 +1,8 @@
 //! The answers of mutations that carried a `request_id`, so that a repeated one is answered and not
 //! done again.
 //!
-//! Kept per caller, the last `answers_max` of a namespace as far as they have 16 MiB, in the commit of the mutation. A secret
-//! in an answer is given again while the process lives, and is not written: the store holds no
+//! Kept per caller, the last `answers_max` of a namespace as far as they have 16 MiB, in the commit of the
+//! mutation. A secret in an answer is given again while the process lives, and is not written: the store holds no
 //! secret, only hashes.
 
 use proto::id::RequestId;
