@@ -8,8 +8,9 @@ pub(crate) mod acl;
 
 pub(crate) use acl::{Acl, Allowance};
 
-use acl::{AclError, AclRule};
+use acl::{AclError, AnyOf};
 
+use crate::auth::Proof;
 use crate::message::Sender;
 use proto::platform::{CommandTopic, JobTopic, ShadowTopic, ShadowVerb, Stage, ThingTopic};
 use proto::platform::{filters, sys};
@@ -23,25 +24,25 @@ pub(crate) struct Permissions {
     pub(crate) sender: Arc<Sender>,
     /// Absent: all that the role allows.
     pub(crate) acl: Option<Arc<Acl>>,
-    /// Whether role and list are those of the client's credential, and change with it.
-    pub(crate) is_by_credential: bool,
+    /// By what it has proved who it is: what changes them.
+    pub(crate) proof: Proof,
 }
 
 impl Permissions {
     /// Those of a role alone.
     pub(crate) fn of_role(sender: Arc<Sender>) -> Self {
-        Self { sender, acl: None, is_by_credential: false }
+        Self { sender, acl: None, proof: Proof::Elsewhere }
     }
 
     /// Those of the same client when its credential gives it another role or other lists.
-    pub(crate) fn of(&self, identity: &Identity, lists: &[Vec<AclRule>]) -> Result<Self, AclError> {
+    pub(crate) fn of(&self, identity: &Identity, lists: &[AnyOf]) -> Result<Self, AclError> {
         let client_id = &self.sender.client_id;
         let acl = Acl::compile(lists, identity.name(), client_id.as_str())?.map(Arc::new);
         let sender = match self.sender.identity == *identity {
             true => Arc::clone(&self.sender),
             false => Arc::new(Sender { client_id: client_id.clone(), identity: identity.clone() }),
         };
-        Ok(Self { sender, acl, is_by_credential: self.is_by_credential })
+        Ok(Self { sender, acl, proof: self.proof.clone() })
     }
 
     /// What may be published on `topic`; `None` if nothing.

@@ -25,7 +25,7 @@ pub mod value;
 pub use clock::{Clock, Entropy};
 pub use id::{
     BridgeId, ClientId, CommandName, DriverId, EdgeId, EventName, JobId, Namespace, ProjectId,
-    RequestId, ShadowName, TagId, TenantId, ThingId, TransferId, UserId, UserName,
+    RequestId, RoleId, ShadowName, TagId, TenantId, ThingId, TokenId, TransferId, UserId, UserName,
 };
 pub use platform::PlatformTopic;
 pub use refusal::{Refusal, RefusalCode};

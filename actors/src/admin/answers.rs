@@ -1,8 +1,8 @@
 //! The answers of mutations that carried a `request_id`, so that a repeated one is answered and not
 //! done again.
 //!
-//! Kept per caller, the last `answers_max` of a namespace, in the commit of the mutation. A secret
-//! in an answer is given again while the process lives, and is not written: the store holds no
+//! Kept per caller, the last `answers_max` of a namespace, in the commit of the mutation. A secret or
+//! token in an answer is given again while the process lives, and is not written: the store holds no
 //! secret, only hashes.
 
 use proto::id::RequestId;
@@ -12,8 +12,8 @@ use serde_json::Value as Json;
 use std::collections::{BTreeMap, HashMap};
 use store::{Changes, Row, RowError};
 
-/// The field of an answer that is not written.
-const SECRET: &str = "secret";
+/// The fields of an answer that are not written.
+const SECRETS: [&str; 2] = ["secret", "token"];
 
 /// One kept answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -81,7 +81,7 @@ impl Answers {
         };
         let mut written = row.clone();
         if let Json::Object(fields) = &mut written.data {
-            fields.remove(SECRET);
+            SECRETS.iter().for_each(|secret| drop(fields.remove(*secret)));
         }
         changes.put::<AnswerRow>(&(namespace.clone(), number), &written);
         let excess = (self.rows.len() + 1).saturating_sub(max);

@@ -3,8 +3,8 @@
 
 use super::plan::{Plan, Request};
 use super::{
-    bridges, catalog, connections, drivers, metrics, node, projects, retained, subscriptions, tags,
-    things, users,
+    bridges, catalog, connections, credentials, drivers, metrics, node, projects, retained, roles,
+    subscriptions, tags, tenants, things, users,
 };
 use proto::{Refusal, RefusalCode, Role};
 use schemars::generate::SchemaSettings;
@@ -65,6 +65,8 @@ impl Operation {
 pub(super) const READER: Role = Role::User;
 /// Whoever administers the project.
 pub(super) const ADMIN: Role = Role::ProjectAdmin;
+/// Whoever administers the tenant.
+pub(super) const TENANT: Role = Role::TenantAdmin;
 /// Operators of the whole system.
 pub(super) const SYSTEM: Role = Role::SystemAdmin;
 
@@ -73,13 +75,16 @@ pub(super) const RESOURCES: &[&Resource] = &[
     &catalog::RESOURCE,
     &bridges::RESOURCE,
     &connections::RESOURCE,
+    &credentials::RESOURCE,
     &drivers::RESOURCE,
     &metrics::RESOURCE,
     &node::RESOURCE,
     &projects::RESOURCE,
     &retained::RESOURCE,
+    &roles::RESOURCE,
     &subscriptions::RESOURCE,
     &tags::RESOURCE,
+    &tenants::RESOURCE,
     &things::RESOURCE,
     &users::RESOURCE,
 ];
@@ -165,6 +170,9 @@ mod tests {
         assert_eq!(refusal.code, RefusalCode::UnknownOperation);
         assert!(refusal.message.contains("create, delete, get, list, update"), "{refusal}");
         let refusal = find("pumps", "list").err().unwrap();
-        assert!(refusal.message.contains("connections, drivers, metrics"), "{refusal}");
+        assert!(
+            refusal.message.contains("connections, credentials, drivers, metrics"),
+            "{refusal}"
+        );
     }
 }

@@ -2,6 +2,7 @@
 
 use super::list::list as list_rows;
 use super::plan::{After, Owner, Plan, Request, Terms, cleared};
+use super::room::{self, Counted};
 use super::table::{ADMIN, Operation, READER, Resource};
 use crate::device::row::{DeviceRow, ThingKey, ThingRow, default_location};
 use crate::secret;
@@ -92,6 +93,7 @@ fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
         let message = format!("the name `{thing}` belongs to a user or an edge node");
         return Err(Refusal::new(RefusalCode::AlreadyExists, message).at("thing"));
     }
+    room::take::<ThingRow>(request, Counted::Things, 1)?;
     let now = request.now();
     let mut row = ThingRow { location, attributes: Default::default(), created: now, updated: now };
     set_attributes(&mut row, attributes)?;

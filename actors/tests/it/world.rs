@@ -2,10 +2,14 @@
 
 use crate::machine::Machines;
 use actors::{Figures, Outside, Platform, Settings};
-use broker::{AttachOptions, Broker, BrokerConfig, Client, Delivery, Inbox, Outgoing};
+use broker::{
+    AttachOptions, Broker, BrokerConfig, Client, Delivery, Inbox, ListenerConfig, ListenerKind,
+    Outgoing,
+};
 use bytes::Bytes;
 use proto::{ClientId, Clock, Entropy, Namespace, Qos, TimestampMs, TopicFilter, TopicName};
 use serde_json::{Value as Json, json};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -120,6 +124,13 @@ impl Node {
         let (client, inbox) =
             self.broker.attach(namespace, id, AttachOptions { window: 10_000 }).unwrap();
         Peer { client, inbox, name: name.to_owned(), requests: 0 }
+    }
+
+    /// A listener on a free port, for clients that have to prove who they are.
+    pub(crate) async fn listen(&self) -> SocketAddr {
+        let any = ([127, 0, 0, 1], 0).into();
+        let listener = ListenerConfig::tcp("mqtt", ListenerKind::Mqtt, any);
+        self.broker.listen(listener).await.unwrap().address().unwrap()
     }
 
     /// What the tree has counted.

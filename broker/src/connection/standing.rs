@@ -131,6 +131,6 @@ impl<S: Socket> Connection<S> {
 /// What a grant permits a client.
 pub(super) fn permissions(grant: &Grant, sender: &Arc<Sender>) -> Result<Permissions, AclError> {
     let of_role = Permissions::of_role(Arc::clone(sender));
-    let permissions = of_role.of(&grant.identity, &grant.acls)?;
-    Ok(Permissions { is_by_credential: grant.is_by_credential, ..permissions })
+    let permissions = of_role.of(&grant.identity, &grant.lists)?;
+    Ok(Permissions { proof: grant.proof.clone(), ..permissions })
 }
