@@ -12,6 +12,7 @@ mod credentials;
 mod devices;
 mod drivers;
 mod faults;
+mod isolation;
 mod machine;
 mod permissions;
 mod presence;

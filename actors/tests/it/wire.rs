@@ -20,6 +20,8 @@ pub(crate) struct Wire {
     stream: TcpStream,
     next_id: u16,
     client_id: String,
+    /// All that it has been given so far, topic and payload.
+    pub(crate) heard: Vec<(String, Vec<u8>)>,
 }
 
 impl Wire {
@@ -31,7 +33,8 @@ impl Wire {
         password: &str,
     ) -> Result<Self, u8> {
         let stream = TcpStream::connect(address).await.unwrap();
-        let mut wire = Self { stream, next_id: 0, client_id: client_id.to_owned() };
+        let client_id_kept = client_id.to_owned();
+        let mut wire = Self { stream, next_id: 0, client_id: client_id_kept, heard: Vec::new() };
         // MQTT 5, user name and password and clean start, keep alive 60 s, no properties.
         let mut body = b"\x00\x04MQTT\x05\xC2\x00\x3C\x00".to_vec();
         for field in [client_id, user, password] {
@@ -107,23 +110,28 @@ impl Wire {
     pub(crate) async fn message(&mut self) -> (String, Vec<u8>) {
         loop {
             let packet = self.receive().await.expect("a message, and not the end");
-            if packet.first >> 4 != 3 {
-                continue;
+            if packet.first >> 4 == 3 {
+                return self.take_message(&packet).await;
             }
-            let (topic, rest) = take(&packet.body);
-            let topic = String::from_utf8(topic.to_vec()).unwrap();
-            let rest = match packet.first & 0b110 {
-                0 => rest,
-                _ => {
-                    let id = rest[..2].to_vec();
-                    self.send(0x40, &id).await;
-                    &rest[2..]
-                }
-            };
-            let properties = usize::from(rest[0]);
-            assert!(properties < 128, "few properties");
-            return (topic, rest[1 + properties..].to_vec());
         }
+    }
+
+    /// Reads a PUBLISH, and acknowledges it if it asks for that.
+    async fn take_message(&mut self, packet: &Packet) -> (String, Vec<u8>) {
+        let (topic, rest) = take(&packet.body);
+        let topic = String::from_utf8(topic.to_vec()).unwrap();
+        let rest = match packet.first & 0b110 {
+            0 => rest,
+            _ => {
+                self.send(0x40, &rest[..2]).await;
+                &rest[2..]
+            }
+        };
+        let properties = usize::from(rest[0]);
+        assert!(properties < 128, "few properties");
+        let message = (topic, rest[1 + properties..].to_vec());
+        self.heard.push(message.clone());
+        message
     }
 
     /// The reason code of the DISCONNECT that has to come (MQTT 5.0 3.14.2.1).
@@ -138,10 +146,8 @@ impl Wire {
                 return packet;
             }
             assert!(packet.first != 0xE0, "disconnected: {:02x?}", packet.body);
-            if packet.first & 0xF6 == 0x32 {
-                let (_, rest) = take(&packet.body);
-                let id = rest[..2].to_vec();
-                self.send(0x40, &id).await;
+            if packet.first >> 4 == 3 {
+                self.take_message(&packet).await;
             }
         }
     }
