@@ -3,7 +3,7 @@
 //!
 //! One machine serves every project there is; placement over several machines comes here. A project
 //! is mounted in the broker before its tenant starts, and its rows are the source of truth at
-//! start.
+//! start. What rows say of a project beside that it is there, the broker keeps to ([`tenancy`]).
 //!
 //! Restart policy: each tenant on its own, after a pause that doubles, within the budget. Its
 //! clients stay at the broker meanwhile, so what devices publish waits and is not lost. A tenant
@@ -12,7 +12,11 @@
 
 mod actor;
 mod member;
+mod quota;
 mod row;
+mod tenancy;
 
 pub(crate) use actor::{ClusterActor, ClusterArgs, ClusterMsg};
-pub(crate) use row::ProjectRow;
+pub(crate) use quota::{Quota, QuotaChange, check_shares};
+pub(crate) use row::{ProjectRow, TenantRow};
+pub(crate) use tenancy::apply;

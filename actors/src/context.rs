@@ -1,6 +1,7 @@
 //! What every actor of one tree shares: the outside, the settings, the figures, and the run of the
 //! node.
 
+use crate::admin::Rooms;
 use crate::bridge::status::Board;
 use crate::figures::Counters;
 use crate::ports::Outside;
@@ -21,6 +22,8 @@ pub(crate) struct Context {
     pub(crate) counters: Counters,
     /// How each bridge is.
     pub(crate) bridges: Board,
+    /// What is left of the quotas of projects.
+    pub(crate) rooms: Rooms,
     /// Tells this run of the node from every other: numbers of connections mean nothing beyond it.
     pub(crate) run: u64,
     started: Instant,
@@ -40,6 +43,7 @@ impl Context {
             settings,
             counters: Counters::default(),
             bridges: Board::default(),
+            rooms: Rooms::default(),
             // 0 is the run of a row that never saw a connection.
             run: u64::from_be_bytes(run) | 1,
             started: Instant::now(),

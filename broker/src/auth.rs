@@ -7,12 +7,14 @@
 
 mod config;
 mod enhanced;
+mod entitled;
 mod expiry;
 mod fetch;
 mod hook;
 mod lockout;
 mod made_up;
 mod notice;
+mod own_token;
 mod password;
 mod refusal;
 mod scram;
@@ -20,26 +22,29 @@ mod token;
 
 pub use config::{AuthConfig, AuthMethod, HookConfig, JwtAlgorithm, JwtConfig, LockoutConfig};
 pub(crate) use enhanced::{Answer, Dialogue};
+pub(crate) use entitled::{Proof, Standing as NameStanding, TokenProof};
 pub(crate) use expiry::Expiries;
 pub(crate) use notice::{Notices, Stranger};
 pub(crate) use refusal::Refusal;
 pub use token::JWT_ISSUERS_MAX;
 
-use crate::credential::{Credential, CredentialIdentity, system_namespace};
+use crate::credential::{ApiToken, ApiTokenKey, Credential, CredentialIdentity, system_namespace};
 use crate::figures::Counters;
 use crate::peer::PeerAddress;
-use crate::permissions::acl::AclRule;
+use crate::permissions::acl::{AclRule, AnyOf};
 use crate::reload::Reloaded;
 use crate::space::Shared;
+use entitled::Entitled;
 use hook::Hook;
 use lockout::{Lockout, Noted, Standing};
+use own_token::TokenKey;
 use parking_lot::Mutex;
 use password::Passwords;
 use proto::{Identity, Namespace, Role, TimestampMs, UserId, UserName};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use store::ReadError;
-use token::{Claims, Tokens};
+use store::{ReadError, Snapshot};
+use token::{Claims, TokenError, TokenParts, Tokens};
 
 /// Checks who clients are.
 pub(crate) struct Authenticator {
@@ -47,6 +52,8 @@ pub(crate) struct Authenticator {
     chain: Vec<AuthMethod>,
     passwords: Passwords,
     tokens: Tokens,
+    /// Signs and checks API tokens.
+    token_key: TokenKey,
     hook: Option<Hook>,
     lockout: Mutex<Lockout>,
     /// From which the salts of names that do not exist are made up.
@@ -94,10 +101,10 @@ impl Presented<'_> {
 pub(crate) struct Grant {
     pub(crate) namespace: Namespace,
     pub(crate) identity: Identity,
-    /// What it may do within its role: what all of these lists allow.
-    pub(crate) acls: Vec<Vec<AclRule>>,
-    /// Whether its role and lists are those of its credential, and nobody else's.
-    pub(crate) is_by_credential: bool,
+    /// What it may do within its role: what all of these allow.
+    pub(crate) lists: Vec<AnyOf>,
+    /// By what it has proved who it is.
+    pub(crate) proof: Proof,
     /// When it has to prove it again, or go.
     pub(crate) expires_at: Option<TimestampMs>,
 }
@@ -126,10 +133,12 @@ impl Authenticator {
         let hook = config.http.as_ref().map(|hook| Hook::open(hook, &shared)).transpose();
         let hook = hook.map_err(|error| AuthError(format!("http: {error}")))?;
         let made_up = made_up::read_or_make(&shared)?;
+        let token_key = TokenKey::read_or_make(&shared)?;
         Ok(Self {
             chain: config.chain.clone(),
             passwords: Passwords::default(),
             tokens,
+            token_key,
             hook,
             lockout: Mutex::new(Lockout::new(config.lockout)),
             made_up,
@@ -190,15 +199,25 @@ impl Authenticator {
         Ok(Grant {
             namespace: anonymous.namespace.clone(),
             identity: Identity::User { name: anonymous_name(), role: anonymous.role },
-            acls: anonymous.acl.clone().into_iter().collect(),
-            is_by_credential: false,
+            lists: anonymous.acl.clone().into_iter().map(|acl| vec![acl]).collect(),
+            proof: Proof::Elsewhere,
             expires_at: None,
         })
     }
 
+    /// The JWT of an API token.
+    pub(crate) fn sign_token(&self, key: &ApiTokenKey, row: &ApiToken) -> String {
+        self.token_key.sign(key, row)
+    }
+
     fn by_token(&self, shown: Presented<'_>, asked: Option<&UserName>) -> Verdict {
-        let token = shown.password.filter(|it| !self.tokens.is_empty() && token::is_token(it));
+        let token = shown.password.filter(|it| token::is_token(it));
         let Some(token) = token else { return Verdict::NotMine(Refusal::NoPassword) };
+        // Without issuers only what this node has signed is a token; all else may be a password.
+        let is_own = || TokenParts::parse(token).is_ok_and(|token| self.token_key.is_of(&token));
+        if self.tokens.is_empty() && !is_own() {
+            return Verdict::NotMine(Refusal::NoPassword);
+        }
         match self.token_grant(token, asked) {
             Ok(grant) => Verdict::Accept(grant),
             Err(refusal) => Verdict::Refuse(refusal),
@@ -225,10 +244,12 @@ impl Authenticator {
         if certified.namespace == system_namespace() {
             return Err(Refusal::Certificate("no operator comes in by certificate"));
         }
-        let found = self.row(&(certified.namespace.clone(), certified.name.clone()));
-        let credential = found.map_err(|error| Refusal::Store(error.to_string()))?;
+        let snapshot = self.snapshot()?;
+        let key = (certified.namespace.clone(), certified.name.clone());
+        let credential = snapshot.get::<Credential>(&key)?;
         let why = "nobody is registered under the certificate's name";
-        Grant::of(&credential.ok_or(Refusal::Certificate(why))?, &certified)
+        let credential = credential.ok_or(Refusal::Certificate(why))?;
+        self.grant(&Found { home: certified.namespace.clone(), credential }, &certified)
     }
 
     /// Whether a certificate is one of the ways in.
@@ -238,7 +259,11 @@ impl Authenticator {
 
     /// Whoever bears the token. A user name beside it has to be the same.
     fn token_grant(&self, token: &[u8], asked: Option<&UserName>) -> Result<Grant, Refusal> {
-        let claims = self.tokens.verify(token, self.shared.clock.now())?;
+        let token = TokenParts::parse(token)?;
+        if self.token_key.is_of(&token) {
+            return self.api_token_grant(&token, asked);
+        }
+        let claims = self.tokens.verify(&token, self.shared.clock.now())?;
         if let Some(asked) = asked
             && (asked.namespace != claims.namespace || asked.name != claims.name)
         {
@@ -246,37 +271,80 @@ impl Authenticator {
         }
         let Claims { namespace, name, role, acl, expires_at } = claims;
         let (identity, own) = self.identity_in(&namespace, name, role)?;
-        let acls = own.into_iter().chain(acl).collect();
+        let lists = own.into_iter().chain(acl.map(|list| vec![list])).collect();
+        let expires_at = Some(expires_at);
+        Ok(Grant { namespace, identity, lists, proof: Proof::Elsewhere, expires_at })
+    }
+
+    /// Whoever bears an API token. One of an operator of the whole system opens every namespace, as its password does.
+    fn api_token_grant(
+        &self,
+        token: &TokenParts<'_>,
+        asked: Option<&UserName>,
+    ) -> Result<Grant, Refusal> {
+        let now = self.shared.clock.now();
+        let (key, serial) = self.token_key.verify(token, now)?;
+        let snapshot = self.snapshot()?;
+        let row = snapshot.get::<ApiToken>(&key)?.filter(|row| row.serial == serial);
+        let row = row.ok_or(TokenError::Revoked)?;
+        if now >= row.expires {
+            return Err(TokenError::Expired.into());
+        }
+        let (home, name, token) = key;
+        let credential = snapshot.get::<Credential>(&(home.clone(), name.clone()))?;
+        let credential = credential.ok_or(TokenError::Revoked)?;
+        let at = match asked {
+            None => home.clone(),
+            Some(asked) if asked.name != name => return Err(Refusal::OtherName),
+            Some(asked) if asked.namespace == home => home.clone(),
+            Some(asked) if home == system_namespace() => {
+                let own = (asked.namespace.clone(), name.clone());
+                match snapshot.contains::<Credential>(&own)? {
+                    true => return Err(Refusal::OtherName),
+                    false => asked.namespace.clone(),
+                }
+            }
+            Some(_) => return Err(Refusal::OtherName),
+        };
+        let entitled = Entitled::read(&snapshot, &home, &name, &credential)?;
+        if entitled.is_disabled || row.is_disabled {
+            return Err(Refusal::Disabled);
+        }
         Ok(Grant {
-            namespace,
-            identity,
-            acls,
-            is_by_credential: false,
-            expires_at: Some(expires_at),
+            namespace: at,
+            lists: entitled.lists(Some(&row)),
+            identity: entitled.identity,
+            proof: Proof::Token(Arc::new(TokenProof { token, serial })),
+            expires_at: Some(row.expires),
         })
     }
 
-    /// Who somebody is that others vouch for, and the list of its credential if it has one. A device or an edge node
+    /// Who somebody is that others vouch for, and the lists of its credential if it has one. A device or an edge node
     /// has to be registered here; a name that is disabled here stays out.
     fn identity_in(
         &self,
         namespace: &Namespace,
         name: UserId,
         role: Role,
-    ) -> Result<(Identity, Option<Vec<AclRule>>), Refusal> {
+    ) -> Result<(Identity, Vec<AnyOf>), Refusal> {
         let key = (namespace.clone(), name);
-        let credential = self.row(&key).map_err(|error| Refusal::Store(error.to_string()))?;
+        let snapshot = self.snapshot()?;
+        let credential = snapshot.get::<Credential>(&key)?;
         if credential.as_ref().is_some_and(|it| it.is_disabled) {
             return Err(Refusal::Disabled);
         }
-        let (kind, acl) = credential.map(|it| (it.identity, it.acl)).unzip();
+        let lists = match &credential {
+            Some(it) => Entitled::read(&snapshot, namespace, &key.1, it)?.lists(None),
+            None => Vec::new(),
+        };
+        let kind = credential.map(|it| it.identity);
         let identity = match (role, kind) {
             (Role::Device, Some(CredentialIdentity::Thing(thing))) => Identity::Thing(thing),
             (Role::Edge, Some(CredentialIdentity::Edge(edge))) => Identity::Edge(edge),
             (Role::Device | Role::Edge, _) => return Err(Refusal::Unregistered),
             (role, _) => Identity::User { name: key.1, role },
         };
-        Ok((identity, acl.flatten()))
+        Ok((identity, lists))
     }
 
     /// Refuses who has failed too often.
@@ -310,32 +378,47 @@ impl Authenticator {
     }
 
     /// The credential of a name in its namespace, or else among the operators of the whole system.
-    fn find(&self, asked: &UserName) -> Result<Option<Credential>, ReadError> {
-        let own = self.row(&(asked.namespace.clone(), asked.name.clone()))?;
-        if own.is_some() {
-            return Ok(own);
+    fn find(&self, asked: &UserName) -> Result<Option<Found>, Refusal> {
+        let snapshot = self.snapshot()?;
+        for home in [asked.namespace.clone(), system_namespace()] {
+            let found = snapshot.get::<Credential>(&(home.clone(), asked.name.clone()))?;
+            if let Some(credential) = found {
+                return Ok(Some(Found { home, credential }));
+            }
         }
-        self.row(&(system_namespace(), asked.name.clone()))
+        Ok(None)
     }
 
-    fn row(&self, key: &(Namespace, UserId)) -> Result<Option<Credential>, ReadError> {
-        self.shared.store.read()?.get::<Credential>(key)
-    }
-}
-
-impl Grant {
     /// What a credential gives to whoever has proved to be `asked`.
-    fn of(credential: &Credential, asked: &UserName) -> Result<Self, Refusal> {
+    fn grant(&self, found: &Found, asked: &UserName) -> Result<Grant, Refusal> {
+        let Found { home, credential } = found;
         if credential.is_disabled {
             return Err(Refusal::Disabled);
         }
-        Ok(Self {
+        let entitled = Entitled::read(&self.snapshot()?, home, &asked.name, credential)?;
+        Ok(Grant {
             namespace: asked.namespace.clone(),
-            identity: credential.identity(&asked.name),
-            acls: credential.acl.iter().cloned().collect(),
-            is_by_credential: true,
+            lists: entitled.lists(None),
+            identity: entitled.identity,
+            proof: Proof::Credential,
             expires_at: None,
         })
+    }
+
+    fn snapshot(&self) -> Result<Snapshot, Refusal> {
+        Ok(self.shared.store.read()?)
+    }
+}
+
+/// A credential, and the namespace in which it is kept.
+struct Found {
+    home: Namespace,
+    credential: Credential,
+}
+
+impl From<ReadError> for Refusal {
+    fn from(error: ReadError) -> Self {
+        Self::Store(error.to_string())
     }
 }
 

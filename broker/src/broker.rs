@@ -1,8 +1,10 @@
-//! The broker as a whole: its namespaces, its listeners, its end; [`operators`] is what it shows of itself.
+//! The broker as a whole: its namespaces, its listeners, its end; [`operators`] is what it shows of itself, [`tenancy`]
+//! what those who let namespaces to others ask of it.
 
 mod operators;
+mod tenancy;
 
-use crate::auth::{Anonymous, AuthConfig, AuthError, Authenticator};
+use crate::auth::{Anonymous, AuthConfig, AuthError, Authenticator, NameStanding};
 use crate::client::{AttachOptions, Client, Inbox};
 use crate::config::{Limits, Policies};
 use crate::connection::handshake::Door;
@@ -24,7 +26,7 @@ use crate::space::{Asked, Shared, Space};
 use crate::sys;
 use parking_lot::RwLock;
 use proto::{ClientId, Clock, Entropy, Identity, Namespace, ThingId, TopicName, UserId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -267,35 +269,54 @@ impl Broker {
 
     /// Ends every session of an identity, because its credential is gone or has changed. Returns how many.
     pub fn disconnect_identity(&self, namespace: &Namespace, identity: &Identity) -> usize {
+        self.inner.shared.count_permission_change();
         let space = self.inner.spaces.get(namespace);
         space.map_or(0, |space| space.end_sessions_of(identity))
     }
 
     /// Has what the credential of a name says now count for whoever is connected under it, and for its sessions.
     ///
-    /// Role and access list change at once: subscriptions that are no longer allowed end, deliveries that wait and
-    /// are no longer allowed are dropped and counted. A disabled name is disconnected (0x87), and so is a client that
-    /// came in by a token or a hook (0x98), which has to come in anew. Returns how many sessions it has. A credential
-    /// that is gone is the business of [`Broker::disconnect_identity`].
+    /// Role, custom roles and access list change at once, also for whoever came in by an API token: subscriptions that
+    /// are no longer allowed end, deliveries that wait and are no longer allowed are dropped and counted. A disabled
+    /// name is disconnected (0x87), and so are clients by an API token that is disabled or gone, and one that came in
+    /// by a token of another issuer or by a hook (0x98), which has to come in anew. Returns how many sessions it has.
+    /// A credential that is gone is the business of [`Broker::disconnect_identity`].
     pub fn permissions_changed(
         &self,
         namespace: &Namespace,
         name: &UserId,
     ) -> Result<usize, ReadError> {
+        self.permissions_of_many_changed(namespace, std::slice::from_ref(name))
+    }
+
+    /// As [`Broker::permissions_changed`], of several names at once: those of a custom role that has changed.
+    pub fn permissions_of_many_changed(
+        &self,
+        namespace: &Namespace,
+        names: &[UserId],
+    ) -> Result<usize, ReadError> {
+        self.inner.shared.count_permission_change();
         let snapshot = self.inner.shared.store.read()?;
-        let Some(credential) = snapshot.get::<Credential>(&(namespace.clone(), name.clone()))?
-        else {
-            return Ok(0);
-        };
+        let mut standings = Vec::with_capacity(names.len());
+        for name in names {
+            if let Some(standing) = NameStanding::read(&snapshot, namespace, name)? {
+                standings.push((name, standing));
+            }
+        }
         let mut count = 0;
         for space in self.inner.spaces.all() {
-            let own = (space.namespace().clone(), name.clone());
-            let is_meant = space.namespace() == namespace
-                // An operator of the whole system may be anywhere where the name is not somebody else's.
-                || *namespace == system_namespace() && !snapshot.contains::<Credential>(&own)?;
-            if is_meant {
-                count += space.follow(&credential, name);
+            if space.namespace() != namespace && *namespace != system_namespace() {
+                continue;
             }
+            let mut meant = HashMap::with_capacity(standings.len());
+            for (name, standing) in &standings {
+                let own = (space.namespace().clone(), (*name).clone());
+                // An operator of the whole system may be anywhere where the name is not somebody else's.
+                if space.namespace() == namespace || !snapshot.contains::<Credential>(&own)? {
+                    meant.insert(name.as_str(), standing);
+                }
+            }
+            count += space.follow(&meant);
         }
         Ok(count)
     }

@@ -5,15 +5,19 @@
 //! are guarded by Argon2id, tens of milliseconds of work, which callers do off the async threads. Beside either are
 //! the keys of SCRAM-SHA-256, made of the same secret.
 
+mod api_token;
+mod role;
 pub(crate) mod scram_keys;
 mod slow_hash;
 
+pub use api_token::{API_TOKENS_MAX, ApiToken, ApiTokenKey};
+pub use role::{CUSTOM_ROLES_MAX, CustomRole, RoleHolder};
 pub use scram_keys::ScramKeys;
 pub use slow_hash::{HashError, SlowHash};
 
 use crate::permissions::acl::AclRule;
 use hmac::{Hmac, KeyInit, Mac};
-use proto::{EdgeId, Entropy, Identity, Namespace, Role, ThingId, UserId};
+use proto::{EdgeId, Entropy, Identity, Namespace, Role, RoleId, ThingId, UserId};
 use scram_keys::{CHOSEN_ROUNDS, MADE_ROUNDS};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
@@ -75,6 +79,9 @@ pub struct Credential {
     /// What it may do within its role; absent: all of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acl: Option<Vec<AclRule>>,
+    /// The custom roles it has: with some it may do what any of them allows; with none, all that its role allows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<RoleId>,
     /// Nobody comes in with it for now.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_disabled: bool,
@@ -98,7 +105,7 @@ impl Credential {
         let salt = salt(entropy);
         let hash = code(&salt, secret.as_bytes()).finalize().into_bytes().into();
         let hash = SecretHash::Hmac { salt, hash };
-        Self { identity, hash, scram: None, acl: None, is_disabled: false }
+        Self { identity, hash, scram: None, roles: Vec::new(), acl: None, is_disabled: false }
     }
 
     /// A credential with a secret that a person has chosen. Takes tens of milliseconds.
@@ -113,13 +120,25 @@ impl Credential {
     }
 
     fn new(identity: CredentialIdentity, hash: SecretHash, scram: ScramKeys) -> Self {
-        Self { identity, hash, scram: Some(scram), acl: None, is_disabled: false }
+        Self {
+            identity,
+            hash,
+            scram: Some(scram),
+            acl: None,
+            roles: Vec::new(),
+            is_disabled: false,
+        }
     }
 
-    /// With an access list, or none, and perhaps disabled.
+    /// With an access list, or none, with custom roles, and perhaps disabled.
     #[must_use]
-    pub fn on_terms(self, acl: Option<Vec<AclRule>>, is_disabled: bool) -> Self {
-        Self { acl, is_disabled, ..self }
+    pub fn on_terms(
+        self,
+        acl: Option<Vec<AclRule>>,
+        roles: Vec<RoleId>,
+        is_disabled: bool,
+    ) -> Self {
+        Self { acl, roles, is_disabled, ..self }
     }
 
     /// Whether `secret` is the right one; the time taken does not tell how nearly.

@@ -74,7 +74,7 @@ pub use journal::Endings;
 pub use listener::config::{Endpoint, ListenError, ListenerConfig, ListenerKind};
 pub use listener::network::{Network, NetworkError};
 pub use message::{Properties, Sender};
-pub use overload::quota::{NamespaceLimits, Quotas};
+pub use overload::quota::{NamespaceLimits, NamespaceQuota, Quotas};
 pub use peer::{ClientName, PeerAddress, TlsInfo};
 pub use permissions::acl::{ACL_RULES_MAX, AclAction, AclError, AclPermission, AclRule, check_acl};
 pub use permissions::kin::GENERATIONS_MAX;

@@ -11,8 +11,9 @@ pub(crate) mod kin;
 pub(crate) use acl::{Acl, Allowance};
 pub(crate) use kin::Kin;
 
-use acl::{AclError, AclRule};
+use acl::{AclError, AnyOf};
 
+use crate::auth::Proof;
 use crate::message::Sender;
 use proto::platform::{CommandTopic, JobTopic, ShadowTopic, ShadowVerb, Stage, ThingTopic};
 use proto::platform::{filters, sys};
@@ -26,8 +27,8 @@ pub(crate) struct Permissions {
     pub(crate) sender: Arc<Sender>,
     /// Absent: all that the role allows.
     pub(crate) acl: Option<Arc<Acl>>,
-    /// Whether role and list are those of the client's credential, and change with it.
-    pub(crate) is_by_credential: bool,
+    /// By what it has proved who it is: what changes them.
+    pub(crate) proof: Proof,
     /// Of a device: which things are behind which gateway.
     pub(crate) kin: Option<Arc<Kin>>,
 }
@@ -35,7 +36,7 @@ pub(crate) struct Permissions {
 impl Permissions {
     /// Those of a role alone.
     pub(crate) fn of_role(sender: Arc<Sender>) -> Self {
-        Self { sender, acl: None, is_by_credential: false, kin: None }
+        Self { sender, acl: None, proof: Proof::Elsewhere, kin: None }
     }
 
     /// The same in a namespace whose gateways are known.
@@ -46,14 +47,14 @@ impl Permissions {
     }
 
     /// Those of the same client when its credential gives it another role or other lists.
-    pub(crate) fn of(&self, identity: &Identity, lists: &[Vec<AclRule>]) -> Result<Self, AclError> {
+    pub(crate) fn of(&self, identity: &Identity, lists: &[AnyOf]) -> Result<Self, AclError> {
         let client_id = &self.sender.client_id;
         let acl = Acl::compile(lists, identity.name(), client_id.as_str())?.map(Arc::new);
         let sender = match self.sender.identity == *identity {
             true => Arc::clone(&self.sender),
             false => Arc::new(Sender { client_id: client_id.clone(), identity: identity.clone() }),
         };
-        Ok(Self { sender, acl, is_by_credential: self.is_by_credential, kin: self.kin.clone() })
+        Ok(Self { sender, acl, proof: self.proof.clone(), kin: self.kin.clone() })
     }
 
     /// What may be published on `topic`; `None` if nothing.

@@ -30,11 +30,12 @@ use crate::overload::memory::Watermark;
 use crate::overload::quota::{Quota, Quotas};
 use crate::permissions::Kin;
 use crate::promises::Promises;
+use crate::reason::Reason;
 use crate::router::Router;
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
-use proto::{ClientId, Clock, Entropy, Identity, Namespace, Qos, TopicName, hops};
+use proto::{ClientId, Clock, Entropy, Identity, Namespace, Qos, Role, TopicName, hops};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use store::{Durability, SessionKey, Snapshot, Store};
@@ -61,6 +62,8 @@ pub(crate) struct Shared {
     pub(crate) sys: crate::sys::Latest,
     next_session: AtomicU64,
     next_connection: AtomicU64,
+    /// How often permissions have changed for whoever is connected.
+    permission_changes: AtomicU64,
 }
 
 impl Shared {
@@ -88,6 +91,7 @@ impl Shared {
             sys: crate::sys::Latest::new(Arc::from([])),
             next_session: AtomicU64::new(1),
             next_connection: AtomicU64::new(1),
+            permission_changes: AtomicU64::new(0),
         }
     }
 
@@ -119,6 +123,16 @@ impl Shared {
         self.next_connection.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// How often permissions have changed for whoever is connected.
+    pub(crate) fn permission_changes(&self) -> u64 {
+        self.permission_changes.load(Ordering::SeqCst)
+    }
+
+    /// Permissions change: told before sessions are looked at, so that whoever is connecting meanwhile sees it.
+    pub(crate) fn count_permission_change(&self) {
+        self.permission_changes.fetch_add(1, Ordering::SeqCst);
+    }
+
     fn know_session_key(&self, key: SessionKey) {
         self.next_session.fetch_max(key.0 + 1, Ordering::Relaxed);
     }
@@ -147,6 +161,8 @@ pub(crate) struct Space {
     groups: Mutex<groups::Groups>,
     wills: Mutex<wills::Wills>,
     meter: Mutex<Meter>,
+    /// Nobody but operators of the whole system comes in for now.
+    is_closed: AtomicBool,
 }
 
 impl Space {
@@ -170,6 +186,7 @@ impl Space {
             groups: Mutex::default(),
             wills: Mutex::default(),
             meter: Mutex::default(),
+            is_closed: AtomicBool::new(false),
         });
         let prefix = store::prefix(&space.namespace);
         if retained::has_any(snapshot, &space.namespace)? {
@@ -206,6 +223,30 @@ impl Space {
     /// What its messages have survived when they are acknowledged.
     pub(crate) fn durability(&self) -> Durability {
         self.durability
+    }
+
+    /// Whether nobody but operators of the whole system comes in for now.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::SeqCst)
+    }
+
+    /// Lets clients in or not; of those that are there, those of the platform and operators of the whole system stay.
+    /// Returns how many have to go.
+    pub(crate) fn set_closed(&self, is_closed: bool) -> usize {
+        // Before anybody is told to go: who comes in meanwhile looks at it once it has its session.
+        self.is_closed.store(is_closed, Ordering::SeqCst);
+        let mut told = 0;
+        if is_closed {
+            self.each_connected(|session, live, _, _| {
+                let role = session.identity().role();
+                if live.peer.is_some() && role != Role::SystemAdmin {
+                    live.stop(Reason::NotAuthorized);
+                    session.wake();
+                    told += 1;
+                }
+            });
+        }
+        told
     }
 
     /// What its clients share.

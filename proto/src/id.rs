@@ -59,6 +59,10 @@ pub mod kind {
     pub enum Bridge {}
     /// Of [`UserId`](super::UserId).
     pub enum User {}
+    /// Of [`RoleId`](super::RoleId).
+    pub enum CustomRole {}
+    /// Of [`TokenId`](super::TokenId).
+    pub enum Token {}
     /// Of [`EventName`](super::EventName).
     pub enum Event {}
     /// Of [`CommandName`](super::CommandName).
@@ -103,6 +107,12 @@ pub mod kind {
     }
     impl Kind for User {
         const NAME: &'static str = "user";
+    }
+    impl Kind for CustomRole {
+        const NAME: &'static str = "role name";
+    }
+    impl Kind for Token {
+        const NAME: &'static str = "credential name";
     }
     impl Kind for Event {
         const NAME: &'static str = "event name";
@@ -153,6 +163,10 @@ pub type BridgeId = Id<kind::Bridge>;
 pub type TagId = Id<kind::Tag>;
 /// A person or an application.
 pub type UserId = Id<kind::User>;
+/// A custom role of a project.
+pub type RoleId = Id<kind::CustomRole>;
+/// An API token of a user.
+pub type TokenId = Id<kind::Token>;
 /// An event that a thing reports.
 pub type EventName = Id<kind::Event>;
 /// A command that a thing takes.

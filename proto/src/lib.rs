@@ -25,7 +25,8 @@ pub mod value;
 pub use clock::{Clock, Entropy};
 pub use id::{
     BridgeId, ClientId, CommandId, CommandName, DriverId, EdgeId, EventName, JobId, Namespace,
-    ProjectId, RequestId, ShadowName, TagId, TenantId, ThingId, TransferId, UserId, UserName,
+    ProjectId, RequestId, RoleId, ShadowName, TagId, TenantId, ThingId, TokenId, TransferId,
+    UserId, UserName,
 };
 pub use platform::PlatformTopic;
 pub use refusal::{Refusal, RefusalCode};

@@ -19,6 +19,7 @@ impl Tenants {
         let mut users = Vec::new();
         let mut system = Admin::enter(&node).await;
         for tenant in ["acme", "umbrella"] {
+            system.must("tenants", "create", json!({ "tenant": tenant })).await;
             let project = json!({ "tenant": tenant, "project": "plant" });
             system.must("projects", "create", project).await;
             let entrance = format!("{tenant}/plant/admin");

@@ -18,7 +18,7 @@ use broker::credential::{Credential, system_namespace};
 use broker::{Client, Delivery, Outgoing};
 use proto::admin::Reply;
 use proto::id::RequestId;
-use proto::{Namespace, PlatformTopic, Qos, Refusal, RefusalCode, ThingId};
+use proto::{Namespace, PlatformTopic, Qos, Refusal, RefusalCode, Role, ThingId};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use serde_json::Value as Json;
 use store::{Changes, ReadError};
@@ -105,7 +105,6 @@ impl AdminCore {
                 (Err(refusal), Vec::new())
             }
         };
-        // Whoever reads that a permission is gone may rely on it.
         let (at_once, after): (Vec<After>, Vec<After>) =
             after.into_iter().partition(After::is_at_once);
         for step in at_once {
@@ -122,6 +121,9 @@ impl AdminCore {
     async fn perform(&mut self, resource: &str, verb: &str, delivery: &Delivery) -> Performed {
         let sender = &delivery.sender;
         let caller = Caller::of(&sender.identity, &sender.client_id)?;
+        if !caller.is_at_least(Role::SystemAdmin) && self.is_closed() {
+            return Err(Refusal::new(RefusalCode::Forbidden, "the project is disabled"));
+        }
         let (resource, operation) = table::find(resource, verb)?;
         if !caller.is_at_least(operation.role) {
             let message = format!("{} {verb} needs the role {}", resource.name, operation.role);
@@ -136,6 +138,11 @@ impl AdminCore {
         let outcome = self.mutate(&name, operation, &caller, body).await;
         audit(&caller, resource, operation, outcome.as_ref().err());
         outcome
+    }
+
+    /// Whether the project is disabled. What its clients sent before they had to go is too late.
+    fn is_closed(&self) -> bool {
+        self.context.outside.broker.is_closed(self.client.namespace())
     }
 
     /// Reading may wait for the disk: not on a thread that others wait for.
@@ -215,9 +222,8 @@ impl AdminCore {
         let credential = hashed
             .await
             .map_err(|_| Refusal::new(RefusalCode::Unavailable, "the node is stopping"))?
-            .map_err(Refusal::internal)?
-            .on_terms(terms.acl, terms.is_disabled);
-        changes.put::<Credential>(&key, &credential);
+            .map_err(Refusal::internal)?;
+        changes.put::<Credential>(&key, &terms.put_on(credential));
         Ok(())
     }
 
@@ -304,16 +310,19 @@ impl AdminCore {
                 let ended: usize = entered.iter().map(end).sum();
                 tracing::info!(%identity, ended, "sessions ended");
             }
-            After::Permissions(namespace, user) => {
-                match broker.permissions_changed(&namespace, &user) {
-                    Ok(sessions) => tracing::info!(%user, sessions, "permissions changed"),
+            After::Permissions(namespace, users) => {
+                match broker.permissions_of_many_changed(&namespace, &users) {
+                    Ok(sessions) => tracing::info!(?users, sessions, "permissions changed"),
                     Err(error) => {
-                        tracing::error!(%user, %error, "permissions count from the next connect only");
+                        tracing::error!(?users, %error, "permissions count from the next connect only");
                     }
                 }
             }
             After::Broadcast(id) => drop(self.tenant.cast(TenantMsg::Broadcast(id))),
             After::Registered(rows) => self.registered(rows),
+            After::Tenancy(namespaces) => {
+                namespaces.iter().for_each(|it| crate::cluster::apply(&self.context, it));
+            }
             After::Disconnect(client_id, reason) => {
                 broker.disconnect(self.client.namespace(), &client_id, reason);
             }

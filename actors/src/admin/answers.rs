@@ -2,7 +2,7 @@
 //! done again.
 //!
 //! Kept per caller, the last `answers_max` of a namespace as far as they have 16 MiB, in the commit of the
-//! mutation. A secret in an answer is given again while the process lives, and is not written: the store holds no
+//! mutation. A secret or token in an answer is given again while the process lives, and is not written: the store holds no
 //! secret, only hashes.
 
 use proto::id::RequestId;
@@ -12,8 +12,8 @@ use serde_json::Value as Json;
 use std::collections::{BTreeMap, HashMap};
 use store::{Changes, Row, RowError};
 
-/// The field of an answer that is not written.
-const SECRET: &str = "secret";
+/// The fields of an answer that are not written.
+const SECRETS: [&str; 2] = ["secret", "token"];
 
 /// The bytes of the answers of one namespace, as JSON: some are whole tables.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -128,7 +128,7 @@ fn weight(row: &AnswerRow) -> usize {
 fn without_secrets(data: &mut Json) {
     match data {
         Json::Object(fields) => {
-            fields.remove(SECRET);
+            SECRETS.iter().for_each(|secret| drop(fields.remove(*secret)));
             fields.values_mut().for_each(without_secrets);
         }
         Json::Array(items) => items.iter_mut().for_each(without_secrets),

@@ -11,7 +11,7 @@ use broker::{AclRule, Client, Outgoing, Reason};
 use proto::platform::EventTopic;
 use proto::{
     BridgeId, ClientId, CommandId, DriverId, Identity, Namespace, PlatformTopic, Qos, Refusal,
-    ThingId, TimestampMs, UserId,
+    RoleId, ThingId, TimestampMs, UserId,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
@@ -82,6 +82,8 @@ pub(super) struct SecretToHash {
 pub(super) struct Terms {
     /// What its bearer may do within its role; `None`: all of it.
     pub(super) acl: Option<Vec<AclRule>>,
+    /// The custom roles of its bearer.
+    pub(super) roles: Vec<RoleId>,
     /// Whether nobody comes in with it for now.
     pub(super) is_disabled: bool,
 }
@@ -89,8 +91,16 @@ pub(super) struct Terms {
 impl Terms {
     /// Those of a credential, or none.
     pub(super) fn of(credential: Option<Credential>) -> Self {
-        credential
-            .map_or_else(Self::default, |it| Self { acl: it.acl, is_disabled: it.is_disabled })
+        credential.map_or_else(Self::default, |it| Self {
+            acl: it.acl,
+            roles: it.roles,
+            is_disabled: it.is_disabled,
+        })
+    }
+
+    /// Puts a credential on them.
+    pub(super) fn put_on(self, credential: Credential) -> Credential {
+        credential.on_terms(self.acl, self.roles, self.is_disabled)
     }
 }
 
@@ -98,8 +108,10 @@ impl Terms {
 pub(super) enum After {
     /// Ends the sessions of an identity whose credential is gone or has changed.
     EndSessions(Namespace, Identity),
-    /// Has what a credential says count for whoever is connected under its name.
-    Permissions(Namespace, UserId),
+    /// Has what credentials, roles and tokens say count for whoever is connected under these names.
+    Permissions(Namespace, Vec<UserId>),
+    /// Has what the rows of projects and their tenant say count.
+    Tenancy(Vec<Namespace>),
     /// Tells the members of a broadcast.
     Broadcast(CommandId),
     /// Has gateways speak for these things, and their devices know what they are now.
@@ -113,7 +125,7 @@ pub(super) enum After {
 impl After {
     /// Whether it is done before the answer, since whoever reads that may rely on it.
     pub(super) fn is_at_once(&self) -> bool {
-        matches!(self, Self::Permissions(..) | Self::Registered(_))
+        matches!(self, Self::Permissions(..) | Self::Tenancy(..) | Self::Registered(_))
     }
 }
 
@@ -171,9 +183,7 @@ impl Request<'_> {
         const STRONG_BYTES_MIN: usize = 20;
         if secret.len() >= STRONG_BYTES_MIN {
             let entropy = &*self.context.outside.entropy;
-            let Terms { acl, is_disabled } = terms;
-            let credential = Credential::device(identity, &secret, entropy);
-            let credential = credential.on_terms(acl, is_disabled);
+            let credential = terms.put_on(Credential::device(identity, &secret, entropy));
             plan.changes.put::<Credential>(&key, &credential);
         } else {
             plan.hash = Some(SecretToHash { key, identity, secret, terms });

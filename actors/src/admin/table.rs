@@ -3,8 +3,8 @@
 
 use super::plan::{Plan, Request};
 use super::{
-    bridges, catalog, commands, connections, drivers, groups, metrics, node, projects, retained,
-    shadows, subscriptions, tags, things, users,
+    bridges, catalog, commands, connections, credentials, drivers, groups, metrics, node, projects,
+    retained, roles, shadows, subscriptions, tags, tenants, things, users,
 };
 use proto::{Refusal, RefusalCode, Role};
 use schemars::generate::SchemaSettings;
@@ -65,6 +65,8 @@ impl Operation {
 pub(super) const READER: Role = Role::User;
 /// Whoever administers the project.
 pub(super) const ADMIN: Role = Role::ProjectAdmin;
+/// Whoever administers the tenant.
+pub(super) const TENANT: Role = Role::TenantAdmin;
 /// Operators of the whole system.
 pub(super) const SYSTEM: Role = Role::SystemAdmin;
 
@@ -74,15 +76,18 @@ pub(super) const RESOURCES: &[&Resource] = &[
     &bridges::RESOURCE,
     &commands::RESOURCE,
     &connections::RESOURCE,
+    &credentials::RESOURCE,
     &drivers::RESOURCE,
     &groups::RESOURCE,
     &metrics::RESOURCE,
     &node::RESOURCE,
     &projects::RESOURCE,
     &retained::RESOURCE,
+    &roles::RESOURCE,
     &shadows::RESOURCE,
     &subscriptions::RESOURCE,
     &tags::RESOURCE,
+    &tenants::RESOURCE,
     &things::RESOURCE,
     &users::RESOURCE,
 ];
@@ -171,6 +176,9 @@ mod tests {
         assert_eq!(refusal.code, RefusalCode::UnknownOperation);
         assert!(refusal.message.contains("create, delete, export, get, import, list"), "{refusal}");
         let refusal = find("pumps", "list").err().unwrap();
-        assert!(refusal.message.contains("connections, drivers, groups, metrics"), "{refusal}");
+        assert!(
+            refusal.message.contains("connections, credentials, drivers, groups, metrics"),
+            "{refusal}"
+        );
     }
 }

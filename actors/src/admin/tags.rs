@@ -4,6 +4,7 @@ use super::drivers::{check, refused, tags_of};
 use super::list::list as list_rows;
 use super::plan::{Owner, Plan, Request, cleared};
 use super::request::read;
+use super::room::{self, Counted};
 use super::table::{ADMIN, Operation, READER, Resource};
 use crate::driver::row::{DriverKey, DriverRow, TagKey, TagRow};
 use ::drivers::TagConfig;
@@ -109,6 +110,7 @@ fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
         return Err(Refusal::already_exists("tag", &taken.tag).at("tag"));
     }
     check_paths(request, &driver, &created)?;
+    room::take::<TagRow>(request, Counted::Tags, created.len() as u64)?;
     // The new ones first, so that an index in a refusal is that of the request.
     let all: Vec<TagConfig> = created.iter().chain(&existing).cloned().collect();
     check(request, &row.config, &all).map_err(|error| {

@@ -15,6 +15,7 @@ pub(super) use search::{Found, Source, search, search_in, state_in};
 
 use super::list::{limited, list as list_rows};
 use super::plan::{After, Owner, Plan, Request, Terms};
+use super::room::{self, Counted};
 use super::table::{ADMIN, Operation, READER, Resource};
 use crate::device::row::{DeviceRow, ThingKey, ThingRow};
 use crate::registry::index;
@@ -169,6 +170,7 @@ fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
         return Err(Refusal::already_exists("thing", &thing).at("thing"));
     }
     let (credential_key, identity) = free_name(request, &thing)?;
+    room::take::<ThingRow>(request, Counted::Things, 1)?;
     let mut row = ThingRow::new(request.now());
     edit.apply(&View::new(request), &thing, &mut row)?;
 
@@ -181,7 +183,7 @@ fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
     let mut plan = Plan::answer(data);
     index::put(&mut plan.changes, &key, None, &row);
     plan.messages.push(request.thing_event(&thing, "created"));
-    let terms = Terms { acl: None, is_disabled: row.is_disabled };
+    let terms = Terms { is_disabled: row.is_disabled, ..Terms::default() };
     request.set_secret(&mut plan, credential_key, identity, secret, terms);
     if row.parent.is_some() {
         plan.after.push(After::Registered(vec![(thing, row)]));
@@ -312,7 +314,7 @@ fn change_credential(
     } else if let Some(mut credential) = credential {
         credential.is_disabled = row.is_disabled;
         plan.changes.put::<Credential>(&key, &credential);
-        plan.after.push(After::Permissions(namespace, name));
+        plan.after.push(After::Permissions(namespace, vec![name]));
     }
     Ok(())
 }

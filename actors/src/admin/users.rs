@@ -1,18 +1,20 @@
-//! `admin/users/…`: people and applications. Those of another namespace are the system admin's
-//! only.
+//! `admin/users/…`: people and applications. Those of another project of its tenant are a tenant admin's as well, all
+//! others the system admin's only.
 
 use super::list::list as list_rows;
 use super::plan::{After, Plan, Request, Terms};
 use super::request::rank;
+use super::roles::{base_of, check_roles, note_holder};
+use super::scope::{InNamespace, read};
 use super::table::{ADMIN, Operation, Resource};
-use crate::cluster::ProjectRow;
 use crate::secret;
 use broker::AclRule;
-use broker::credential::{Credential, CredentialIdentity, CredentialKey, system_namespace};
+use broker::credential::{
+    ApiToken, Credential, CredentialIdentity, CredentialKey, system_namespace,
+};
 use proto::admin::ListRequest;
-use proto::{Identity, Namespace, Refusal, RefusalCode, Role, UserId};
+use proto::{Identity, Namespace, Refusal, RefusalCode, Role, RoleId, UserId};
 use schemars::JsonSchema;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value as Json, json};
 
@@ -38,7 +40,7 @@ pub(super) const RESOURCE: Resource = Resource {
         Operation::changes::<InNamespace<UpdateUser>>(
             "update",
             ADMIN,
-            "changes role, secret, access list, or whether it may come in",
+            "changes role, custom roles, secret, access list, or whether it may come in",
             update,
         ),
     ],
@@ -48,7 +50,12 @@ pub(super) const RESOURCE: Resource = Resource {
 #[serde(deny_unknown_fields)]
 struct CreateUser {
     user: UserId,
-    role: Role,
+    /// Absent: that which its custom roles narrow.
+    #[serde(default)]
+    role: Option<Role>,
+    /// Custom roles, at most 8, all of the same base role: it may do what any of them allows.
+    #[serde(default)]
+    roles: Vec<RoleId>,
     /// Absent: one is made, and shown this once.
     #[serde(default)]
     secret: Option<String>,
@@ -66,6 +73,9 @@ struct UpdateUser {
     user: UserId,
     #[serde(default)]
     role: Option<Role>,
+    /// All its custom roles; an empty list leaves it all that its base role allows.
+    #[serde(default)]
+    roles: Option<Vec<RoleId>>,
     #[serde(default)]
     secret: Option<String>,
     /// Whether the user may come in.
@@ -87,26 +97,25 @@ struct OneUser {
     user: UserId,
 }
 
-/// What a request takes besides: the namespace it is about.
-#[derive(JsonSchema)]
-#[expect(dead_code, reason = "read() takes the namespace out of the body before it reads the rest")]
-struct InNamespace<T> {
-    /// `<tenant>/<project>`; absent: that of the caller. Others are the system admin's.
-    namespace: Option<String>,
-    #[serde(flatten)]
-    rest: T,
-}
-
 /// Creates a user. Answers with its secret if that was made here.
 fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
-    let (namespace, CreateUser { user, role, secret, enabled, acl }) = read(request)?;
+    let (namespace, CreateUser { user, role, roles, secret, enabled, acl }) = read(request)?;
+    let role = match (role, roles.first()) {
+        (Some(role), _) => role,
+        (None, Some(custom)) => base_of(request, &namespace, custom)?,
+        (None, None) => {
+            let refusal = Refusal::new(RefusalCode::BadRequest, "missing field `role`");
+            return Err(refusal.at("role"));
+        }
+    };
     check_role(request.caller.role, &namespace, role)?;
+    check_roles(request, &namespace, role, &roles)?;
     let key: CredentialKey = (namespace, user.clone());
     if request.get::<Credential>(&key)?.is_some() {
         return Err(Refusal::already_exists("user, thing or edge node", &user).at("user"));
     }
     check_acl(acl.as_deref())?;
-    let terms = Terms { acl, is_disabled: enabled == Some(false) };
+    let terms = Terms { acl, roles, is_disabled: enabled == Some(false) };
     let mut data = show_all(&user, role, &terms);
     let secret = match secret {
         Some(given) => checked(given)?,
@@ -117,6 +126,7 @@ fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
         }
     };
     let mut plan = Plan::answer(data);
+    note_holder(&mut plan, &key, &[], &terms.roles);
     request.set_secret(&mut plan, key, CredentialIdentity::User { role }, secret, terms);
     Ok(plan)
 }
@@ -147,7 +157,7 @@ fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
 
 /// Changes the user. With another secret its sessions end; all else counts for them at once.
 fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
-    let (namespace, UpdateUser { user, role, secret, enabled, acl }) = read(request)?;
+    let (namespace, UpdateUser { user, role, roles, secret, enabled, acl }) = read(request)?;
     let key: CredentialKey = (namespace.clone(), user.clone());
     let (before, mut credential) = find(request, &key)?;
     check_role(request.caller.role, &namespace, before)?;
@@ -158,6 +168,9 @@ fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
     }
     let identity = CredentialIdentity::User { role };
     credential.identity = identity.clone();
+    let roles_before = credential.roles.clone();
+    credential.roles = roles.unwrap_or(credential.roles);
+    check_roles(request, &namespace, role, &credential.roles)?;
     if let Some(acl) = acl {
         credential.acl = acl;
         check_acl(credential.acl.as_deref())?;
@@ -170,6 +183,7 @@ fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
     }
     let terms = Terms::of(Some(credential.clone()));
     let mut plan = Plan::answer(show_all(&user, role, &terms));
+    note_holder(&mut plan, &key, &roles_before, &terms.roles);
     match secret {
         Some(secret) => {
             request.set_secret(&mut plan, key, identity, checked(secret)?, terms);
@@ -178,7 +192,7 @@ fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
         }
         None => {
             plan.changes.put::<Credential>(&key, &credential);
-            plan.after.push(After::Permissions(namespace, user));
+            plan.after.push(After::Permissions(namespace, vec![user]));
         }
     }
     Ok(plan)
@@ -188,45 +202,19 @@ fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
 fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
     let (namespace, OneUser { user }) = read(request)?;
     let key: CredentialKey = (namespace.clone(), user.clone());
-    let (role, _) = find(request, &key)?;
+    let (role, row) = find(request, &key)?;
     check_role(request.caller.role, &namespace, role)?;
     keep_an_operator(request, &key, role)?;
     let mut plan = Plan::answer(json!({ "user": user }));
     plan.changes.delete::<Credential>(&key);
+    plan.changes.delete_prefix::<ApiToken>(&store::prefix(&key));
+    note_holder(&mut plan, &key, &row.roles, &[]);
     plan.after.push(After::EndSessions(namespace, Identity::User { name: user, role }));
     Ok(plan)
 }
 
-/// The rest of the body, and the namespace it is about.
-fn read<T: DeserializeOwned>(request: &Request<'_>) -> Result<(Namespace, T), Refusal> {
-    let mut body = request.body.clone();
-    let namespace = match body.take::<String>("namespace")? {
-        None => request.namespace.clone(),
-        Some(text) => Namespace::parse(&text).map_err(|error| {
-            Refusal::new(RefusalCode::Invalid, error.to_string()).at("namespace")
-        })?,
-    };
-    may_manage(request.caller.role, request.namespace, &namespace)?;
-    if namespace != *request.namespace {
-        let project = request.get::<ProjectRow>(&namespace)?;
-        project.ok_or_else(|| Refusal::not_found("project", &namespace).at("namespace"))?;
-    }
-    Ok((namespace, body.read()?))
-}
-
-/// Users of another namespace, and those of the system namespace, who enter every other, are the system
-/// admin's.
-fn may_manage(caller: Role, own: &Namespace, namespace: &Namespace) -> Result<(), Refusal> {
-    let is_own = namespace == own && *namespace != system_namespace();
-    if is_own || caller == Role::SystemAdmin {
-        return Ok(());
-    }
-    let message = format!("users of {namespace} are the system admin's");
-    Err(Refusal::new(RefusalCode::Forbidden, message).at("namespace"))
-}
-
 /// Nobody grants, changes or takes away more than it has itself; operators live in the system namespace.
-fn check_role(caller: Role, namespace: &Namespace, role: Role) -> Result<(), Refusal> {
+pub(super) fn check_role(caller: Role, namespace: &Namespace, role: Role) -> Result<(), Refusal> {
     let refuse = |code, message: &str| Err(Refusal::new(code, message).at("role"));
     if matches!(role, Role::Device | Role::Edge) {
         return refuse(RefusalCode::Invalid, "a user is no device and no edge node");
@@ -257,7 +245,11 @@ fn keep_an_operator(request: &Request<'_>, key: &CredentialKey, role: Role) -> R
     Err(Refusal::new(RefusalCode::Invalid, message).at("user"))
 }
 
-fn find(request: &Request<'_>, key: &CredentialKey) -> Result<(Role, Credential), Refusal> {
+/// A user, with its role.
+pub(super) fn find(
+    request: &Request<'_>,
+    key: &CredentialKey,
+) -> Result<(Role, Credential), Refusal> {
     match request.get::<Credential>(key)? {
         Some(row) => match row.identity {
             CredentialIdentity::User { role } => Ok((role, row)),
@@ -268,7 +260,7 @@ fn find(request: &Request<'_>, key: &CredentialKey) -> Result<(Role, Credential)
 }
 
 /// A list that no client could use is refused when it is given, not when the client connects.
-fn check_acl(acl: Option<&[AclRule]>) -> Result<(), Refusal> {
+pub(super) fn check_acl(acl: Option<&[AclRule]>) -> Result<(), Refusal> {
     let checked = acl.map_or(Ok(()), broker::check_acl);
     checked.map_err(|error| Refusal::new(RefusalCode::Invalid, error.to_string()).at("acl"))
 }
@@ -287,6 +279,9 @@ fn show(user: &UserId, role: Role) -> Json {
 /// With what is there only if somebody has set it.
 fn show_all(user: &UserId, role: Role, terms: &Terms) -> Json {
     let mut shown = show(user, role);
+    if !terms.roles.is_empty() {
+        shown["roles"] = json!(terms.roles);
+    }
     if terms.is_disabled {
         shown["enabled"] = false.into();
     }
@@ -298,12 +293,14 @@ fn show_all(user: &UserId, role: Role, terms: &Terms) -> Json {
 
 #[cfg(test)]
 mod tests {
+    use super::super::scope::may_manage;
     use super::*;
 
     /// Whether a caller of `role` in `from` may give `granted` to a user of `to`.
     fn may_grant(role: Role, from: &str, to: &str, granted: Role) -> bool {
         let namespace = |text: &str| match text {
             "system" => system_namespace(),
+            text if text.contains('/') => Namespace::parse(text).unwrap(),
             text => Namespace::parse(&format!("acme/{text}")).unwrap(),
         };
         may_manage(role, &namespace(from), &namespace(to)).is_ok()
@@ -322,8 +319,13 @@ mod tests {
             (ProjectAdmin, "a", "a", Device, false),
             (ProjectAdmin, "a", "b", User, false),
             (TenantAdmin, "a", "a", TenantAdmin, true),
-            (TenantAdmin, "a", "b", User, false),
+            (TenantAdmin, "a", "b", User, true),
+            (TenantAdmin, "a", "b", TenantAdmin, true),
+            (TenantAdmin, "a", "b", SystemAdmin, false),
+            (TenantAdmin, "a", "other/b", User, false),
             (TenantAdmin, "a", "system", User, false),
+            (TenantAdmin, "system/b", "system", User, false),
+            (TenantAdmin, "system", "system/b", User, false),
             (ProjectAdmin, "system", "system", User, false),
             (SystemAdmin, "a", "a", TenantAdmin, true),
             (SystemAdmin, "a", "b", User, true),

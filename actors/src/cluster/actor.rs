@@ -149,6 +149,7 @@ impl ClusterCore {
         namespace: Namespace,
     ) -> Result<(), ActorProcessingErr> {
         self.context.outside.broker.mount(&namespace)?;
+        super::tenancy::apply(&self.context, &namespace);
         let member = Member::attach(&self.context, &namespace)?;
         self.members.insert(namespace.clone(), member);
         self.context.counters.tenants.increase();

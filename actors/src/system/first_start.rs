@@ -1,13 +1,14 @@
-//! What a new system needs before anybody can come in: its two projects, and one operator.
+//! What a system needs before anybody can come in: its two projects, a tenant for every project, and one operator.
 
 use super::FirstAdmin;
-use crate::cluster::ProjectRow;
+use crate::cluster::{ProjectRow, TenantRow};
 use crate::context::Context;
 use crate::secret;
 use broker::credential::{Credential, CredentialIdentity, HashError, system_namespace};
-use proto::{Namespace, Role, UserId};
+use proto::{Namespace, Role, TenantId, UserId};
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use store::{Changes, CommitError, ReadError};
+use store::{Changes, CommitError, ReadError, Snapshot};
 
 /// The name of the first operator.
 const ADMIN: &str = "admin";
@@ -39,9 +40,10 @@ pub(super) async fn prepare(context: &Arc<Context>) -> Result<Option<FirstAdmin>
     let snapshot = context.outside.store.read()?;
     for namespace in [Namespace::default(), system.clone()] {
         if !snapshot.contains::<ProjectRow>(&namespace)? {
-            changes.put::<ProjectRow>(&namespace, &ProjectRow { created: context.now() });
+            changes.put::<ProjectRow>(&namespace, &ProjectRow::new(context.now()));
         }
     }
+    add_missing_tenants(context, &snapshot, &mut changes)?;
     let has_users = snapshot.first::<Credential>(&store::prefix(&system))?.is_some();
     drop(snapshot);
 
@@ -65,6 +67,23 @@ pub(super) async fn prepare(context: &Arc<Context>) -> Result<Option<FirstAdmin>
         context.outside.store.commit(changes).await?;
     }
     Ok(admin)
+}
+
+/// Projects of an earlier build have no tenant of their own yet.
+fn add_missing_tenants(
+    context: &Context,
+    snapshot: &Snapshot,
+    changes: &mut Changes,
+) -> Result<(), ReadError> {
+    let served = snapshot.scan::<ProjectRow>(&[])?.into_iter().flatten().map(|(it, _)| it);
+    let always = [Namespace::default(), system_namespace()];
+    let tenants: BTreeSet<TenantId> = served.chain(always).map(|it| it.tenant).collect();
+    for tenant in tenants {
+        if !snapshot.contains::<TenantRow>(&tenant)? {
+            changes.put::<TenantRow>(&tenant, &TenantRow::new(context.now()));
+        }
+    }
+    Ok(())
 }
 
 async fn hash(

@@ -10,6 +10,7 @@ async fn a_project_is_served_before_the_answer_and_apart_from_others() {
     let node = world.start().await;
     let mut app = node.peer("app");
     app.thing("p1").await;
+    app.done("tenants/create", json!({"tenant":"acme"})).await;
     app.done("projects/create", json!({"tenant":"acme","project":"berlin"})).await;
     let berlin = Namespace::parse("acme/berlin").unwrap();
     let mut there = node.peer_in(&berlin, "app");
@@ -39,6 +40,7 @@ async fn a_project_is_deleted_when_it_holds_nothing() {
     let node = world.start().await;
     let mut app = node.peer("app");
     let project = json!({"tenant":"acme","project":"berlin"});
+    app.done("tenants/create", json!({"tenant":"acme"})).await;
     app.done("projects/create", project.clone()).await;
     let berlin = Namespace::parse("acme/berlin").unwrap();
     let mut there = node.peer_in(&berlin, "there");

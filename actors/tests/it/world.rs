@@ -2,13 +2,17 @@
 
 use crate::machine::Machines;
 use actors::{Figures, Outside, Platform, Settings};
-use broker::{AttachOptions, Broker, BrokerConfig, Client, Delivery, Inbox, Outgoing};
+use broker::{
+    AttachOptions, Broker, BrokerConfig, Client, Delivery, Inbox, ListenerConfig, ListenerKind,
+    Outgoing,
+};
 use bytes::Bytes;
 use proto::{
     ClientId, Clock, Entropy, Identity, Namespace, Qos, ThingId, TimestampMs, TopicFilter,
     TopicName,
 };
 use serde_json::{Value as Json, json};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -135,6 +139,13 @@ impl Node {
         let options = AttachOptions { window: 10_000 };
         let (client, inbox) = self.broker.attach_as(&namespace, id, identity, options).unwrap();
         Peer { client, inbox, name, requests: 0 }
+    }
+
+    /// A listener on a free port, for clients that have to prove who they are.
+    pub(crate) async fn listen(&self) -> SocketAddr {
+        let any = ([127, 0, 0, 1], 0).into();
+        let listener = ListenerConfig::tcp("mqtt", ListenerKind::Mqtt, any);
+        self.broker.listen(listener).await.unwrap().address().unwrap()
     }
 
     /// What the tree has counted.

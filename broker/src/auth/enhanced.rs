@@ -46,7 +46,7 @@ impl Authenticator {
                 None => return Ok(Answer::More(Dialogue::Begun, Bytes::new())),
                 Some(data) => return self.ask(data, shown),
             },
-            TOKEN_METHOD if self.chain.contains(&AuthMethod::Jwt) && !self.tokens.is_empty() => {
+            TOKEN_METHOD if self.chain.contains(&AuthMethod::Jwt) => {
                 let token = data.ok_or(Refusal::NoPassword)?;
                 asked(shown.user_name).and_then(|asked| self.token_grant(token, asked.as_ref()))
             }
@@ -69,10 +69,8 @@ impl Authenticator {
             Dialogue::Asked { name, exchange } => {
                 let proved = exchange.finish(data).map_err(Refusal::from);
                 let outcome = proved.and_then(|told| {
-                    let credential =
-                        self.find(&name).map_err(|it| Refusal::Store(it.to_string()))?;
-                    let credential = credential.ok_or(Refusal::UnknownName)?;
-                    Ok((Grant::of(&credential, &name)?, told))
+                    let found = self.find(&name)?.ok_or(Refusal::UnknownName)?;
+                    Ok((self.grant(&found, &name)?, told))
                 });
                 match outcome {
                     Ok((grant, told)) => Ok(Answer::Proved(grant, Some(told.into()))),
@@ -94,8 +92,7 @@ impl Authenticator {
             return Err(Refusal::OtherName);
         }
         self.standing(shown.place(), Some(&name))?;
-        let credential = self.find(&name).map_err(|error| Refusal::Store(error.to_string()))?;
-        let keys = credential.and_then(|credential| credential.scram);
+        let keys = self.find(&name)?.and_then(|found| found.credential.scram);
         let mut nonce = [0; scram::NONCE_BYTES];
         self.shared.entropy.fill(&mut nonce);
         let (exchange, answer) = Exchange::begin(first, keys, &self.made_up, &nonce);

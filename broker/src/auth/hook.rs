@@ -6,7 +6,7 @@
 
 use super::config::HookConfig;
 use super::fetch::{FetchError, Fetcher};
-use super::{Authenticator, Grant, Presented, Refusal, Verdict};
+use super::{Authenticator, Grant, Presented, Proof, Refusal, Verdict};
 use crate::credential::scram_keys::code;
 use crate::figures::Counters;
 use crate::permissions::acl::AclRule;
@@ -218,9 +218,9 @@ impl Authenticator {
         Ok(Grant {
             namespace,
             identity,
-            acls: own.into_iter().chain(reply.acl).collect(),
+            lists: own.into_iter().chain(reply.acl.map(|list| vec![list])).collect(),
             expires_at: reply.expires_in.map(|secs| self.after(secs)),
-            is_by_credential: false,
+            proof: Proof::Elsewhere,
         })
     }
 
@@ -248,13 +248,13 @@ impl Authenticator {
             Outcome::Ignore => return Ok(grant),
             Outcome::Allow => {}
         }
-        grant.acls.extend(reply.acl);
+        grant.lists.extend(reply.acl.map(|list| vec![list]));
         if let Some(secs) = reply.expires_in {
             let at = self.after(secs);
             grant.expires_at = Some(grant.expires_at.map_or(at, |earlier| earlier.min(at)));
         }
         // What the credential says is no longer all that counts.
-        grant.is_by_credential = false;
+        grant.proof = Proof::Elsewhere;
         Ok(grant)
     }
 

@@ -1,6 +1,6 @@
 //! User name and password against the credentials of the store.
 
-use super::{Authenticator, Grant, Presented, Refusal, Standing, Verdict};
+use super::{Authenticator, Presented, Refusal, Standing, Verdict};
 use crate::credential::Credential;
 use proto::UserName;
 use std::sync::Arc;
@@ -54,15 +54,16 @@ impl Authenticator {
     ) -> Verdict {
         let Some(asked) = asked else { return Verdict::NotMine(Refusal::NoName) };
         let Some(secret) = shown.password else { return Verdict::NotMine(Refusal::NoPassword) };
-        let credential = match self.find(asked) {
-            Ok(Some(credential)) => credential,
+        let found = match self.find(asked) {
+            Ok(Some(found)) => found,
             Ok(None) => return Verdict::NotMine(Refusal::UnknownName),
-            Err(error) => return Verdict::Refuse(Refusal::Store(error.to_string())),
+            Err(refusal) => return Verdict::Refuse(refusal),
         };
+        let credential = &found.credential;
         if credential.is_slow() && standing == Standing::Wary {
             return Verdict::Refuse(Refusal::LockedOut);
         }
-        match self.passwords.is_right(&credential, secret).await {
+        match self.passwords.is_right(credential, secret).await {
             Ok(true) => {}
             Ok(false) => return Verdict::Refuse(Refusal::WrongSecret),
             Err(refusal) => return Verdict::Refuse(refusal),
@@ -72,7 +73,7 @@ impl Authenticator {
             let now = self.shared.clock.now();
             self.lockout.lock().came_in(now, shown.place(), &name);
         }
-        match Grant::of(&credential, asked) {
+        match self.grant(&found, asked) {
             Ok(grant) => Verdict::Accept(grant),
             Err(refusal) => Verdict::Refuse(refusal),
         }

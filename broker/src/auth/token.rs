@@ -60,6 +60,8 @@ pub(crate) enum TokenError {
     Role,
     #[error("the access list in the token is malformed")]
     Acl,
+    #[error("the token has been revoked")]
+    Revoked,
 }
 
 /// Whether a password looks like a token: three parts, the first of which begins a JSON object.
@@ -102,15 +104,18 @@ impl Tokens {
     }
 
     /// What a token says, if it is to be believed.
-    pub(crate) fn verify(&self, token: &[u8], now: TimestampMs) -> Result<Claims, TokenError> {
-        let token = Token::parse(token)?;
+    pub(super) fn verify(
+        &self,
+        token: &TokenParts<'_>,
+        now: TimestampMs,
+    ) -> Result<Claims, TokenError> {
         let mut reason = TokenError::Issuer;
         for issuer in &self.issuers {
             let named = token.claims.get("iss").and_then(Json::as_str).unwrap_or_default();
             if !issuer.config.issuer.is_empty() && named != issuer.config.issuer {
                 continue;
             }
-            match issuer.verify(&token, now) {
+            match issuer.verify(token, now) {
                 Ok(claims) => return Ok(claims),
                 Err(error) => reason = error,
             }
@@ -120,7 +125,7 @@ impl Tokens {
 }
 
 impl Issuer {
-    fn verify(&self, token: &Token<'_>, now: TimestampMs) -> Result<Claims, TokenError> {
+    fn verify(&self, token: &TokenParts<'_>, now: TimestampMs) -> Result<Claims, TokenError> {
         if !self.config.algorithms.contains(&token.algorithm) {
             return Err(TokenError::Algorithm);
         }
@@ -135,7 +140,7 @@ impl Issuer {
     }
 }
 
-fn check(keys: &KeySet, token: &Token<'_>) -> Result<(), TokenError> {
+fn check(keys: &KeySet, token: &TokenParts<'_>) -> Result<(), TokenError> {
     match keys.check(token.algorithm, token.key_id.as_deref(), token.message, &token.signature) {
         Checked::Good => Ok(()),
         Checked::Bad => Err(TokenError::Signature),
@@ -144,12 +149,12 @@ fn check(keys: &KeySet, token: &Token<'_>) -> Result<(), TokenError> {
 }
 
 /// A token taken apart (RFC 7515 3.1); nothing in it is to be believed.
-struct Token<'a> {
-    message: &'a [u8],
-    signature: Vec<u8>,
-    algorithm: JwtAlgorithm,
-    key_id: Option<String>,
-    claims: Map<String, Json>,
+pub(super) struct TokenParts<'a> {
+    pub(super) message: &'a [u8],
+    pub(super) signature: Vec<u8>,
+    pub(super) algorithm: JwtAlgorithm,
+    pub(super) key_id: Option<String>,
+    pub(super) claims: Map<String, Json>,
 }
 
 /// The members of the header that matter (RFC 7515 4.1).
@@ -163,8 +168,8 @@ struct Header {
     crit: Option<Json>,
 }
 
-impl<'a> Token<'a> {
-    fn parse(token: &'a [u8]) -> Result<Self, TokenError> {
+impl<'a> TokenParts<'a> {
+    pub(super) fn parse(token: &'a [u8]) -> Result<Self, TokenError> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(TokenError::Malformed);
         }

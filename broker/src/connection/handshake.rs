@@ -6,8 +6,9 @@ use super::buffer::Inbox;
 use super::desk::Desk;
 use super::standing::{self, Standing};
 use super::{Connection, Socket};
-use crate::auth::{Authenticator, Grant, Refusal};
+use crate::auth::{Authenticator, Grant, NameStanding, Proof, Refusal};
 use crate::codec::{self, Frame};
+use crate::credential::system_namespace;
 use crate::denial::{Denial, Limit, Why};
 use crate::figures::Counters;
 use crate::listener::config::ListenerConfig;
@@ -24,7 +25,7 @@ use crate::session::machine::{Agreed, Machine};
 use crate::space::{Asked, Carried, Leaving, Opened, Shared, Space, Will};
 use bytes::BytesMut;
 use bytestring::ByteString;
-use proto::{ClientId, Identity, Namespace, PlatformTopic, Role};
+use proto::{ClientId, Identity, Namespace, PlatformTopic, Role, UserId};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,9 +101,10 @@ impl Door {
             }
         };
         let (manner, client_id) = (connect.manner(), connect.client_id.clone());
+        let changes = self.shared.permission_changes();
         let proved = self.prove(&connect, &peer, listener, &mut socket, &mut buffer).await;
         let admitted = match proved {
-            Ok((grant, told)) => self.admit(*connect, peer, grant, told).await,
+            Ok((grant, told)) => self.admit(*connect, peer, grant, told, changes).await,
             Err(turned) => Err(turned),
         };
         let welcomed = match admitted {
@@ -162,10 +164,15 @@ impl Door {
         peer: Peer,
         grant: Grant,
         told: proof::Told,
+        changes: u64,
     ) -> Result<Admitted, Turned> {
         let unproved = |refusal: Refusal| self.unproved(&connect, peer.address, &refusal);
         let space = self.spaces.get(&grant.namespace);
         let space = space.ok_or_else(|| unproved(Refusal::Namespace))?;
+        let is_operator = grant.identity.role() == Role::SystemAdmin;
+        if space.is_closed() && !is_operator {
+            return Err(unproved(Refusal::Disabled));
+        }
         let (sender, assigned) = self.sender(&connect.client_id, grant.identity.clone())?;
         let seat = self.seat(&space, &sender)?;
         let permissions = standing::permissions(&grant, &sender, space.kin());
@@ -204,8 +211,36 @@ impl Door {
             not_opened(reason, &space)
         })?;
         space.permit(&opened.session, permissions);
+        // What has changed while it was on its way in counts as for those that were there before.
+        let is_stale = changes != self.shared.permission_changes();
+        let is_welcome = !is_stale || self.catch_up(&space, &grant);
+        if !is_welcome || space.is_closed() && !is_operator {
+            live.stop(Reason::NotAuthorized);
+            opened.session.wake();
+        }
         self.authenticator.expiries.enter(&live, &opened.session);
         Ok(Admitted { space, live, seat, opened, terms, standing })
+    }
+
+    /// Has what the store says now count for a client that has come in meanwhile; `false` if its name is gone. Clients
+    /// that others vouch for are theirs.
+    fn catch_up(&self, space: &Space, grant: &Grant) -> bool {
+        if grant.proof == Proof::Elsewhere {
+            return true;
+        }
+        let Ok(name) = UserId::parse(grant.identity.name()) else { return true };
+        let Ok(snapshot) = self.shared.store.read() else { return false };
+        for home in [grant.namespace.clone(), system_namespace()] {
+            match NameStanding::read(&snapshot, &home, &name) {
+                Ok(Some(standing)) => {
+                    space.follow(&[(name.as_str(), &standing)].into());
+                    return true;
+                }
+                Ok(None) => {}
+                Err(_) => return false,
+            }
+        }
+        false
     }
 
     /// A place among the clients of a namespace, if there is room for a new one. Whoever administers the system comes
@@ -230,7 +265,8 @@ impl Door {
                     (&counters.refused_over_rate, Limit::NamespaceConnects, max)
                 }
                 _ => {
-                    (&counters.refused_over_quota, Limit::NamespaceClients, limits.connections_max)
+                    let max = quota.connections_max();
+                    (&counters.refused_over_quota, Limit::NamespaceClients, max)
                 }
             };
             Counters::add(counter, 1);

@@ -5,6 +5,7 @@
 
 use super::{Connection, Socket};
 use crate::figures::Counters;
+use crate::overload::pace::Pace;
 use std::sync::atomic::Ordering;
 use tokio::time::Instant;
 
@@ -28,8 +29,12 @@ impl<S: Socket> Connection<S> {
         self.pace.as_ref().and_then(|pace| pace.paused_until())
     }
 
-    /// Counts a PUBLISH packet against the rate.
+    /// Counts a PUBLISH packet against the rate. Its namespace may have got one since the client came.
     pub(super) fn count_publish(&mut self, bytes: usize) {
+        if self.pace.is_none() && self.space.quota().is_rated() {
+            let own = self.space.shared().limits.publish_rate();
+            self.pace = Pace::new(own, self.space.quota(), Instant::now());
+        }
         if let Some(pace) = &mut self.pace {
             pace.count(bytes);
         }

@@ -136,6 +136,6 @@ pub(super) fn permissions(
     kin: &Arc<Kin>,
 ) -> Result<Permissions, AclError> {
     let of_role = Permissions::of_role(Arc::clone(sender)).within(kin);
-    let permissions = of_role.of(&grant.identity, &grant.acls)?;
-    Ok(Permissions { is_by_credential: grant.is_by_credential, ..permissions })
+    let permissions = of_role.of(&grant.identity, &grant.lists)?;
+    Ok(Permissions { proof: grant.proof.clone(), ..permissions })
 }

@@ -20,7 +20,10 @@ const PAUSE_MIN: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(crate) struct Pace {
     own: Budget,
-    of_namespace: Option<Arc<Quota>>,
+    own_rate: Rate,
+    of_namespace: Arc<Quota>,
+    /// The changes of the rate of the namespace that the quantum knows of.
+    rate_changes: u32,
     quantum: Load,
     used: Load,
     paused_until: Option<Instant>,
@@ -41,21 +44,15 @@ pub(crate) struct Pause {
 impl Pace {
     /// That of a new connection; `None` if nothing bounds it.
     pub(crate) fn new(own: Rate, quota: &Arc<Quota>, now: Instant) -> Option<Box<Self>> {
-        let of_namespace = quota.publish_rate();
-        if own.is_unbounded() && of_namespace.is_unbounded() {
+        if own.is_unbounded() && !quota.is_rated() {
             return None;
         }
-        let quantum = |own, of_namespace| {
-            let of = |rate: u64| if rate == 0 { u64::MAX } else { (rate / TURNS_PER_SEC).max(1) };
-            of(own).min(of(of_namespace))
-        };
         Some(Box::new(Self {
             own: Budget::new(own, now),
-            of_namespace: (!of_namespace.is_unbounded()).then(|| Arc::clone(quota)),
-            quantum: Load {
-                messages: quantum(own.messages_per_sec, of_namespace.messages_per_sec),
-                bytes: quantum(own.bytes_per_sec, of_namespace.bytes_per_sec),
-            },
+            own_rate: own,
+            rate_changes: quota.rate_changes(),
+            quantum: quantum(own, quota.publish_rate()),
+            of_namespace: Arc::clone(quota),
             used: Load::default(),
             paused_until: None,
             is_told: false,
@@ -80,7 +77,12 @@ impl Pace {
             return None;
         }
         let own = self.own.spend(used, now);
-        let of_namespace = self.of_namespace.as_ref().and_then(|quota| quota.spend(used, now));
+        let quota = &self.of_namespace;
+        let of_namespace = if quota.is_rated() { quota.spend(used, now) } else { None };
+        if self.rate_changes != quota.rate_changes() {
+            self.rate_changes = quota.rate_changes();
+            self.quantum = quantum(self.own_rate, quota.publish_rate());
+        }
         let until = own.max(of_namespace)?.max(now + PAUSE_MIN);
         self.paused_until = Some(until);
         Some(Pause {
@@ -98,6 +100,15 @@ impl Pace {
     /// The pause is over.
     pub(crate) fn resume(&mut self) {
         self.paused_until = None;
+    }
+}
+
+/// What a turn takes at most.
+fn quantum(own: Rate, of_namespace: Rate) -> Load {
+    let of = |rate: u64| if rate == 0 { u64::MAX } else { (rate / TURNS_PER_SEC).max(1) };
+    Load {
+        messages: of(own.messages_per_sec).min(of(of_namespace.messages_per_sec)),
+        bytes: of(own.bytes_per_sec).min(of(of_namespace.bytes_per_sec)),
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A list comes with a token, with the answer of a hook or with a credential. Its rules are tried in order, and the
 //! first one whose filter fits decides; where none fits, the answer is no. A list narrows the role and never widens
-//! it, so whoever writes lists cannot let a client speak in the platform's name.
+//! it, so whoever writes lists cannot let a client speak in the platform's name. Of the lists of custom roles any one
+//! that allows something is enough.
 
 use proto::{Qos, TopicFilter, TopicName};
 use schemars::JsonSchema;
@@ -71,43 +72,60 @@ pub enum AclError {
     ClientId,
 }
 
+/// Lists of which any one is enough: those of the custom roles of a client, or one that stands alone.
+pub(crate) type AnyOf = Vec<Vec<AclRule>>;
+
 /// What a client may publish on a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Allowance {
-    /// The highest QoS.
-    pub(crate) qos_max: Qos,
-    /// Whether a message may be retained.
-    pub(crate) may_retain: bool,
+    /// The highest QoS of a message that is not retained.
+    qos_max: Qos,
+    /// That of a retained one; `None` if there may be none.
+    retained_qos_max: Option<Qos>,
 }
 
 impl Allowance {
     /// No limits.
-    pub(crate) const ALL: Self = Self { qos_max: Qos::ExactlyOnce, may_retain: true };
+    pub(crate) const ALL: Self =
+        Self { qos_max: Qos::ExactlyOnce, retained_qos_max: Some(Qos::ExactlyOnce) };
 
     /// What both allow.
     fn and(self, other: Self) -> Self {
         Self {
             qos_max: self.qos_max.min(other.qos_max),
-            may_retain: self.may_retain && other.may_retain,
+            retained_qos_max: self.retained_qos_max.min(other.retained_qos_max),
+        }
+    }
+
+    /// What either allows.
+    fn or(self, other: Self) -> Self {
+        Self {
+            qos_max: self.qos_max.max(other.qos_max),
+            retained_qos_max: self.retained_qos_max.max(other.retained_qos_max),
         }
     }
 
     /// Whether a message keeps to it.
     pub(crate) fn covers(self, qos: Qos, retain: bool) -> bool {
-        qos <= self.qos_max && (self.may_retain || !retain)
+        match retain {
+            false => qos <= self.qos_max,
+            true => self.retained_qos_max.is_some_and(|max| qos <= max),
+        }
     }
 }
 
 /// Whether a list can be used for clients, their names and client ids apart.
 pub fn check_acl(rules: &[AclRule]) -> Result<(), AclError> {
-    Acl::compile(&[rules.to_vec()], "name", "id").map(|_| ())
+    Acl::compile(&[vec![rules.to_vec()]], "name", "id").map(|_| ())
 }
 
-/// The lists of one client: what all of them allow.
+/// The lists of one client: what all of them allow, and of each any one.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Acl {
-    lists: Box<[Box<[Rule]>]>,
+    lists: Box<[Box<[List]>]>,
 }
+
+type List = Box<[Rule]>;
 
 #[derive(Debug, PartialEq, Eq)]
 struct Rule {
@@ -120,18 +138,19 @@ struct Rule {
 impl Acl {
     /// Puts a client's name and client id in, and checks every rule; `None` if there is no list.
     pub(crate) fn compile(
-        lists: &[Vec<AclRule>],
+        lists: &[AnyOf],
         name: &str,
         client_id: &str,
     ) -> Result<Option<Self>, AclError> {
-        let compile = |rules: &Vec<AclRule>| -> Result<Box<[Rule]>, AclError> {
+        let compile = |rules: &Vec<AclRule>| -> Result<List, AclError> {
             if rules.len() > ACL_RULES_MAX {
                 return Err(AclError::TooLong);
             }
             let numbered = rules.iter().enumerate();
             numbered.map(|(at, rule)| rule.compile(at, name, client_id)).collect()
         };
-        let lists: Box<[_]> = lists.iter().map(compile).collect::<Result<_, _>>()?;
+        let compile_all = |any_of: &AnyOf| any_of.iter().map(compile).collect();
+        let lists: Box<[_]> = lists.iter().map(compile_all).collect::<Result<_, _>>()?;
         Ok((!lists.is_empty()).then_some(Self { lists }))
     }
 
@@ -154,9 +173,13 @@ impl Acl {
 
     fn decide(&self, action: AclAction, fits: impl Fn(&TopicFilter) -> bool) -> Option<Allowance> {
         let is_about = |rule: &&Rule| rule.action == action || rule.action == AclAction::All;
-        self.lists.iter().try_fold(Allowance::ALL, |limits, rules| {
+        let by_list = |rules: &List| {
             let rule = rules.iter().filter(is_about).find(|rule| fits(&rule.filter))?;
-            rule.is_allowed.then(|| limits.and(rule.limits))
+            rule.is_allowed.then_some(rule.limits)
+        };
+        self.lists.iter().try_fold(Allowance::ALL, |limits, any_of| {
+            let allowed = any_of.iter().filter_map(by_list).reduce(Allowance::or)?;
+            Some(limits.and(allowed))
         })
     }
 }
@@ -176,7 +199,10 @@ impl AclRule {
             action: self.action,
             filter: TopicFilter::parse(filled_in(&self.topic, name, client_id))
                 .map_err(|_| AclError::NoFilter(at))?,
-            limits: Allowance { qos_max, may_retain: self.retain.unwrap_or(true) },
+            limits: Allowance {
+                qos_max,
+                retained_qos_max: self.retain.unwrap_or(true).then_some(qos_max),
+            },
         })
     }
 }
@@ -223,8 +249,8 @@ mod tests {
                 {"permission":"allow","action":"subscribe","topic":"a/#","qos_max":0},
                 {"permission":"allow","action":"all","topic":"own/%c/%%x"}]"#,
         );
-        let acl = Acl::compile(&[rules], "joe", "c1").unwrap().unwrap();
-        let limited = Allowance { qos_max: Qos::AtLeastOnce, may_retain: false };
+        let acl = Acl::compile(&[vec![rules]], "joe", "c1").unwrap().unwrap();
+        let limited = Allowance { qos_max: Qos::AtLeastOnce, retained_qos_max: None };
         for (text, publish, receive) in [
             ("a/joe/x", Some(limited), true),
             ("a/joe/x/y", None, true),
@@ -253,8 +279,8 @@ mod tests {
         let wide = list(r#"[{"permission":"allow","action":"all","topic":"a/#","qos_max":1}]"#);
         let narrow =
             list(r#"[{"permission":"allow","action":"publish","topic":"a/b","retain":false}]"#);
-        let acl = Acl::compile(&[wide, narrow], "joe", "c").unwrap().unwrap();
-        let both = Allowance { qos_max: Qos::AtLeastOnce, may_retain: false };
+        let acl = Acl::compile(&[vec![wide], vec![narrow]], "joe", "c").unwrap().unwrap();
+        let both = Allowance { qos_max: Qos::AtLeastOnce, retained_qos_max: None };
         assert_eq!(acl.publish(&topic("a/b")), Some(both));
         assert_eq!(acl.publish(&topic("a/c")), None);
         assert!(!acl.receive(&topic("a/b")));
@@ -262,8 +288,25 @@ mod tests {
     }
 
     #[test]
+    fn of_the_lists_of_roles_any_one_is_enough_and_limits_do_not_mix() {
+        let kept = list(r#"[{"permission":"allow","action":"publish","topic":"a","qos_max":0}]"#);
+        let sure = list(
+            r#"[{"permission":"deny","action":"all","topic":"b"},
+                {"permission":"allow","action":"publish","topic":"+","retain":false}]"#,
+        );
+        let acl = Acl::compile(&[vec![kept, sure]], "joe", "c").unwrap().unwrap();
+        let allowed = acl.publish(&topic("a")).unwrap();
+        assert!(allowed.covers(Qos::AtMostOnce, true) && allowed.covers(Qos::ExactlyOnce, false));
+        assert!(!allowed.covers(Qos::AtLeastOnce, true), "neither list allows it");
+        assert_eq!(acl.publish(&topic("b")), None);
+        assert!(acl.publish(&topic("c")).is_some() && !acl.receive(&topic("a")));
+        let none = Acl::compile(&[Vec::new()], "joe", "c").unwrap().unwrap();
+        assert_eq!(none.publish(&topic("a")), None, "no role, no right");
+    }
+
+    #[test]
     fn a_message_over_its_limits_is_not_covered() {
-        let limits = Allowance { qos_max: Qos::AtLeastOnce, may_retain: false };
+        let limits = Allowance { qos_max: Qos::AtLeastOnce, retained_qos_max: None };
         assert!(limits.covers(Qos::AtLeastOnce, false));
         assert!(!limits.covers(Qos::ExactlyOnce, false));
         assert!(!limits.covers(Qos::AtMostOnce, true));
@@ -293,7 +336,7 @@ mod tests {
             ),
             (vec![rule(allow)[0].clone(); ACL_RULES_MAX + 1], "c", AclError::TooLong),
         ] {
-            assert_eq!(Acl::compile(&[rules], "joe", client_id), Err(expected));
+            assert_eq!(Acl::compile(&[vec![rules]], "joe", client_id), Err(expected));
         }
     }
 }

@@ -171,7 +171,8 @@ impl Space {
         let limits = &self.shared.limits;
         let is_short = self.shared.is_short_for(sender);
         let messages_max = if is_short { 0 } else { limits.retained_messages_max };
-        Bounds { messages_max, bytes_max: limits.retained_bytes_max }
+        let bytes_max = limits.retained_bytes_max.min(self.quota.retained_bytes_max());
+        Bounds { messages_max, bytes_max }
     }
 
     /// A commit with something retained has ended.

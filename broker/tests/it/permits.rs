@@ -1,11 +1,14 @@
 //! Permissions that change under clients: each place in which a message can wait, and each thing a client can do.
 
-use crate::wire::{Bench, SECRET, message, namespace, until};
+use crate::wire::{Bench, Client, SECRET, connect, message, namespace, until};
 use broker::credential::{Credential, CredentialIdentity};
 use broker::{AclAction, AclPermission, AclRule};
 use proto::{Role, ThingId, UserId};
 use rmqtt_codec::types::QoS;
-use rmqtt_codec::v5::{DisconnectReasonCode, PublishAckReason, SubscribeAckReason};
+use rmqtt_codec::v5::{
+    ConnectAckReason, DisconnectReasonCode, Packet, PublishAckReason, SubscribeAckReason,
+};
+use std::time::Duration;
 use store::Changes;
 
 fn rule(permission: AclPermission, topic: &str) -> AclRule {
@@ -218,4 +221,32 @@ async fn a_gateway_speaks_for_the_things_behind_it_while_it_is_their_gateway() {
     let gone = bench.broker.connections(&namespace());
     let gone = gone.iter().find(|it| it.client_id.as_str() == "gw").unwrap();
     assert_eq!(gone.subscriptions, 0);
+}
+
+#[tokio::test]
+async fn who_is_on_its_way_in_while_it_is_disabled_has_to_go_as_well() {
+    let bench = Bench::start().await;
+    let name = UserId::parse("slow").unwrap();
+    let identity = CredentialIdentity::User { role: Role::App };
+    // The secret of a person takes its time, in which the credential changes.
+    let mut credential = Credential::person(identity, SECRET, &*bench.outside).unwrap();
+    let put = async |credential: &Credential| {
+        let mut changes = Changes::new();
+        changes.put(&(namespace(), name.clone()), credential);
+        bench.store.commit(changes).await.unwrap();
+    };
+    put(&credential).await;
+    let mut client = Client::open(bench.address, connect("slow", "slow")).await;
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    credential.is_disabled = true;
+    put(&credential).await;
+    bench.broker.permissions_changed(&namespace(), &name).unwrap();
+    let Some(Packet::ConnectAck(ack)) = client.receive().await else { panic!("no CONNACK") };
+    match ack.reason_code {
+        ConnectAckReason::Success => {
+            assert_eq!(client.expect_end().await, DisconnectReasonCode::NotAuthorized);
+        }
+        // The machine was so busy that it had not even begun.
+        refused => assert_eq!(refused, ConnectAckReason::NotAuthorized),
+    }
 }

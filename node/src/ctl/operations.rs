@@ -53,6 +53,17 @@ const RESOURCES: &[Resource] = &[
         ],
     },
     Resource {
+        name: "credentials",
+        is: "API tokens of users, with an end and a scope of their own",
+        verbs: &[
+            ("create", "user credential expires_in_secs? roles? acl? description? namespace?"),
+            ("delete", "user credential namespace?"),
+            ("get", "user credential namespace?"),
+            ("list", "user? namespace? filter? limit? cursor?"),
+            ("update", "user credential enabled? description? namespace?"),
+        ],
+    },
+    Resource {
         name: "drivers",
         is: "connections to machines",
         verbs: &[
@@ -87,10 +98,11 @@ const RESOURCES: &[Resource] = &[
         name: "projects",
         is: "namespaces: each a space of topics, things and users of its own",
         verbs: &[
-            ("create", "tenant project"),
+            ("create", "tenant project description? quota?"),
             ("delete", "tenant project"),
             ("get", "tenant project"),
             ("list", LIST),
+            ("update", "tenant project description? enabled? quota?"),
         ],
     },
     Resource {
@@ -100,6 +112,17 @@ const RESOURCES: &[Resource] = &[
             ("delete", "topic, or topic_filter confirm"),
             ("get", "topic as?"),
             ("list", "topic_filter? payload? filter? limit? cursor?"),
+        ],
+    },
+    Resource {
+        name: "roles",
+        is: "custom roles: a base role and what of it they allow",
+        verbs: &[
+            ("create", "role base acl description? namespace?"),
+            ("delete", "role namespace?"),
+            ("get", "role namespace?"),
+            ("list", "namespace? filter? limit? cursor?"),
+            ("update", "role acl? description? namespace?"),
         ],
     },
     Resource {
@@ -132,6 +155,17 @@ const RESOURCES: &[Resource] = &[
         ],
     },
     Resource {
+        name: "tenants",
+        is: "organisations, whose projects are apart from those of others",
+        verbs: &[
+            ("create", "tenant description? quota?"),
+            ("delete", "tenant"),
+            ("get", "tenant"),
+            ("list", LIST),
+            ("update", "tenant description? enabled? quota?"),
+        ],
+    },
+    Resource {
         name: "things",
         is: "devices",
         verbs: &[
@@ -149,11 +183,11 @@ const RESOURCES: &[Resource] = &[
         name: "users",
         is: "people and applications",
         verbs: &[
-            ("create", "user role secret? enabled? acl? namespace?"),
+            ("create", "user role roles? secret? enabled? acl? namespace?"),
             ("delete", "user namespace?"),
             ("get", "user namespace?"),
             ("list", "namespace? filter? limit? cursor?"),
-            ("update", "user role? secret? enabled? acl? namespace?"),
+            ("update", "user role? roles? secret? enabled? acl? namespace?"),
         ],
     },
 ];
@@ -203,6 +237,10 @@ mod tests {
     fn an_unknown_resource_is_wrong_usage_that_names_the_known_ones() {
         let failure = list(Some("pumps")).unwrap_err();
         assert_eq!(failure.code(), 2);
-        assert!(failure.reason().contains("bridges, connections, drivers, groups, metrics"));
+        assert!(
+            failure
+                .reason()
+                .contains("bridges, commands, connections, credentials, drivers, groups, metrics")
+        );
     }
 }

@@ -256,6 +256,7 @@ async fn only_administrators_ask_and_only_of_their_own_namespace() {
             assert_eq!(error["code"], "forbidden", "{verb} by {role}");
         }
     }
+    admin.must("tenants", "create", json!({ "tenant": "acme" })).await;
     admin.must("projects", "create", json!({ "tenant": "acme", "project": "plant" })).await;
     let mut other = Admin::enter_as(&node, "acme/plant/admin", SECRET).await;
     let page = other.must("connections", "list", json!({})).await;

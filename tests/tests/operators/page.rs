@@ -1,10 +1,10 @@
-//! `docs/operators.md` as an operator follows it: its commands are taken from the page, so that page and test cannot
-//! differ.
+//! `docs/operators.md` and `docs/tenants.md` as an operator follows them: the commands are taken from the page, so that
+//! page and test cannot differ.
 //!
 //! A block of the page is what its first line says: `sh` must succeed, line by line; `sh refused` must be refused.
 
 use manifold_tests::binaries;
-use manifold_tests::node::{SECRET, Site};
+use manifold_tests::node::{Node, SECRET, Site};
 use manifold_tests::wire::{Hello, Version};
 use std::path::Path;
 use tokio::process::Command;
@@ -44,7 +44,18 @@ async fn every_command_of_the_page_does_what_the_page_says() {
     press.retain("plant/level", b"{\"v\":1}").await;
     press.retain("plant/other", b"on").await;
     node.client(&hello("press2")).await.leave().await;
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operators.md");
+    follow("operators.md", &node).await;
+}
+
+#[tokio::test]
+async fn every_command_of_the_page_on_tenants_does_what_the_page_says() {
+    let node = Site::new().start().await;
+    follow("tenants.md", &node).await;
+}
+
+/// Types the commands of a page, one after the other.
+async fn follow(page: &str, node: &Node) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(page);
     let page = std::fs::read_to_string(path).expect("the page is there");
     let commands = commands(&page);
     assert!(commands.len() > 20, "the page has its commands: {commands:?}");

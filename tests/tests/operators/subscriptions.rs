@@ -165,6 +165,7 @@ async fn only_administrators_ask_and_only_of_their_own_namespace() {
         let error = reader.ask("subscriptions", verb, json!({})).await.expect_err("not for it");
         assert_eq!(error["code"], "forbidden", "{verb}");
     }
+    admin.must("tenants", "create", json!({ "tenant": "acme" })).await;
     admin.must("projects", "create", json!({ "tenant": "acme", "project": "plant" })).await;
     let mut other = Admin::enter_as(&node, "acme/plant/admin", SECRET).await;
     for asked in [json!({}), json!({ "topic": "plant/x/level" }), json!({ "group": "crew" })] {

@@ -8,6 +8,7 @@ use super::table::{self, Format, Record};
 use super::view::View;
 use super::{UpdateThing, change_credential, free_name};
 use crate::admin::plan::{After, Plan, Request};
+use crate::admin::room::{self, Counted};
 use crate::admin::table::{ADMIN, Operation};
 use crate::device::row::ThingRow;
 use crate::registry::index;
@@ -56,18 +57,22 @@ struct Batch<'a> {
     registered: Vec<(ThingId, ThingRow)>,
     is_dry: bool,
     has_scram: bool,
+    /// How many more things the quota of the project has room for.
+    room: u64,
 }
 
 /// Registers and changes many things.
 fn import(request: &Request<'_>) -> Result<Plan, Refusal> {
     let ImportThings { format, text, dry_run, scram } = request.read()?;
     let records = table::read(format, &text)?;
+    let room = room::take_some::<ThingRow>(request, Counted::Things, records.len() as u64)?;
     let mut batch = Batch {
         view: View::new(request),
         plan: Plan::default(),
         registered: Vec::new(),
         is_dry: dry_run,
         has_scram: scram,
+        room,
     };
     let mut counts = [0_usize; 4];
     let mut rows = Vec::with_capacity(records.len());
@@ -122,6 +127,7 @@ impl Batch<'_> {
     fn create(&mut self, thing: ThingId, asked: UpdateThing) -> Result<Done, Refusal> {
         let request = self.view.request;
         let (credential_key, identity) = free_name(request, &thing)?;
+        let left = self.room.checked_sub(1).ok_or_else(|| room::no_room(Counted::Things))?;
         let (edit, given) = asked.split();
         let given = given.map(super::checked).transpose()?;
         let mut row = ThingRow::new(request.now());
@@ -138,10 +144,11 @@ impl Batch<'_> {
                 true => Credential::device(identity, &secret, entropy),
                 false => Credential::device_without_scram(identity, &secret, entropy),
             };
-            let credential = credential.on_terms(None, row.is_disabled);
+            let credential = credential.on_terms(None, Vec::new(), row.is_disabled);
             self.plan.changes.put::<Credential>(&credential_key, &credential);
             self.plan.messages.push(request.thing_event(&thing, "created"));
         }
+        self.room = left;
         self.keep(thing, None, row);
         Ok(Done::Created(shown))
     }

@@ -5,14 +5,15 @@
 //! has already taken is looked at by the connection, which is woken.
 
 use super::{Known, Presence, Space};
-use crate::credential::Credential;
+use crate::auth::{NameStanding, Proof};
 use crate::figures::Counters;
 use crate::packet::Options;
 use crate::permissions::Permissions;
 use crate::reason::Reason;
 use crate::session::Session;
 use hashbrown::HashSet;
-use proto::{Identity, ThingId, UserId};
+use proto::{Identity, ThingId};
+use std::collections::HashMap;
 use std::sync::Arc;
 use store::Changes;
 
@@ -33,26 +34,20 @@ impl Space {
         }
     }
 
-    /// Gives every session of a name the permissions that its credential says now. Returns how many there are.
-    pub(crate) fn follow(&self, credential: &Credential, name: &UserId) -> usize {
-        let identity = credential.identity(name);
-        let lists: Vec<_> = credential.acl.iter().cloned().collect();
+    /// Gives every session of these names the permissions that the store says now. Returns how many there are.
+    pub(crate) fn follow(&self, names: &HashMap<&str, &NameStanding>) -> usize {
         let mut changes = Changes::new();
         let mut count = 0;
         for known in self.sessions.lock().by_client.values_mut() {
-            if !known.session.identity().is_same_as(&identity) {
+            let identity = known.session.identity();
+            let Some(standing) = names.get(identity.name()) else { continue };
+            if !identity.is_same_as(&standing.entitled.identity) {
                 continue;
             }
             count += 1;
-            let permissions = known.session.permissions();
-            if credential.is_disabled {
-                known.stop(Reason::NotAuthorized);
-            } else if !permissions.is_by_credential {
-                known.stop(Reason::AdministrativeAction);
-            } else if let Ok(permissions) = permissions.of(&identity, &lists) {
-                self.permit_known(known, permissions, &mut changes);
-            } else {
-                known.stop(Reason::NotAuthorized);
+            match followed(&known.session.permissions(), standing) {
+                Ok(permissions) => self.permit_known(known, permissions, &mut changes),
+                Err(reason) => known.stop(reason),
             }
         }
         if !changes.is_empty() {
@@ -134,6 +129,22 @@ impl Space {
         }
         known.session.wake();
     }
+}
+
+/// What a client may do by what its name stands for now, or why it has to go.
+fn followed(before: &Permissions, standing: &NameStanding) -> Result<Permissions, Reason> {
+    let entitled = &standing.entitled;
+    if entitled.is_disabled {
+        return Err(Reason::NotAuthorized);
+    }
+    let token = match &before.proof {
+        Proof::Credential => None,
+        Proof::Token(proof) => Some(standing.token(proof).ok_or(Reason::NotAuthorized)?),
+        // What else it came in by has to be asked again.
+        Proof::Elsewhere => return Err(Reason::AdministrativeAction),
+    };
+    let lists = entitled.lists(token);
+    before.of(&entitled.identity, &lists).map_err(|_| Reason::NotAuthorized)
 }
 
 impl Known {
