@@ -136,7 +136,8 @@ async fn deadlines_that_pass_while_the_node_is_down_count() {
     app.publish(INVOKE, r#"{"id":"a","timeout_ms":1000}"#);
     app.publish(INVOKE, r#"{"id":"b","timeout_ms":60000}"#);
     until("they are taken", || node.figures().commands_taken == 2).await;
-    drop((node, app));
+    drop(app);
+    node.stop().await;
     pass(2000).await;
     let node = world.start().await;
     let mut app = node.peer("app");
