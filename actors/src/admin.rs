@@ -22,6 +22,7 @@ mod cursor;
 mod drivers;
 mod list;
 mod metrics;
+mod models;
 mod node;
 mod payload;
 mod plan;
@@ -31,7 +32,9 @@ mod retained;
 mod subscriptions;
 mod table;
 mod tags;
+mod thing_model;
 mod things;
 mod users;
+mod values;
 
 pub(crate) use actor::{AdminActor, AdminArgs, AdminMsg};

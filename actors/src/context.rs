@@ -3,6 +3,7 @@
 
 use crate::bridge::status::Board;
 use crate::figures::Counters;
+use crate::model::ModelCache;
 use crate::ports::Outside;
 use crate::settings::Settings;
 use proto::TimestampMs;
@@ -21,6 +22,8 @@ pub(crate) struct Context {
     pub(crate) counters: Counters,
     /// How each bridge is.
     pub(crate) bridges: Board,
+    /// The thing models in use.
+    pub(crate) models: ModelCache,
     /// Tells this run of the node from every other: numbers of connections mean nothing beyond it.
     pub(crate) run: u64,
     started: Instant,
@@ -40,6 +43,7 @@ impl Context {
             settings,
             counters: Counters::default(),
             bridges: Board::default(),
+            models: ModelCache::default(),
             // 0 is the run of a row that never saw a connection.
             run: u64::from_be_bytes(run) | 1,
             started: Instant::now(),

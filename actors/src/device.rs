@@ -7,12 +7,13 @@
 //! and changes nothing. A store that cannot keep a change is no fault of the actor.
 //!
 //! Presence is derived anew from the broker's connections whenever the tenant starts; nothing else has to
-//! reach the bus after a crash, since rows and messages are one commit. It does not check telemetry
-//! against a model, and commands, jobs and files are not its own yet.
+//! reach the bus after a crash, since rows and messages are one commit. A thing that has a model keeps to it
+//! ([`model`]): what does not fit is refused whole. Commands, jobs and files are not its own yet.
 
 mod actor;
 mod batch;
 mod event;
+mod model;
 pub(crate) mod presence;
 mod reports;
 pub(crate) mod row;

@@ -8,6 +8,7 @@ use crate::bridge::row::{BridgeRow, OriginRow};
 use crate::cluster::ProjectRow;
 use crate::device::row::ThingRow;
 use crate::driver::row::DriverRow;
+use crate::model::row::ModelRow;
 use broker::credential::{Credential, system_namespace};
 use proto::admin::ListRequest;
 use proto::{Namespace, ProjectId, Refusal, RefusalCode, Role, TenantId};
@@ -101,6 +102,7 @@ fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
     }
     let held = [
         ("things", holds::<ThingRow>(request, &namespace)?),
+        ("models", holds::<ModelRow>(request, &namespace)?),
         ("drivers", holds::<DriverRow>(request, &namespace)?),
         ("bridges", holds::<BridgeRow>(request, &namespace)?),
         ("users", holds::<Credential>(request, &namespace)?),

@@ -3,8 +3,8 @@
 
 use super::plan::{Plan, Request};
 use super::{
-    bridges, catalog, connections, drivers, metrics, node, projects, retained, subscriptions, tags,
-    things, users,
+    bridges, catalog, connections, drivers, metrics, models, node, projects, retained,
+    subscriptions, tags, things, users,
 };
 use proto::{Refusal, RefusalCode, Role};
 use schemars::generate::SchemaSettings;
@@ -75,6 +75,7 @@ pub(super) const RESOURCES: &[&Resource] = &[
     &connections::RESOURCE,
     &drivers::RESOURCE,
     &metrics::RESOURCE,
+    &models::RESOURCE,
     &node::RESOURCE,
     &projects::RESOURCE,
     &retained::RESOURCE,
@@ -138,7 +139,7 @@ mod tests {
             for it in resource.operations {
                 let name = format!("{} {}", resource.name, it.verb);
                 assert!(!it.is_mutation || it.role != READER, "{name}");
-                assert_eq!(it.is_mutation, !matches!(it.verb, "get" | "list"), "{name}");
+                assert_eq!(it.is_mutation, !matches!(it.verb, "get" | "list" | "values"), "{name}");
             }
         }
     }
@@ -163,7 +164,7 @@ mod tests {
     fn an_unknown_operation_is_told_what_there_is() {
         let refusal = find("things", "destroy").err().unwrap();
         assert_eq!(refusal.code, RefusalCode::UnknownOperation);
-        assert!(refusal.message.contains("create, delete, get, list, update"), "{refusal}");
+        assert!(refusal.message.contains("create, delete, get, list, update, values"), "{refusal}");
         let refusal = find("pumps", "list").err().unwrap();
         assert!(refusal.message.contains("connections, drivers, metrics"), "{refusal}");
     }

@@ -3,13 +3,17 @@
 use super::list::list as list_rows;
 use super::plan::{After, Owner, Plan, Request, Terms, cleared};
 use super::table::{ADMIN, Operation, READER, Resource};
+use super::thing_model::{assign, resolve};
+use super::values::{ThingValues, values};
 use crate::device::row::{DeviceRow, ThingKey, ThingRow, default_location};
 use crate::secret;
 use broker::credential::{Credential, CredentialIdentity, CredentialKey};
 use proto::admin::ListRequest;
 use proto::platform::ThingTopic;
 use proto::uns::RAW_CONTRACT;
-use proto::{Identity, Namespace, PlatformTopic, Refusal, RefusalCode, ThingId, UnsPath, UserId};
+use proto::{
+    Identity, ModelRef, Namespace, PlatformTopic, Refusal, RefusalCode, ThingId, UnsPath, UserId,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value as Json, json};
@@ -36,8 +40,14 @@ pub(super) const RESOURCE: Resource = Resource {
         Operation::changes::<UpdateThing>(
             "update",
             ADMIN,
-            "changes location, attributes or secret",
+            "changes model, location, attributes or secret",
             update,
+        ),
+        Operation::reads::<ThingValues>(
+            "values",
+            READER,
+            "shows the last values of a thing",
+            values,
         ),
     ],
 };
@@ -49,6 +59,9 @@ const ATTRIBUTES_BYTES_MAX: usize = 16 * 1024;
 #[serde(deny_unknown_fields)]
 struct CreateThing {
     thing: ThingId,
+    /// A published model: `pump@3`, or `pump` for its latest version now.
+    #[serde(default)]
+    model: Option<ModelRef>,
     #[serde(default)]
     location: Option<String>,
     #[serde(default)]
@@ -61,6 +74,9 @@ struct CreateThing {
 #[serde(deny_unknown_fields)]
 struct UpdateThing {
     thing: ThingId,
+    /// As in create. Absent: as it is. Null: none.
+    #[serde(default, deserialize_with = "present")]
+    model: Option<Option<ModelRef>>,
     /// Absent: as it is. Null: back to the default.
     #[serde(default, deserialize_with = "present")]
     location: Option<Option<String>>,
@@ -81,7 +97,7 @@ struct OneThing {
 /// Registers a thing. Answers with its secret, which is shown this once.
 fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
     let asked: CreateThing = request.read()?;
-    let CreateThing { thing, location, attributes, secret } = asked;
+    let CreateThing { thing, model, location, attributes, secret } = asked;
     let namespace = request.namespace.clone();
     let key: ThingKey = (namespace.clone(), thing.clone());
     if request.get::<ThingRow>(&key)?.is_some() {
@@ -93,7 +109,9 @@ fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
         return Err(Refusal::new(RefusalCode::AlreadyExists, message).at("thing"));
     }
     let now = request.now();
-    let mut row = ThingRow { location, attributes: Default::default(), created: now, updated: now };
+    let model = model.map(|it| resolve(request, it)).transpose()?;
+    let mut row =
+        ThingRow { location, model, attributes: Default::default(), created: now, updated: now };
     set_attributes(&mut row, attributes)?;
     check_location(&row, &namespace, &thing)?;
 
@@ -105,6 +123,7 @@ fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
     data["secret"] = secret.clone().into();
     let mut plan = Plan::answer(data);
     plan.changes.put::<ThingRow>(&key, &row);
+    assign(&mut plan.changes, &key, None, row.model.as_ref());
     plan.messages.push(request.thing_event(&thing, "created"));
     request.set_secret(&mut plan, credential_key, identity, secret, Terms::default());
     Ok(plan)
@@ -131,7 +150,7 @@ fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
 /// Changes location, attributes or secret.
 fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
     let asked: UpdateThing = request.read()?;
-    let UpdateThing { thing, location, attributes, secret } = asked;
+    let UpdateThing { thing, model, location, attributes, secret } = asked;
     let namespace = request.namespace.clone();
     let key: ThingKey = (namespace.clone(), thing.clone());
     let mut row = request.must_get::<ThingRow>(&key, "thing", &thing)?;
@@ -139,11 +158,16 @@ fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
         row.location = location;
         check_location(&row, &namespace, &thing)?;
     }
+    let before = row.model.clone();
+    if let Some(model) = model {
+        row.model = model.map(|it| resolve(request, it)).transpose()?;
+    }
     set_attributes(&mut row, attributes)?;
     row.updated = request.now();
 
     let mut plan = Plan::answer(show(request, &key, row.clone()));
     plan.changes.put::<ThingRow>(&key, &row);
+    assign(&mut plan.changes, &key, before.as_ref(), row.model.as_ref());
     plan.messages.push(request.thing_event(&thing, "updated"));
     if let Some(secret) = secret {
         let (key, identity) = credential_of(&namespace, &thing)?;
@@ -160,8 +184,9 @@ fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
     let OneThing { thing } = request.read()?;
     let namespace = request.namespace.clone();
     let key: ThingKey = (namespace.clone(), thing.clone());
-    request.must_get::<ThingRow>(&key, "thing", &thing)?;
+    let row = request.must_get::<ThingRow>(&key, "thing", &thing)?;
     let mut plan = Plan::answer(json!({ "thing": thing }));
+    assign(&mut plan.changes, &key, row.model.as_ref(), None);
     let (credential_key, _) = credential_of(&namespace, &thing)?;
     plan.changes.delete::<Credential>(&credential_key);
     plan.messages.push(cleared(&PlatformTopic::thing(&thing, ThingTopic::Status)));
@@ -178,6 +203,7 @@ fn show(request: &Request<'_>, key: &ThingKey, row: ThingRow) -> Json {
     let status = device.and_then(|row| row.presence.status);
     json!({
         "thing": thing,
+        "model": row.model,
         "location": row.location(namespace, thing),
         "attributes": row.attributes,
         "status": status,
@@ -237,6 +263,8 @@ fn parse_thing(name: &str) -> Result<ThingId, Refusal> {
 }
 
 /// Tells a field that is null from one that is absent.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
-    Option::<String>::deserialize(deserializer).map(Some)
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::<T>::deserialize(deserializer).map(Some)
 }

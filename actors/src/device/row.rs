@@ -2,7 +2,7 @@
 
 use super::presence::Presence;
 use super::shadow::ShadowState;
-use proto::{Namespace, ThingId, TimestampMs};
+use proto::{ModelVersion, Namespace, ThingId, TimestampMs};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
@@ -21,6 +21,9 @@ pub(crate) struct ThingRow {
     /// Where it stands in the Unified Namespace; absent: `<tenant>/<thing>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) location: Option<String>,
+    /// The model that it keeps to; absent: anything goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) model: Option<ModelVersion>,
     /// What its operators say about it.
     #[serde(default)]
     pub(crate) attributes: BTreeMap<String, Json>,

@@ -47,7 +47,16 @@ impl DeviceCore {
         let origin = origin(root, &self.thing, topic, &delivery);
         let (client_token, outcome) = match command {
             Err(Malformed { refusal, client_token }) => (client_token, Err(refusal)),
-            Ok(command) => (command.client_token(), self.decide_shadow(&origin, command)?),
+            Ok(command) => {
+                let client_token = command.client_token();
+                let outcome = match self.shadow_model(&origin, &command)? {
+                    Ok(set) => self.decide_shadow(&origin, command)?.and_then(|decision| {
+                        set.map_or(Ok(()), |set| set.check(&decision)).map(|()| decision)
+                    }),
+                    Err(refusal) => Err(refusal),
+                };
+                (client_token, outcome)
+            }
         };
         let mut changes = Changes::new();
         let (says, done) = match outcome {

@@ -20,7 +20,7 @@ async fn things_are_created_shown_changed_and_deleted() {
     let shown = app.done("things/get", json!({"thing":"p1"})).await;
     assert_eq!(
         shown,
-        json!({"thing":"p1","location":"default/p1","attributes":{"maker":"acme"},
+        json!({"thing":"p1","model":null,"location":"default/p1","attributes":{"maker":"acme"},
             "status":null,"created":START_MS,"updated":START_MS})
     );
     let taken = app.refused("things/create", json!({"thing":"p1"})).await;

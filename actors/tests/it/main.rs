@@ -12,6 +12,7 @@ mod devices;
 mod drivers;
 mod faults;
 mod machine;
+mod models;
 mod presence;
 mod projects;
 mod shadows;

@@ -52,6 +52,19 @@ const RESOURCES: &[Resource] = &[
     },
     Resource { name: "metrics", is: "figures of all parts of the node", verbs: &[("get", "")] },
     Resource {
+        name: "models",
+        is: "thing models: what kinds of devices report, take and tell",
+        verbs: &[
+            ("create", "model document"),
+            ("delete", "model version?"),
+            ("get", "model version? draft?"),
+            ("import", "model profile"),
+            ("list", LIST),
+            ("publish", "model"),
+            ("update", "model document"),
+        ],
+    },
+    Resource {
         name: "node",
         is: "the node itself: reload reads the files of TLS and the keys of tokens again",
         verbs: &[("reload", "")],
@@ -99,11 +112,12 @@ const RESOURCES: &[Resource] = &[
         name: "things",
         is: "devices",
         verbs: &[
-            ("create", "thing location? attributes? secret?"),
+            ("create", "thing model? location? attributes? secret?"),
             ("delete", "thing"),
             ("get", "thing"),
             ("list", LIST),
-            ("update", "thing location? attributes? secret?"),
+            ("update", "thing model? location? attributes? secret?"),
+            ("values", "thing names? limit? cursor?"),
         ],
     },
     Resource {
@@ -156,7 +170,7 @@ mod tests {
     #[test]
     fn every_line_begins_with_a_command_to_type() {
         let text = text(RESOURCES.iter());
-        assert!(text.contains("\n  manifold ctl things create      thing location?"), "{text}");
+        assert!(text.contains("\n  manifold ctl things create      thing model?"), "{text}");
         assert!(text.lines().all(|line| line.len() <= 120 && line.trim_end() == line), "{text}");
     }
 

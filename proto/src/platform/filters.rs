@@ -2,6 +2,7 @@
 
 use crate::id::{ClientId, EdgeId, RequestId, ThingId};
 use crate::topic::TopicFilter;
+use crate::uns::UnsPath;
 
 /// Everything, system topics apart.
 pub fn everything() -> TopicFilter {
@@ -11,6 +12,12 @@ pub fn everything() -> TopicFilter {
 /// The whole Unified Namespace.
 pub fn uns() -> TopicFilter {
     written("uns/#")
+}
+
+/// The values of a contract at a location; `None` if that is no path of the namespace.
+pub fn uns_contract(location: &str, contract: &str) -> Option<TopicFilter> {
+    UnsPath::from_parts(location, contract, "x").ok()?;
+    Some(written(&format!("uns/{location}/{contract}/#")))
 }
 
 /// Every request to the admin API.
@@ -56,7 +63,8 @@ pub fn all_edges() -> TopicFilter {
 /// What devices and apps say to the platform about any device. None of them matches what the platform answers,
 /// so that the platform never hears itself.
 pub fn thing_requests() -> Vec<TopicFilter> {
-    let mut filters = vec![written("things/+/telemetry"), written("things/+/events/+")];
+    let plain = ["things/+/telemetry", "things/+/events/+", "things/+/model/get"];
+    let mut filters = plain.map(written).to_vec();
     for root in ["things", "$aws/things"] {
         for shadow in ["shadow", "shadow/name/+"] {
             for verb in ["get", "update", "delete"] {
@@ -103,13 +111,11 @@ mod tests {
             let name = TopicName::parse(text.to_owned()).unwrap();
             thing_requests().iter().any(|filter| filter.matches(&name))
         };
-        for request in
-            ["things/p/telemetry", "$aws/things/p/shadow/update", "things/p/shadow/name/n/get"]
-        {
+        for request in ["things/p/telemetry", "$aws/things/p/shadow/update", "things/p/model/get"] {
             assert!(heard(request), "{request}");
         }
         for answer in
-            ["things/p/shadow/update/accepted", "things/p/shadow/update/delta", "things/p/status"]
+            ["things/p/shadow/update/accepted", "things/p/model/get/accepted", "things/p/status"]
         {
             assert!(!heard(answer), "{answer}");
         }
