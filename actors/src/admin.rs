@@ -25,6 +25,7 @@ mod drivers;
 mod groups;
 mod list;
 mod metrics;
+mod models;
 mod node;
 mod payload;
 mod plan;
@@ -39,8 +40,10 @@ mod subscriptions;
 mod table;
 mod tags;
 mod tenants;
+mod thing_model;
 mod things;
 mod users;
+mod values;
 
 pub(crate) use actor::{AdminActor, AdminArgs, AdminMsg};
 pub(crate) use room::Rooms;

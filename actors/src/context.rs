@@ -4,6 +4,7 @@
 use crate::admin::Rooms;
 use crate::bridge::status::Board;
 use crate::figures::Counters;
+use crate::model::ModelCache;
 use crate::ports::Outside;
 use crate::settings::Settings;
 use proto::TimestampMs;
@@ -24,6 +25,8 @@ pub(crate) struct Context {
     pub(crate) bridges: Board,
     /// What is left of the quotas of projects.
     pub(crate) rooms: Rooms,
+    /// The thing models in use.
+    pub(crate) models: ModelCache,
     /// Tells this run of the node from every other: numbers of connections mean nothing beyond it.
     pub(crate) run: u64,
     started: Instant,
@@ -44,6 +47,7 @@ impl Context {
             counters: Counters::default(),
             bridges: Board::default(),
             rooms: Rooms::default(),
+            models: ModelCache::default(),
             // 0 is the run of a row that never saw a connection.
             run: u64::from_be_bytes(run) | 1,
             started: Instant::now(),

@@ -8,8 +8,8 @@
 //!
 //! Presence is derived anew from the broker's connections whenever the tenant starts; nothing else has to
 //! reach the bus after a crash, since rows and messages are one commit. The actor sleeps through the time that
-//! commands have; the tenant wakes it at their deadlines. It does not check telemetry against a model, and jobs
-//! and files are not its own yet.
+//! commands have; the tenant wakes it at their deadlines. A thing that has a model keeps to it ([`model`]): what does
+//! not fit is refused whole. Jobs and files are not its own yet.
 
 mod actor;
 mod batch;
@@ -17,6 +17,7 @@ pub(crate) mod command;
 mod commands;
 mod event;
 pub(crate) mod life;
+mod model;
 mod orders;
 pub(crate) mod presence;
 mod reported;

@@ -31,6 +31,7 @@ mod door;
 mod driver;
 mod edge_node;
 mod figures;
+mod model;
 mod ports;
 mod refused;
 mod registry;

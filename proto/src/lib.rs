@@ -6,7 +6,7 @@
 //! - [`platform`]: every topic the platform itself owns, as one enum, and the filters over them
 //! - [`refusal`]: the one table of refusal codes; [`role`]: who a client is; [`clock`]: time and randomness
 //! - [`hops`]: the path of a message over bridges to other brokers
-//! - [`admin`]: the envelope of the admin API; [`shadow`]: the documents of the device shadow
+//! - [`admin`]: the envelope of the admin API; [`shadow`]: the documents of the device shadow; [`model`]: thing models
 //!
 //! No topic of the platform is built from text anywhere else; a house rule checks it.
 
@@ -14,6 +14,7 @@ pub mod admin;
 pub mod clock;
 pub mod hops;
 pub mod id;
+pub mod model;
 pub mod platform;
 pub mod refusal;
 pub mod role;
@@ -28,6 +29,7 @@ pub use id::{
     ProjectId, RequestId, RoleId, ShadowName, TagId, TenantId, ThingId, TokenId, TransferId,
     UserId, UserName,
 };
+pub use model::{ModelName, ModelRef, ModelVersion};
 pub use platform::PlatformTopic;
 pub use refusal::{Refusal, RefusalCode};
 pub use role::{Identity, Role};

@@ -12,6 +12,7 @@ use crate::cluster::{ProjectRow, Quota, QuotaChange, check_shares};
 use crate::device::command::broadcast::{BroadcastRow, MemberRow};
 use crate::device::row::ThingRow;
 use crate::driver::row::DriverRow;
+use crate::model::row::ModelRow;
 use crate::registry::row::{GroupMemberRow, GroupRow};
 use broker::credential::{ApiToken, Credential, CustomRole, RoleHolder, system_namespace};
 use proto::admin::ListRequest;
@@ -173,6 +174,7 @@ fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
     }
     let held = [
         ("things", holds::<ThingRow>(request, &namespace)?),
+        ("models", holds::<ModelRow>(request, &namespace)?),
         ("drivers", holds::<DriverRow>(request, &namespace)?),
         ("bridges", holds::<BridgeRow>(request, &namespace)?),
         ("users", holds::<Credential>(request, &namespace)?),

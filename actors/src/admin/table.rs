@@ -3,8 +3,8 @@
 
 use super::plan::{Plan, Request};
 use super::{
-    bridges, catalog, commands, connections, credentials, drivers, groups, metrics, node, projects,
-    retained, roles, shadows, subscriptions, tags, tenants, things, users,
+    bridges, catalog, commands, connections, credentials, drivers, groups, metrics, models, node,
+    projects, retained, roles, shadows, subscriptions, tags, tenants, things, users,
 };
 use proto::{Refusal, RefusalCode, Role};
 use schemars::generate::SchemaSettings;
@@ -80,6 +80,7 @@ pub(super) const RESOURCES: &[&Resource] = &[
     &drivers::RESOURCE,
     &groups::RESOURCE,
     &metrics::RESOURCE,
+    &models::RESOURCE,
     &node::RESOURCE,
     &projects::RESOURCE,
     &retained::RESOURCE,
@@ -141,7 +142,7 @@ mod tests {
     }
 
     /// The verbs that change nothing.
-    const READING: [&str; 5] = ["export", "get", "history", "list", "members"];
+    const READING: [&str; 6] = ["export", "get", "history", "list", "members", "values"];
 
     #[test]
     fn only_operations_that_change_nothing_are_for_readers() {

@@ -17,6 +17,7 @@ use super::list::{limited, list as list_rows};
 use super::plan::{After, Owner, Plan, Request, Terms};
 use super::room::{self, Counted};
 use super::table::{ADMIN, Operation, READER, Resource};
+use super::values::{ThingValues, values};
 use crate::device::row::{DeviceRow, ThingKey, ThingRow};
 use crate::registry::index;
 use crate::secret;
@@ -24,7 +25,7 @@ use broker::credential::{Credential, CredentialIdentity, CredentialKey};
 use edit::Edit;
 use proto::admin::{ListRequest, Page};
 use proto::id::Label;
-use proto::{Identity, Namespace, Refusal, RefusalCode, ThingId, UserId};
+use proto::{Identity, ModelRef, Namespace, Refusal, RefusalCode, ThingId, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value as Json, json};
@@ -58,6 +59,12 @@ pub(super) const RESOURCE: Resource = Resource {
             "changes what is said of a thing, its secret, or whether it may come in",
             update,
         ),
+        Operation::reads::<ThingValues>(
+            "values",
+            READER,
+            "shows the last values of a thing",
+            values,
+        ),
     ],
 };
 
@@ -65,6 +72,9 @@ pub(super) const RESOURCE: Resource = Resource {
 #[serde(deny_unknown_fields)]
 struct CreateThing {
     thing: ThingId,
+    /// A published model: `pump@3`, or `pump` for its latest version now.
+    #[serde(default)]
+    model: Option<ModelRef>,
     #[serde(default)]
     location: Option<String>,
     /// The gateway that speaks for it.
@@ -89,6 +99,9 @@ struct CreateThing {
 #[serde(deny_unknown_fields)]
 struct UpdateThing {
     thing: ThingId,
+    /// As in create. Absent: as it is. Null: none.
+    #[serde(default, deserialize_with = "present")]
+    model: Option<Option<ModelRef>>,
     /// Absent: as it is. Null: back to the default.
     #[serde(default, deserialize_with = "present")]
     location: Option<Option<String>>,
@@ -157,6 +170,7 @@ struct ListThings {
 fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
     let asked: CreateThing = request.read()?;
     let edit = Edit {
+        model: asked.model.map(Some),
         location: asked.location.map(Some),
         parent: asked.parent.map(Some),
         serial: asked.serial.map(Some),
@@ -321,8 +335,8 @@ fn change_credential(
 
 impl UpdateThing {
     fn split(self) -> (Edit, Option<String>) {
-        let Self { location, parent, serial, tags, attributes, enabled, secret, .. } = self;
-        (Edit { location, parent, serial, tags, attributes, enabled }, secret)
+        let Self { model, location, parent, serial, tags, attributes, enabled, secret, .. } = self;
+        (Edit { model, location, parent, serial, tags, attributes, enabled }, secret)
     }
 }
 
@@ -333,6 +347,7 @@ fn show(request: &Request<'_>, key: &ThingKey, row: ThingRow) -> Json {
     let status = device.and_then(|row| row.presence.status);
     json!({
         "thing": thing,
+        "model": row.model,
         "location": row.location(namespace, thing),
         "parent": row.parent,
         "serial": row.serial,

@@ -9,13 +9,15 @@ use super::row::{DeviceRow, ThingKey, ThingRow};
 use super::shadows::{Shadows, delete_rows};
 use super::state::DeviceState;
 use crate::context::Shared;
+use crate::model::Loaded;
 use crate::refused;
 use crate::tenant::TenantMsg;
 use broker::{AckToken, Client, Delivery, Outgoing};
-use proto::platform::{ThingRoot, ThingTopic};
+use proto::platform::{Stage, ThingRoot, ThingTopic};
 use proto::{Identity, PlatformTopic, Qos, Refusal, RefusalCode, ThingId};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 use store::{Changes, ReadError};
 use tracing::{Instrument, Span};
@@ -105,7 +107,9 @@ pub(crate) struct DeviceCore {
     incarnation: u64,
     span: Span,
     /// `None` once the thing is deleted.
-    registration: Option<ThingRow>,
+    pub(super) registration: Option<ThingRow>,
+    /// The model of the registration, once it was needed.
+    pub(super) model: Option<Arc<Loaded>>,
     /// With what is decided and not yet kept.
     pub(super) state: DeviceState,
     pub(super) batch: Batch,
@@ -162,6 +166,7 @@ impl DeviceCore {
             incarnation,
             span,
             registration,
+            model: None,
             state: DeviceState::new(row.clone()),
             batch: Batch::default(),
             kept: row,
@@ -245,9 +250,10 @@ impl DeviceCore {
             ThingTopic::Shadow(topic) => self.shadow_request(myself, root, topic, delivery).await?,
             ThingTopic::Telemetry => {
                 let location = registration.location(self.client.namespace(), &self.thing);
-                self.telemetry(myself, &location, delivery).await;
+                self.telemetry(myself, &location, delivery).await?;
             }
-            ThingTopic::Event(_) => self.event(myself, delivery).await,
+            ThingTopic::Event(name) => self.event(myself, &name, delivery).await?,
+            ThingTopic::Model(Stage::Request) => self.model_request(delivery).await?,
             ThingTopic::Command(name, step) => self.command(myself, (name, step), delivery).await?,
             // Not subscribed to: jobs and files are not the device actor's yet.
             _ => delivery.ack(),
@@ -267,6 +273,7 @@ impl DeviceCore {
         self.keep(changes, messages).await?;
         self.follow_gateway(row.parent.clone());
         self.registration = Some(row);
+        self.model = None;
         Ok(())
     }
 
@@ -287,6 +294,7 @@ impl DeviceCore {
         tally.count(&self.context);
         self.follow_gateway(None);
         self.registration = None;
+        self.model = None;
         self.shadows = Shadows::default();
         self.state = DeviceState::default();
         self.kept = DeviceRow::default();

@@ -4,13 +4,14 @@ use super::actor::{DeviceCore, DeviceMsg};
 use super::batch::{Done, put_row};
 use super::presence::Event;
 use super::state::PresenceChange;
+use super::telemetry::Place;
 use super::{event, status_message, telemetry};
 use crate::refused;
 use broker::{AckToken, Client, Delivery, Outgoing};
-use proto::{PlatformTopic, Qos, Refusal, TimestampMs, TopicFilter, UnsPath, Value};
+use proto::{EventName, PlatformTopic, Qos, Refusal, TimestampMs, TopicFilter, UnsPath, Value};
 use ractor::ActorRef;
 use std::collections::BTreeSet;
-use store::Changes;
+use store::{Changes, ReadError};
 
 impl DeviceCore {
     /// Takes telemetry into the Unified Namespace, whole or not at all.
@@ -19,23 +20,26 @@ impl DeviceCore {
         myself: &ActorRef<DeviceMsg>,
         location: &str,
         delivery: Delivery,
-    ) {
+    ) -> Result<(), ReadError> {
+        let model = self.model()?;
         let settings = &self.context.settings;
         let limits = telemetry::Limits {
             values_max: settings.telemetry_values_max,
             depth_max: settings.telemetry_depth_max,
             ahead_ms_max: settings.telemetry_ahead_ms_max,
         };
-        let decision = telemetry::parse(&delivery.payload, location, self.context.now(), &limits)
-            .and_then(|readings| {
-                let retained_at = |path: &UnsPath| retained_at(&self.client, path);
-                self.state.decide_telemetry(readings, retained_at, settings.keys_per_thing_max)
-            });
+        let decision = model.and_then(|model| {
+            let place = Place { location, model: model.as_deref() };
+            let readings = telemetry::parse(&delivery.payload, place, self.context.now(), &limits)?;
+            let retained_at = |path: &UnsPath| retained_at(&self.client, path);
+            self.state.decide_telemetry(readings, retained_at, settings.keys_per_thing_max)
+        });
         let change = match decision {
             Ok(change) => change,
             Err(refusal) => {
                 self.context.counters.telemetry_rejected.increase();
-                return self.refuse(myself, delivery, refusal).await;
+                self.refuse(myself, delivery, refusal).await;
+                return Ok(());
             }
         };
         let message = |(path, value, is_newest): &(UnsPath, Value, bool)| {
@@ -52,17 +56,26 @@ impl DeviceCore {
         self.hear(&delivery, &mut changes);
         let done = Done::Telemetry(delivery, counts.0, counts.1);
         self.add(myself, changes, says, done).await;
+        Ok(())
     }
 
     /// Checks an event, which the broker has passed on already.
-    pub(super) async fn event(&mut self, myself: &ActorRef<DeviceMsg>, mut delivery: Delivery) {
-        match event::check(&delivery.payload) {
+    pub(super) async fn event(
+        &mut self,
+        myself: &ActorRef<DeviceMsg>,
+        name: &EventName,
+        mut delivery: Delivery,
+    ) -> Result<(), ReadError> {
+        let checked =
+            self.model()?.and_then(|model| event::check(&delivery.payload, name, model.as_deref()));
+        match checked {
             Ok(()) => {
                 self.context.counters.events_accepted.increase();
                 let mut changes = Changes::new();
                 self.hear(&delivery, &mut changes);
                 if changes.is_empty() {
-                    return delivery.ack();
+                    delivery.ack();
+                    return Ok(());
                 }
                 let done = Done::Presence(Some(delivery.token()), false);
                 self.add(myself, changes, Vec::new(), done).await;
@@ -72,6 +85,7 @@ impl DeviceCore {
                 self.refuse(myself, delivery, refusal).await;
             }
         }
+        Ok(())
     }
 
     /// A connection of the device came or went.

@@ -3,7 +3,7 @@
 use super::presence::Presence;
 use super::shadow::ShadowState;
 use proto::id::Label;
-use proto::{Namespace, ThingId, TimestampMs};
+use proto::{ModelVersion, Namespace, ThingId, TimestampMs};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +22,9 @@ pub(crate) struct ThingRow {
     /// Where it stands in the Unified Namespace; absent: `<tenant>/<thing>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) location: Option<String>,
+    /// The model that it keeps to; absent: anything goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) model: Option<ModelVersion>,
     /// The gateway that it is behind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) parent: Option<ThingId>,
@@ -67,6 +70,7 @@ impl ThingRow {
     /// One that was registered at `now`.
     pub(crate) fn new(now: TimestampMs) -> Self {
         Self {
+            model: None,
             location: None,
             parent: None,
             serial: None,

@@ -51,7 +51,14 @@ impl DeviceCore {
             Err(Malformed { refusal, client_token }) => (client_token, Err(refusal)),
             Ok(command) => {
                 change = ShadowChange::of(&command, &delivery.sender, self.context.now());
-                (command.client_token(), self.decide_shadow(&origin, command)?)
+                let client_token = command.client_token();
+                let outcome = match self.shadow_model(&origin, &command)? {
+                    Ok(set) => self.decide_shadow(&origin, command)?.and_then(|decision| {
+                        set.map_or(Ok(()), |set| set.check(&decision)).map(|()| decision)
+                    }),
+                    Err(refusal) => Err(refusal),
+                };
+                (client_token, outcome)
             }
         };
         let mut changes = Changes::new();

@@ -91,7 +91,7 @@ impl DeviceState {
         let mut keys = self.row.keys;
         let mut values = Vec::with_capacity(readings.len());
         // From the end, so that only the last of several readings of one path is retained.
-        for Reading { path, v, t } in readings.into_iter().rev() {
+        for Reading { path, v, t, u } in readings.into_iter().rev() {
             let is_newest = match newest.get(&path).or_else(|| self.newest.get(&path)) {
                 Some(known) if newest.contains_key(&path) => t > *known,
                 Some(known) => t >= *known,
@@ -109,7 +109,7 @@ impl DeviceState {
             if is_newest {
                 newest.insert(path.clone(), t);
             }
-            values.push((path, Value::good(v, t, None), is_newest));
+            values.push((path, Value::good(v, t, u), is_newest));
         }
         if keys > keys_max {
             let message =
@@ -160,7 +160,7 @@ mod tests {
 
     fn reading(name: &str, v: i64, t: u64) -> Reading {
         let path = UnsPath::from_parts("acme/p", "_raw", name).unwrap();
-        Reading { path, v: Scalar::Int(v), t: TimestampMs(t) }
+        Reading { path, v: Scalar::Int(v), t: TimestampMs(t), u: None }
     }
 
     /// Each value as `name=v@t`, with `!` if it is retained.

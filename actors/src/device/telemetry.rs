@@ -5,7 +5,12 @@
 //! the path, so `{"motor":{"current":3}}` is the value `<location>/_raw/motor/current`. A value is
 //! a JSON scalar; null and arrays are not values. An object with a member `values` is of the second
 //! form.
+//!
+//! With a model each property is checked, and its value belongs to the model's contract, with its unit:
+//! `<location>/_pump_v1/temperature`. What the model does not describe is refused, or raw if the model says so.
 
+use crate::model::Loaded;
+use proto::model::Schema;
 use proto::uns::RAW_CONTRACT;
 use proto::{Refusal, RefusalCode, Scalar, TimestampMs, UnsPath};
 use serde_json::{Map, Value as Json};
@@ -31,19 +36,30 @@ pub(crate) struct Reading {
     pub(crate) v: Scalar,
     /// Source time.
     pub(crate) t: TimestampMs,
+    /// Its unit, as the model has it.
+    pub(crate) u: Option<String>,
 }
 
-/// Reads a payload that arrived at `now` from a device at `location`; the readings are in the order
+/// Where a device stands, and the model that it keeps to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    /// Its location in the Unified Namespace.
+    pub(crate) location: &'a str,
+    /// Its model, if it has one.
+    pub(crate) model: Option<&'a Loaded>,
+}
+
+/// Reads a payload that arrived at `now` from a device at `place`; the readings are in the order
 /// of their times.
 pub(crate) fn parse(
     payload: &[u8],
-    location: &str,
+    place: Place<'_>,
     now: TimestampMs,
     limits: &Limits,
 ) -> Result<Vec<Reading>, Refusal> {
     let json: Json = serde_json::from_slice(payload)
         .map_err(|error| Refusal::new(RefusalCode::BadRequest, format!("not JSON: {error}")))?;
-    let mut parser = Parser { location, now, limits, readings: Vec::new() };
+    let mut parser = Parser { place, now, limits, readings: Vec::new() };
     match json {
         Json::Object(report) => parser.report(report, "")?,
         Json::Array(reports) => {
@@ -61,17 +77,24 @@ pub(crate) fn parse(
     Ok(readings)
 }
 
+/// What is known of a value on the way to it.
+#[derive(Clone, Copy)]
+struct Kind<'a> {
+    contract: &'a str,
+    schema: Option<&'a Schema>,
+}
+
 struct Parser<'a> {
-    location: &'a str,
+    place: Place<'a>,
     now: TimestampMs,
     limits: &'a Limits,
     readings: Vec<Reading>,
 }
 
-impl Parser<'_> {
+impl<'a> Parser<'a> {
     fn report(&mut self, mut report: Map<String, Json>, at: &str) -> Result<(), Refusal> {
         let Some(values) = report.remove("values") else {
-            return self.values(report, self.now, "", at, 1);
+            return self.properties(report, self.now, at);
         };
         let values_at = join(at, "values", '.');
         let Json::Object(values) = values else {
@@ -84,7 +107,40 @@ impl Parser<'_> {
         if let Some(key) = report.keys().next() {
             return Err(bad("beside values only t is known", &join(at, key, '.')));
         }
-        self.values(values, t, "", &values_at, 1)
+        self.properties(values, t, &values_at)
+    }
+
+    fn properties(
+        &mut self,
+        values: Map<String, Json>,
+        t: TimestampMs,
+        at: &str,
+    ) -> Result<(), Refusal> {
+        for (name, value) in values {
+            let at = join(at, &name, '.');
+            check_level(&name, &at)?;
+            let kind = self.kind(&name, &value, &at)?;
+            self.named(&name, value, (t, kind), &at, 1)?;
+        }
+        Ok(())
+    }
+
+    /// What a property is, by the model; refused if it is not of it.
+    fn kind(&self, name: &str, value: &Json, at: &str) -> Result<Kind<'a>, Refusal> {
+        const RAW: Kind<'static> = Kind { contract: RAW_CONTRACT, schema: None };
+        let Some(Loaded { version, contract, model }) = self.place.model else { return Ok(RAW) };
+        match model.property(name) {
+            Some(property) if property.is_write_only => {
+                Err(invalid("writeOnly is true, it is never reported", at))
+            }
+            Some(property) => {
+                let schema = &property.schema;
+                schema.check(value).map_err(|violation| violation.refusal(at))?;
+                Ok(Kind { contract, schema: Some(schema) })
+            }
+            None if model.takes_additional() => Ok(RAW),
+            None => Err(invalid(&format!("the model {version} has no property `{name}`"), at)),
+        }
     }
 
     fn source_time(&self, t: &Json) -> Result<TimestampMs, Refusal> {
@@ -99,33 +155,37 @@ impl Parser<'_> {
         Ok(TimestampMs(t))
     }
 
-    fn values(
+    /// A value, or the values within it.
+    fn named(
         &mut self,
-        values: Map<String, Json>,
-        t: TimestampMs,
         name: &str,
+        value: Json,
+        (t, kind): (TimestampMs, Kind<'a>),
         at: &str,
         depth: usize,
     ) -> Result<(), Refusal> {
-        if depth > self.limits.depth_max {
+        let Json::Object(inner) = value else { return self.value(&value, (t, kind), name, at) };
+        if depth == self.limits.depth_max {
             let message = format!("nested deeper than {} levels", self.limits.depth_max);
             return Err(Refusal::new(RefusalCode::TooLarge, message).at(at));
         }
-        for (key, value) in values {
-            let at = join(at, &key, '.');
-            if key.contains('/') {
-                return Err(invalid("a name must be one level", &at));
-            }
-            let name = join(name, &key, '/');
-            match value {
-                Json::Object(inner) => self.values(inner, t, &name, &at, depth + 1)?,
-                value => self.value(&value, t, &name, &at)?,
-            }
+        for (key, value) in inner {
+            let schema = kind.schema.and_then(|schema| schema.member(&key));
+            let kind = Kind { schema, ..kind };
+            let (name, at) = (join(name, &key, '/'), join(at, &key, '.'));
+            check_level(&key, &at)?;
+            self.named(&name, value, (t, kind), &at, depth + 1)?;
         }
         Ok(())
     }
 
-    fn value(&mut self, value: &Json, t: TimestampMs, name: &str, at: &str) -> Result<(), Refusal> {
+    fn value(
+        &mut self,
+        value: &Json,
+        (t, kind): (TimestampMs, Kind<'a>),
+        name: &str,
+        at: &str,
+    ) -> Result<(), Refusal> {
         let Some(v) = Scalar::from_json(value) else {
             return Err(invalid("a value must be a number, a text or a truth value", at));
         };
@@ -133,11 +193,19 @@ impl Parser<'_> {
             let message = format!("more than {} values in one message", self.limits.values_max);
             return Err(Refusal::new(RefusalCode::TooLarge, message));
         }
-        let path = UnsPath::from_parts(self.location, RAW_CONTRACT, name)
+        let path = UnsPath::from_parts(self.place.location, kind.contract, name)
             .map_err(|error| invalid(&error.to_string(), at))?;
-        self.readings.push(Reading { path, v, t });
+        let u = kind.schema.and_then(Schema::unit).map(str::to_owned);
+        self.readings.push(Reading { path, v, t, u });
         Ok(())
     }
+}
+
+fn check_level(key: &str, at: &str) -> Result<(), Refusal> {
+    if key.contains('/') {
+        return Err(invalid("a name must be one level", at));
+    }
+    Ok(())
 }
 
 fn join(left: &str, right: &str, separator: char) -> String {
@@ -164,7 +232,7 @@ mod tests {
     const NOW: TimestampMs = TimestampMs(1000);
 
     fn parse_text(text: &str) -> Result<Vec<Reading>, Refusal> {
-        parse(text.as_bytes(), "acme/pump7", NOW, &LIMITS)
+        parse(text.as_bytes(), Place { location: "acme/pump7", model: None }, NOW, &LIMITS)
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::row::{ByParent, BySerial, ByTag};
 use crate::device::row::{ThingKey, ThingRow};
+use crate::model::row::UseRow;
 use store::Changes;
 
 /// Puts a thing's row, or deletes it from the indexes alone, and changes the indexes with it.
@@ -29,6 +30,17 @@ pub(crate) fn reindex(
     }
     for tag in new.difference(&old) {
         changes.put(&(namespace.clone(), tag.clone(), thing.clone()), &ByTag);
+    }
+    let model =
+        |row: Option<&ThingRow>| row.and_then(|row| row.model.as_ref().map(|it| it.to_string()));
+    let (old, new) = (model(before), model(after));
+    if old != new {
+        if let Some(model) = old {
+            changes.delete::<UseRow>(&(namespace.clone(), model, thing.clone()));
+        }
+        if let Some(model) = new {
+            changes.put::<UseRow>(&(namespace.clone(), model, thing.clone()), &UseRow {});
+        }
     }
     let parent = |row: Option<&ThingRow>| row.and_then(|row| row.parent.clone());
     let (old, new) = (parent(before), parent(after));

@@ -15,6 +15,7 @@ mod drivers;
 mod faults;
 mod isolation;
 mod machine;
+mod models;
 mod permissions;
 mod presence;
 mod projects;

@@ -90,6 +90,19 @@ const RESOURCES: &[Resource] = &[
     },
     Resource { name: "metrics", is: "figures of all parts of the node", verbs: &[("get", "")] },
     Resource {
+        name: "models",
+        is: "thing models: what kinds of devices report, take and tell",
+        verbs: &[
+            ("create", "model document"),
+            ("delete", "model version?"),
+            ("get", "model version? draft?"),
+            ("import", "model profile"),
+            ("list", LIST),
+            ("publish", "model"),
+            ("update", "model document"),
+        ],
+    },
+    Resource {
         name: "node",
         is: "the node itself: reload reads the files of TLS and the keys of tokens again",
         verbs: &[("reload", "")],
@@ -169,7 +182,7 @@ const RESOURCES: &[Resource] = &[
         name: "things",
         is: "devices",
         verbs: &[
-            ("create", "thing location? parent? serial? tags? attributes? enabled? secret?"),
+            ("create", "thing model? location? parent? serial? tags? attributes? enabled? secret?"),
             ("delete", "thing children? revision?"),
             ("export", "format query? limit? cursor?, or file query?"),
             ("get", "thing"),
@@ -177,6 +190,7 @@ const RESOURCES: &[Resource] = &[
             ("list", "query.state? query.tag? query.parent? query...? filter? limit? cursor?"),
             ("replace", "thing serial? secret? revision?"),
             ("update", "thing, and what is to change; revision?"),
+            ("values", "thing names? limit? cursor?"),
         ],
     },
     Resource {
@@ -229,7 +243,7 @@ mod tests {
     #[test]
     fn every_line_begins_with_a_command_to_type() {
         let text = text(RESOURCES.iter());
-        assert!(text.contains("\n  manifold ctl things create      thing location?"), "{text}");
+        assert!(text.contains("\n  manifold ctl things create      thing model?"), "{text}");
         assert!(text.lines().all(|line| line.len() <= 120 && line.trim_end() == line), "{text}");
     }
 

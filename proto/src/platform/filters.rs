@@ -2,6 +2,7 @@
 
 use crate::id::{ClientId, EdgeId, RequestId, ThingId};
 use crate::topic::TopicFilter;
+use crate::uns::UnsPath;
 
 /// Everything, system topics apart.
 pub fn everything() -> TopicFilter {
@@ -11,6 +12,12 @@ pub fn everything() -> TopicFilter {
 /// The whole Unified Namespace.
 pub fn uns() -> TopicFilter {
     written("uns/#")
+}
+
+/// The values of a contract at a location; `None` if that is no path of the namespace.
+pub fn uns_contract(location: &str, contract: &str) -> Option<TopicFilter> {
+    UnsPath::from_parts(location, contract, "x").ok()?;
+    Some(written(&format!("uns/{location}/{contract}/#")))
 }
 
 /// Every request to the admin API.
@@ -59,6 +66,7 @@ pub fn thing_requests() -> Vec<TopicFilter> {
     let mut filters = vec![
         written("things/+/telemetry"),
         written("things/+/events/+"),
+        written("things/+/model/get"),
         written("things/+/commands/+/invoke"),
         written("things/+/commands/+/response"),
     ];
@@ -141,6 +149,7 @@ mod tests {
             "things/p/telemetry",
             "$aws/things/p/shadow/update",
             "things/p/shadow/name/n/get",
+            "things/p/model/get",
             "things/p/commands/reboot/invoke",
             "things/p/commands/reboot/response",
         ] {
@@ -149,6 +158,7 @@ mod tests {
         for answer in [
             "things/p/shadow/update/accepted",
             "things/p/shadow/update/delta",
+            "things/p/model/get/accepted",
             "things/p/status",
             "things/p/commands/reboot/request",
             "things/p/commands/reboot/result",

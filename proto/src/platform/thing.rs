@@ -39,6 +39,8 @@ pub enum ThingTopic {
     Shadow(ShadowTopic),
     /// `commands/<name>/…`.
     Command(CommandName, CommandTopic),
+    /// `model/get`: the device asks for its own model.
+    Model(Stage),
     /// `jobs/…`.
     Job(JobTopic),
     /// `files/<transfer>/<step>`.
@@ -105,6 +107,9 @@ impl ThingTopic {
         if let Some(rest) = text.strip_prefix("jobs/") {
             return JobTopic::parse(rest).map(Self::Job);
         }
+        if let ("model/get", stage) = Stage::split(text) {
+            return Some(Self::Model(stage));
+        }
         let mut levels = text.split('/');
         let topic = match (levels.next()?, levels.next(), levels.next()) {
             ("telemetry", None, _) => Self::Telemetry,
@@ -130,6 +135,7 @@ impl fmt::Display for ThingTopic {
             Self::Event(name) => write!(f, "events/{name}"),
             Self::Shadow(topic) => write!(f, "shadow/{topic}"),
             Self::Command(name, step) => write!(f, "commands/{name}/{}", step.as_str()),
+            Self::Model(stage) => write!(f, "model/get{}", stage.suffix()),
             Self::Job(topic) => write!(f, "jobs/{topic}"),
             Self::File(transfer, step) => write!(f, "files/{transfer}/{step}"),
         }

@@ -1,10 +1,11 @@
 //! What is said of a thing by whoever registers or changes it, and the rules that it keeps to.
 
 use super::view::View;
+use crate::admin::thing_model::resolve;
 use crate::device::row::{ThingRow, default_location};
 use proto::id::Label;
 use proto::uns::RAW_CONTRACT;
-use proto::{Namespace, Refusal, RefusalCode, ThingId, UnsPath};
+use proto::{ModelRef, Namespace, Refusal, RefusalCode, ThingId, UnsPath};
 use serde_json::{Map, Value as Json};
 
 /// The most bytes of a thing's attributes, as JSON.
@@ -19,6 +20,8 @@ const SERIAL_BYTES_MAX: usize = 128;
 /// What is to change; what is absent stays as it is.
 #[derive(Debug, Default)]
 pub(super) struct Edit {
+    /// A published version; null: none.
+    pub(super) model: Option<Option<ModelRef>>,
     /// Null: back to the default.
     pub(super) location: Option<Option<String>>,
     pub(super) parent: Option<Option<ThingId>>,
@@ -38,6 +41,9 @@ impl Edit {
         thing: &ThingId,
         row: &mut ThingRow,
     ) -> Result<(), Refusal> {
+        if let Some(model) = self.model {
+            row.model = model.map(|it| resolve(view.request, it)).transpose()?;
+        }
         if let Some(location) = self.location {
             row.location = location;
         }

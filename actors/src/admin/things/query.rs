@@ -4,7 +4,7 @@ use super::edit::check_tags;
 use crate::device::life::ThingState;
 use crate::device::row::ThingRow;
 use proto::id::Label;
-use proto::{Namespace, Refusal, RefusalCode, ThingId};
+use proto::{ModelRef, Namespace, Refusal, RefusalCode, ThingId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -20,6 +20,9 @@ pub(crate) struct ThingQuery {
     /// Things in this state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) state: Option<ThingState>,
+    /// Things that keep to this model: `pump` in any version, or `pump@3`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) model: Option<ModelRef>,
     /// Things with this tag.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) tag: Option<Label>,
@@ -70,7 +73,13 @@ impl ThingQuery {
             let rest = own.strip_prefix(location.trim_end_matches('/'));
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        self.all_tags().all(|tag| row.tags.contains(tag))
+        let is_of = |wanted: &ModelRef| {
+            let is_wanted = |version| wanted.version.is_none_or(|it| it == version);
+            let own = row.model.as_ref();
+            own.is_some_and(|own| own.model == wanted.model && is_wanted(own.version))
+        };
+        self.model.as_ref().is_none_or(is_of)
+            && self.all_tags().all(|tag| row.tags.contains(tag))
             && self.parent.as_ref().is_none_or(|it| row.parent.as_ref() == Some(it))
             && self.serial.as_ref().is_none_or(|it| row.serial.as_ref() == Some(it))
             && self.location.as_ref().is_none_or(is_there)
@@ -106,6 +115,7 @@ mod tests {
             location: Some("acme/berlin/hall2".to_owned()),
             parent: ThingId::parse("gw").ok(),
             serial: Some("0042".to_owned()),
+            model: "pump@3".parse().ok(),
             tags: [label("press"), label("leased")].into(),
             attributes: BTreeMap::from([("maker".to_owned(), json!("KSB"))]),
             ..ThingRow::new(TimestampMs(1))
@@ -121,6 +131,9 @@ mod tests {
             (json!({"tag":"press","tags":["leased","sold"]}), false),
             (json!({"parent":"gw","serial":"0042","name_prefix":"pump"}), true),
             (json!({"parent":"other"}), false),
+            (json!({"model":"pump"}), true),
+            (json!({"model":"pump@3"}), true),
+            (json!({"model":"pump@2"}), false),
             (json!({"serial":"42"}), false),
             (json!({"location":"acme/berlin"}), true),
             (json!({"location":"acme/berlin/hall2/"}), true),

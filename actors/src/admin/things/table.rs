@@ -12,8 +12,8 @@ use serde_json::{Map, Value as Json, json};
 const ROWS_MAX: usize = 1000;
 
 /// The columns of an export, and the first of those that an import knows.
-const COLUMNS: [&str; 7] =
-    ["thing", "location", "parent", "serial", "tags", "enabled", "attributes"];
+const COLUMNS: [&str; 8] =
+    ["thing", "model", "location", "parent", "serial", "tags", "enabled", "attributes"];
 
 /// What an import takes besides, and any `attributes.<name>`.
 const MORE_COLUMNS: [&str; 2] = ["secret", "revision"];
@@ -175,6 +175,7 @@ impl Writer {
                 };
                 self.cells(&[
                     thing.to_string(),
+                    row.model.as_ref().map(ToString::to_string).unwrap_or_default(),
                     row.location.clone().unwrap_or_default(),
                     row.parent.as_ref().map(ThingId::to_string).unwrap_or_default(),
                     row.serial.clone().unwrap_or_default(),
@@ -186,6 +187,7 @@ impl Writer {
             Format::Jsonl => {
                 let line = json!({
                     "thing": thing,
+                    "model": row.model,
                     "location": row.location,
                     "parent": row.parent,
                     "serial": row.serial,
