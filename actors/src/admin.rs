@@ -34,4 +34,6 @@ mod tags;
 mod things;
 mod users;
 
+pub use catalog::{CatalogOperation, CatalogResource, catalogue};
+
 pub(crate) use actor::{AdminActor, AdminArgs, AdminMsg};

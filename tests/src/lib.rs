@@ -8,6 +8,7 @@ pub mod admin;
 pub mod binaries;
 pub mod exactly;
 pub mod house;
+pub mod http;
 pub mod ledger;
 pub mod load;
 pub mod node;

@@ -21,6 +21,8 @@ struct ClientEvent {
     identity: Identity,
     connection: u64,
     #[serde(default)]
+    is_visit: bool,
+    #[serde(default)]
     reason: Option<String>,
 }
 
@@ -227,9 +229,13 @@ impl TenantCore {
     }
 }
 
-/// The thing a connection is of, and what became of it; `None` for any other client.
+/// The thing a connection is of, and what became of it; `None` for any other client, and for a device that hands
+/// something in by other means than MQTT: it is not there to be spoken to.
 fn read_client_event(delivery: &Delivery) -> Option<(ThingId, Event)> {
     let event: ClientEvent = serde_json::from_slice(&delivery.payload).ok()?;
+    if event.is_visit {
+        return None;
+    }
     let Identity::Thing(thing) = event.identity else { return None };
     let connection = event.connection;
     let topic = PlatformTopic::parse(&delivery.topic)?;
