@@ -78,7 +78,9 @@ def document(url):
     """The OpenAPI document as a third party reads it."""
     status, found = get(f"{url}/api/openapi.json")
     check("the document is there", status == 200, status)
+    # Patterns are those of ECMA 262, which have \p{L}; the validator reads them as Python's.
     errors = [error.message for error in OpenAPIV31SpecValidator(found).iter_errors()]
+    errors = [error for error in errors if not ("\\p{" in error and "is not a 'regex'" in error)]
     check("it is a valid OpenAPI 3.1 document", not errors, errors[:5])
 
 

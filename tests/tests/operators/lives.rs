@@ -62,7 +62,7 @@ async fn a_project_its_thing_and_its_user_live_and_end() {
         &mut admin,
         vec![
             ("things", "get", json!({"thing": "pump7"}), "not_found", ""),
-            ("users", "get", json!({"user": "joe"}), "not_found", ""),
+            ("users", "get", json!({"user": "joe"}), "not_found", "user"),
             ("projects", "get", plant, "not_found", ""),
         ],
     )
