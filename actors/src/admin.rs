@@ -45,6 +45,8 @@ mod things;
 mod users;
 mod values;
 
+pub use catalog::{CatalogOperation, CatalogResource, catalogue};
+
 pub(crate) use actor::{AdminActor, AdminArgs, AdminMsg};
 pub(crate) use room::Rooms;
 pub(crate) use things::ThingQuery;

@@ -41,6 +41,7 @@ mod settings;
 mod system;
 mod tenant;
 
+pub use admin::{CatalogOperation, CatalogResource, catalogue};
 pub use driver::{DriverPhase, DriverStatus, PointFigures};
 pub use figures::Figures;
 pub use ports::{OpenDriver, Outside};

@@ -27,10 +27,12 @@ use crate::sys;
 use parking_lot::RwLock;
 use proto::{ClientId, Clock, Entropy, Identity, Namespace, ThingId, TopicName, UserId};
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use store::{ReadError, Store};
+use tokio::io::DuplexStream;
 use tokio::sync::watch;
 
 /// How often sessions are looked through for those whose time has come.
@@ -183,10 +185,11 @@ impl Broker {
         listener::listen(Arc::clone(&self.inner), config).await
     }
 
-    /// Serves one client on a stream that is there already, until it ends; `address` is who it is said to be.
-    #[cfg(feature = "fuzzing")]
-    pub async fn serve(&self, stream: tokio::io::DuplexStream, address: std::net::SocketAddr) {
-        listener::serve_stream(&self.inner, stream, address).await;
+    /// Serves a visit: a client on a stream within the process, which asks for somebody who is at `address` and came
+    /// by other means, such as HTTP. It proves who it is like any other, and has the same permissions and bounds; only
+    /// is its device not taken to be online. Returns when it has ended; without room for it that is at once.
+    pub async fn serve_visit(&self, listener: &str, stream: DuplexStream, address: SocketAddr) {
+        listener::serve_visit(&self.inner, listener, Box::new(stream), address).await;
     }
 
     /// Lets clients into a namespace, whose sessions and retained messages are taken out of the store.

@@ -15,12 +15,16 @@ mod serve;
 pub(crate) use accept::Counted;
 
 use crate::broker::Inner;
+use crate::connection::Socket;
+use crate::figures::Counters;
 use crate::overload::rate::Bucket;
+use crate::peer::PeerAddress;
 use crate::tls;
-use config::{Endpoint, ListenError, ListenerConfig};
+use config::{Endpoint, ListenError, ListenerConfig, ListenerKind};
 use parking_lot::Mutex;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::time::Instant;
 
 /// A listener that is open.
@@ -65,19 +69,33 @@ fn connects(config: &ListenerConfig) -> Mutex<Bucket> {
     Mutex::new(Bucket::new(config.connects_per_sec_max.into(), Instant::now()))
 }
 
-/// Serves a stream that nobody had to accept, as a listener without limits would.
-#[cfg(feature = "fuzzing")]
-pub(crate) async fn serve_stream<S: crate::connection::Socket>(
+/// Serves a stream that nobody had to accept, to its end. The bounds of the node count, and those of its address; a
+/// stream for which there is no room is closed.
+pub(crate) async fn serve_visit(
     inner: &Arc<Inner>,
-    stream: S,
-    address: std::net::SocketAddr,
+    name: &str,
+    stream: Box<dyn Socket>,
+    address: SocketAddr,
 ) {
-    let config = ListenerConfig::tcp("stream", config::ListenerKind::Mqtt, address);
-    let listener = Listener {
-        name: config.name.as_str().into(),
+    if inner.shared().is_draining.load(Ordering::Acquire) {
+        return;
+    }
+    let config = ListenerConfig::tcp(name, ListenerKind::Mqtt, address);
+    let listener = Arc::new(Listener {
+        name: name.into(),
         connections: AtomicUsize::new(0),
         connects: connects(&config),
         config,
-    };
-    serve::serve_stream(inner, &Arc::new(listener), stream, address).await;
+    });
+    let address = PeerAddress::from(address);
+    match accept::admit(inner, &listener, address) {
+        Ok((counted, place)) => {
+            let arrival = serve::Arrival::new(inner, &listener, address, place, counted);
+            serve::serve_visit(inner, &listener, stream, arrival).await;
+        }
+        Err(reason) => {
+            Counters::add(&inner.shared().counters.connections_refused, 1);
+            tracing::debug!(listener = name, %address, reason, "no room for a visit");
+        }
+    }
 }

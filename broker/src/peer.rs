@@ -94,6 +94,8 @@ pub(crate) struct Peer {
     pub(crate) address: PeerAddress,
     /// The name of the listener.
     pub(crate) listener: Arc<str>,
+    /// Whether it only hands something in, for somebody who asks over HTTP: its device is not there to be spoken to.
+    pub(crate) is_visit: bool,
     /// What only few have: a connection in the clear pays nothing for it.
     pub(crate) secured: Option<Box<Secured>>,
 }

@@ -94,7 +94,7 @@ impl Stage {
         let (ours, theirs) = duplex(64 * 1024);
         let broker = self.broker.clone();
         let address = ([127, 0, 0, 1], 1).into();
-        tokio::spawn(async move { broker.serve(theirs, address).await });
+        tokio::spawn(async move { broker.serve_visit("stream", theirs, address).await });
         ours
     }
 

@@ -3,7 +3,8 @@
 //! Contract section 5. Wrong usage ends with exit code 2 (clap's own); everything else is decided
 //! by the command's module.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 use std::path::PathBuf;
 
 /// Manifold: machines, devices and apps on one Unified Namespace.
@@ -27,8 +28,11 @@ pub(crate) enum Command {
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(DemoArgs),
     /// Ask a running node: its operator's command line
-    #[command(after_help = CTL_EXAMPLES)]
+    #[command(after_help = CTL_EXAMPLES, disable_help_flag = true)]
     Ctl(CtlArgs),
+    /// Print a script that completes commands, resources, verbs and fields in a shell
+    #[command(after_help = COMPLETION_EXAMPLES)]
+    Completion(CompletionArgs),
     /// Check a configuration without running it
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
@@ -77,13 +81,19 @@ pub(crate) struct CtlArgs {
     pub(crate) resource: Option<String>,
     /// Verb, such as list
     pub(crate) verb: Option<String>,
-    /// Fields of the request: numbers, true, false, null and JSON are read as such, all else is
-    /// text; a dotted key nests
+    /// Fields of the request: a dotted key nests, `key=@FILE` reads the value from a file; `-` is
+    /// the whole request as JSON on stdin
     #[arg(value_name = "KEY=VALUE")]
     pub(crate) fields: Vec<String>,
     /// The whole request as a JSON object; fields given beside it are added to it
     #[arg(long, value_name = "JSON")]
     pub(crate) json_body: Option<String>,
+    /// Print help; with a resource, or a resource and a verb, their fields with types and defaults
+    #[arg(long, short)]
+    pub(crate) help: bool,
+    /// Makes a repeated request harmless: it is done once, and answered the same again
+    #[arg(long, value_name = "ID")]
+    pub(crate) request_id: Option<String>,
     /// Print the answer as JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -99,6 +109,22 @@ pub(crate) struct CtlArgs {
     /// The user's secret; better given as MANIFOLD_SECRET, which other users cannot see
     #[arg(long, env = "MANIFOLD_SECRET", hide_env_values = true)]
     pub(crate) secret: Option<String>,
+}
+
+impl Cli {
+    /// What `manifold ctl --help` says.
+    pub(crate) fn ctl_help() -> String {
+        let mut command = Self::command();
+        let ctl = command.find_subcommand_mut("ctl");
+        ctl.map(|ctl| ctl.render_long_help().to_string()).unwrap_or_default()
+    }
+}
+
+/// `manifold completion`.
+#[derive(Debug, Args)]
+pub(crate) struct CompletionArgs {
+    /// Which shell
+    pub(crate) shell: Shell,
 }
 
 /// `manifold check`.
@@ -129,6 +155,7 @@ Examples:
 
 const CTL_EXAMPLES: &str = "\
 Examples:
+  manifold ctl things create --help
   manifold ctl things list
   manifold ctl things create thing=pump7 location=acme/berlin attributes.maker=KSB
   manifold ctl drivers create driver=plc config.protocol=modbus_tcp \\
@@ -138,11 +165,19 @@ Examples:
   manifold ctl things delete thing=pump7
   manifold ctl connections list prefix=press state=connected
   manifold ctl retained get topic=plant/level
+  manifold ctl users update user=joe secret=@joe.secret --request-id change-7
+  manifold ctl things create - < pump7.json
   manifold ctl metrics get --json
   manifold ctl node reload --url mqtts://hub.example --tls-ca ca.crt
 
 Exit codes: 0 done, 1 refused (the reason is on stderr), 2 wrong usage,
 3 the node could not be reached.";
+
+const COMPLETION_EXAMPLES: &str = "\
+Examples:
+  source <(manifold completion bash)
+  manifold completion zsh > ~/.zfunc/_manifold
+  manifold completion fish > ~/.config/fish/completions/manifold.fish";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
@@ -152,7 +187,6 @@ Examples:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {
         Cli::try_parse_from(line.split_whitespace())
@@ -175,6 +209,9 @@ mod tests {
             "manifold ctl things list --json",
             "manifold ctl things create thing=a --url mqtt://h:1 --user u --secret s",
             "manifold ctl things create --json-body {}",
+            "manifold ctl things create --help",
+            "manifold ctl things create - --request-id r1",
+            "manifold completion bash",
         ] {
             assert!(parse(line).is_ok(), "{line}");
         }

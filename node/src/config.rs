@@ -8,6 +8,7 @@
 mod broker;
 pub(crate) mod check;
 mod data;
+mod http;
 mod limits;
 mod listen;
 mod load;
@@ -19,6 +20,7 @@ mod tls;
 
 pub(crate) use broker::BrokerConfig;
 pub(crate) use data::DataConfig;
+pub(crate) use http::HttpConfig;
 pub(crate) use limits::LimitsConfig;
 pub(crate) use listen::{Addresses, ListenConfig};
 pub(crate) use load::{Sources, load};
@@ -45,6 +47,8 @@ pub(crate) struct Config {
     pub(crate) data: DataConfig,
     /// Sockets.
     pub(crate) listen: ListenConfig,
+    /// HTTP, and its gateway.
+    pub(crate) http: HttpConfig,
     /// TLS of `listen.mqtts` and `listen.wss`.
     pub(crate) tls: TlsTable,
     /// Who may come in.
@@ -68,6 +72,7 @@ impl Config {
                 .add("workers", format_args!("{} are too many: 0 to {WORKERS_MAX}", self.workers));
         }
         self.data.check(&mut problems);
+        self.http.check(&mut problems);
         self.tls.check("tls", self.listen.has_tls(), &mut problems);
         self.listen.check(&self.tls, &mut problems);
         self.security.check(&mut problems);

@@ -6,47 +6,64 @@
 //! - `client`: one request and its answer over MQTT 5
 //! - `table`, `time`: the answer for people
 //! - `files`: tables of things, from a file and into one
-//! - `operations`: what can be asked for
+//! - `operations`: what can be asked for, as help
 //!
-//! It knows no resource: whatever the node offers can be asked for. Contract sections 4 and 5.
+//! It holds back no request: whatever the node offers can be asked for, also what this executable does not know of.
 
 mod body;
 mod client;
 mod files;
-mod operations;
+pub(crate) mod operations;
 mod table;
 mod time;
 mod tls;
 mod url;
 
-use crate::cli::CtlArgs;
+use crate::call::Request;
+use crate::cli::{Cli, CtlArgs};
+use crate::fields;
 use crate::outcome::{Failure, Outcome, print};
 use anyhow::Context as _;
 use proto::Refusal;
+use serde_json::Value as Json;
 
 /// Runs the command.
 pub(crate) fn run(args: &CtlArgs) -> Outcome {
+    if args.help {
+        return match &args.resource {
+            None => print(&Cli::ctl_help()),
+            Some(resource) => operations::help(resource, args.verb.as_deref()),
+        };
+    }
     let (Some(resource), Some(verb)) = (&args.resource, &args.verb) else {
         return operations::list(args.resource.as_deref());
     };
-    let body = body::make(args.json_body.as_deref(), &args.fields).map_err(Failure::Usage)?;
+    let schema = fields::operation(resource, verb).map_or(&Json::Null, |it| &it.request);
+    let words = body::Words {
+        json_body: args.json_body.as_deref(),
+        request_id: args.request_id.as_deref(),
+        fields: &args.fields,
+    };
+    let body = body::make(words, schema).map_err(Failure::Usage)?;
     let table = files::Table::of(resource, verb, &body).map_err(Failure::Usage)?;
-    let request = client::Request::new(resource, verb, body).map_err(Failure::Usage)?;
+    let request =
+        Request::new(resource, verb, Json::Object(body).to_string()).map_err(Failure::Usage)?;
     let url: url::NodeUrl = args.url.parse().map_err(Failure::Usage)?;
     if args.tls_ca.is_some() && !url.is_tls {
         return Err(Failure::Usage(format!("--tls-ca is for mqtts://, not for {url}")));
     }
-    let credentials = client::Credentials::from_args(args.user.as_deref(), args.secret.as_deref());
+    let login = client::login(args.user.as_deref(), args.secret.as_deref());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
     let tls = url.is_tls.then(|| tls::Tls::new(&url.host, args.tls_ca.as_deref())).transpose()?;
     if let Some(table) = table {
-        let line = client::Line::open(&url, tls, credentials);
-        return runtime.block_on(Box::pin(async { table.carry_out(line.await?, args.json).await }));
+        let line =
+            client::Line::open(&url, tls, login).map_err(|lost| client::told(&lost, &url))?;
+        return runtime.block_on(Box::pin(table.carry_out(line, args.json)));
     }
-    let call = client::call(&url, tls, credentials, &request);
+    let call = client::call(&url, tls, login, &request);
     match runtime.block_on(Box::pin(call))? {
         Ok(data) if args.json => print(&format!("{data}\n")),
         Ok(data) => print(&table::render(resource, &data)),

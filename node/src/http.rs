@@ -1,16 +1,20 @@
-//! HTTP: `/healthz`, `/readyz` and `/metrics`, for those who watch over a node.
+//! HTTP: `/healthz`, `/readyz` and `/metrics`, for those who watch over a node, and the [`gateway`].
 //!
 //! `/healthz` answers while the process runs; `/readyz` only between the end of the start and the
-//! begin of the drain, while the parts of the node say that they serve. At most [`CONNECTIONS_MAX`]
-//! connections at a time; a further one is closed at once and counted. A connection carries one
-//! request and has one deadline, so that a silent client cannot keep its place. No credentials, and
-//! nothing that would need them.
+//! begin of the drain, while the parts of the node say that they serve. They ask for no credentials
+//! and show nothing that would need them. There are `http.connections_max` connections at a time; a
+//! further one is closed at once and counted. A connection carries one request and has one
+//! deadline, so that a silent or slow client cannot keep its place.
+//!
+//! [`gateway`]: crate::gateway
 
-use axum::Router;
+use crate::config::HttpConfig;
+use crate::gateway::{Counters, Gateway};
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -22,14 +26,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-/// Connections at a time: some probes and scrapers, not the public.
-pub(crate) const CONNECTIONS_MAX: usize = 64;
-
-/// One request and its answer.
-const CONNECTION_DEADLINE: Duration = Duration::from_secs(10);
-
 /// Time for the head of a request.
 const HEAD_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Time for the client to take the answer.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Wait after a failed accept, so that a lack of descriptors does not become a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -52,6 +53,8 @@ pub(crate) enum Phase {
 pub(crate) struct Vitals {
     phase: AtomicU8,
     connections_refused: AtomicU64,
+    /// What the gateway has counted.
+    pub(crate) gateway: Arc<Counters>,
     is_serving: Box<dyn Fn() -> bool + Send + Sync>,
     metrics: Box<dyn Fn(&Vitals) -> String + Send + Sync>,
 }
@@ -65,6 +68,7 @@ impl Vitals {
         Arc::new(Self {
             phase: AtomicU8::new(Phase::Starting as u8),
             connections_refused: AtomicU64::new(0),
+            gateway: Arc::default(),
             is_serving: Box::new(is_serving),
             metrics: Box::new(metrics),
         })
@@ -90,6 +94,19 @@ impl Vitals {
     }
 }
 
+/// Where a client is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct From(pub(crate) SocketAddr);
+
+/// What a listener serves.
+#[derive(Clone)]
+pub(crate) struct Pages {
+    pub(crate) vitals: Arc<Vitals>,
+    /// Absent where it is turned off.
+    pub(crate) gateway: Option<Arc<Gateway>>,
+    pub(crate) config: HttpConfig,
+}
+
 /// A running listener; dropping it closes the socket and ends its connections.
 #[derive(Debug)]
 pub(crate) struct HttpListener {
@@ -99,11 +116,11 @@ pub(crate) struct HttpListener {
 
 impl HttpListener {
     /// Listens and answers until dropped.
-    pub(crate) async fn bind(address: SocketAddr, vitals: Arc<Vitals>) -> std::io::Result<Self> {
+    pub(crate) async fn bind(address: SocketAddr, pages: Pages) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         tracing::info!(listener = "http", %address, "listening");
-        Ok(Self { task: tokio::spawn(serve(listener, vitals)), address })
+        Ok(Self { task: tokio::spawn(serve(listener, pages)), address })
     }
 
     /// Where it listens.
@@ -118,13 +135,15 @@ impl Drop for HttpListener {
     }
 }
 
-async fn serve(listener: TcpListener, vitals: Arc<Vitals>) {
-    let router = router(Arc::clone(&vitals));
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+async fn serve(listener: TcpListener, pages: Pages) {
+    let router = router(&pages);
+    let Pages { vitals, config, .. } = pages;
+    let places = Arc::new(Semaphore::new(config.connections_max));
+    let deadline = HEAD_DEADLINE + config.request_timeout() + ANSWER_DEADLINE;
     let mut connections = tokio::task::JoinSet::new();
     loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, address) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, listener = "http", "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -136,10 +155,10 @@ async fn serve(listener: TcpListener, vitals: Arc<Vitals>) {
             vitals.connections_refused.fetch_add(1, Ordering::Relaxed);
             continue;
         };
-        let router = router.clone();
+        let router = router.clone().layer(Extension(From(address)));
         connections.spawn(async move {
             // A client that is slow or gone is its own loss.
-            let _ = tokio::time::timeout(CONNECTION_DEADLINE, answer(stream, router)).await;
+            let _ = tokio::time::timeout(deadline, answer(stream, router)).await;
             drop(place);
         });
     }
@@ -156,12 +175,16 @@ async fn answer(stream: TcpStream, router: Router) {
     }
 }
 
-fn router(vitals: Arc<Vitals>) -> Router {
-    Router::new()
+fn router(pages: &Pages) -> Router {
+    let router = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
-        .with_state(vitals)
+        .with_state(Arc::clone(&pages.vitals));
+    match &pages.gateway {
+        Some(gateway) => router.merge(gateway.router()),
+        None => router,
+    }
 }
 
 async fn ready(State(vitals): State<Arc<Vitals>>) -> (StatusCode, &'static str) {
@@ -182,10 +205,14 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+    const PLACES: usize = 16;
+
     async fn listener() -> (HttpListener, Arc<Vitals>) {
         let vitals = Vitals::new(|| true, |_| "metric 1\n".to_owned());
         let address = "127.0.0.1:0".parse().unwrap();
-        (HttpListener::bind(address, Arc::clone(&vitals)).await.unwrap(), vitals)
+        let config = HttpConfig { connections_max: PLACES, ..HttpConfig::default() };
+        let pages = Pages { vitals: Arc::clone(&vitals), gateway: None, config };
+        (HttpListener::bind(address, pages).await.unwrap(), vitals)
     }
 
     async fn request(address: SocketAddr, path: &str) -> String {
@@ -228,7 +255,7 @@ mod tests {
     async fn silent_clients_cannot_take_more_than_their_places() {
         let (listener, vitals) = listener().await;
         let mut silent = Vec::new();
-        for _ in 0..CONNECTIONS_MAX {
+        for _ in 0..PLACES {
             silent.push(TcpStream::connect(listener.address()).await.unwrap());
         }
         let mut further = TcpStream::connect(listener.address()).await.unwrap();

@@ -6,7 +6,8 @@
 //! moment, so a deadline that passes costs courtesy, not data.
 
 use crate::config::Config;
-use crate::http::{HttpListener, Phase, Vitals};
+use crate::gateway::Gateway;
+use crate::http::{HttpListener, Pages, Phase, Vitals};
 use crate::listeners::{self, Bound};
 use crate::metrics;
 use crate::outside::{SystemClock, SystemEntropy};
@@ -85,8 +86,12 @@ impl Hub {
     }
 
     async fn listen(&mut self, config: &Config) -> anyhow::Result<()> {
+        let gateway = || Gateway::new(&self.broker, &config.http, &self.vitals.gateway);
+        let gateway = config.http.gateway.then(gateway);
+        let (vitals, config_of_http) = (Arc::clone(&self.vitals), config.http.clone());
+        let pages = Pages { vitals, gateway, config: config_of_http };
         for address in &config.listen.http.0 {
-            let listener = HttpListener::bind(*address, Arc::clone(&self.vitals));
+            let listener = HttpListener::bind(*address, pages.clone());
             let why = || format!("cannot listen for http on {address}");
             self.http.push(listener.await.with_context(why)?);
         }

@@ -3,11 +3,15 @@
 //! Exit codes are part of the public contract (section 5) and live in [`outcome`]. What a command
 //! does is in its own module; nothing is decided here.
 
+mod call;
 mod cli;
+mod completion;
 mod config;
 mod ctl;
 mod demo;
 mod descriptors;
+mod fields;
+mod gateway;
 mod http;
 mod hub;
 mod listeners;
@@ -35,6 +39,7 @@ fn main() -> ExitCode {
         cli::Command::Serve(args) => serve::run(&args),
         cli::Command::Demo(args) => demo::run(&args),
         cli::Command::Ctl(args) => ctl::run(&args),
+        cli::Command::Completion(args) => completion::run(&args),
         cli::Command::Check(args) => config::check::run(&args),
     };
     outcome::report(outcome)

@@ -110,6 +110,7 @@ pub(crate) fn figures(
     figures.extend(parts::actors(platform));
     let refused = Number::Whole(vitals.connections_refused());
     figures.push(Figure::counter("http_connections_refused", "HTTP connections refused.", refused));
+    figures.extend(parts::gateway(&vitals.gateway));
     figures.extend(process::figures());
     figures
 }

@@ -10,6 +10,7 @@ pub mod binaries;
 pub mod bridges;
 pub mod exactly;
 pub mod house;
+pub mod http;
 pub mod ledger;
 pub mod load;
 pub mod node;

@@ -127,6 +127,11 @@ impl Node {
         self.ws
     }
 
+    /// Where it speaks HTTP.
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+
     /// How long it says that its start took.
     pub fn start_up(&self) -> Duration {
         self.start_up

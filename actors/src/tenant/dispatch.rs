@@ -21,6 +21,8 @@ struct ClientEvent {
     identity: Identity,
     connection: u64,
     #[serde(default)]
+    is_visit: bool,
+    #[serde(default)]
     reason: Option<String>,
 }
 
@@ -273,9 +275,12 @@ impl TenantCore {
 }
 
 /// The thing a connection is of, and what became of it, if it did not just begin to listen; `None` for any other
-/// client.
+/// client, and for a device that hands something in by other means than MQTT: it is not there to be spoken to.
 fn read_client_event(delivery: &Delivery) -> Option<(ThingId, Option<Event>)> {
     let event: ClientEvent = serde_json::from_slice(&delivery.payload).ok()?;
+    if event.is_visit {
+        return None;
+    }
     let Identity::Thing(thing) = event.identity else { return None };
     let connection = event.connection;
     let topic = PlatformTopic::parse(&delivery.topic)?;

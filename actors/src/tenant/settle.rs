@@ -33,7 +33,9 @@ pub(crate) enum SettleError {
 pub(super) fn connections(context: &Context, client: &Client) -> Connections {
     let mut found = Connections::new();
     for connection in context.outside.broker.connections(client.namespace()) {
-        if let Identity::Thing(thing) = connection.identity {
+        if let Identity::Thing(thing) = connection.identity
+            && !connection.is_visit
+        {
             found.entry(thing).or_default().insert(connection.connection);
         }
     }

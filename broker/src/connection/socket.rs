@@ -16,7 +16,7 @@ impl Socket for TcpStream {}
 #[cfg(unix)]
 impl Socket for tokio::net::UnixStream {}
 
-#[cfg(feature = "fuzzing")]
+/// A stream within the process.
 impl Socket for tokio::io::DuplexStream {}
 
 impl Socket for TlsStream<Box<dyn Socket>> {}

@@ -99,6 +99,9 @@ pub(super) fn tell(
             "address": live.peer.as_ref().map(|peer| peer.address),
             "t": space.shared().clock.now(),
         });
+        if live.peer.as_ref().is_some_and(|peer| peer.is_visit) {
+            event["is_visit"] = true.into();
+        }
         if let Some(end) = end {
             event["reason"] = journal::word(end).into();
             event["code"] = journal::code(end).into();

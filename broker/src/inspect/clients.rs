@@ -39,6 +39,9 @@ pub struct ConnectionInfo {
     /// The name of the listener it came through.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listener: Option<Arc<str>>,
+    /// Whether it asks for somebody who came by other means ([`crate::Broker::serve_visit`]).
+    #[serde(skip)]
+    pub is_visit: bool,
     /// The proxy that has introduced it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy: Option<SocketAddr>,
@@ -115,6 +118,7 @@ impl ConnectionInfo {
             identity,
             address: peer.map(|peer| peer.address),
             listener: peer.map(|peer| Arc::clone(&peer.listener)),
+            is_visit: peer.is_some_and(|peer| peer.is_visit),
             proxy: peer.and_then(Peer::proxy),
             tls: peer.and_then(Peer::tls).cloned(),
             protocol: match live.version {

@@ -61,7 +61,7 @@ pub(super) async fn accept(inner: &Arc<Inner>, listener: &Arc<Listener>, socket:
 }
 
 /// Whether there is room for one more socket, or why not.
-fn admit(
+pub(super) fn admit(
     inner: &Arc<Inner>,
     listener: &Arc<Listener>,
     address: PeerAddress,

@@ -58,7 +58,8 @@ impl Arrival {
         place: Place,
         counted: Counted,
     ) -> Self {
-        let peer = Peer { address, listener: Arc::clone(&listener.name), secured: None };
+        let listener = Arc::clone(&listener.name);
+        let peer = Peer { address, listener, is_visit: false, secured: None };
         let deadline = Instant::now() + inner.shared().limits.connect_timeout();
         Self { peer, place, counted, deadline }
     }
@@ -98,17 +99,14 @@ pub(super) async fn serve(
     }
 }
 
-/// Serves a stream that is neither a socket nor wrapped in anything, to its end.
-#[cfg(feature = "fuzzing")]
-pub(super) async fn serve_stream<S: Socket>(
+/// Serves a visit, on a stream that is neither a socket nor wrapped in anything, to its end.
+pub(super) async fn serve_visit(
     inner: &Arc<Inner>,
     listener: &Arc<Listener>,
-    stream: S,
-    address: std::net::SocketAddr,
+    stream: Box<dyn Socket>,
+    mut arrival: Arrival,
 ) {
-    let Some(place) = inner.lobby().enter(None) else { return };
-    let counted = Counted::new(inner.shared(), listener);
-    let arrival = Arrival::new(inner, listener, PeerAddress::Ip(address), place, counted);
+    arrival.peer.is_visit = true;
     if let Some(client) = welcome(inner, listener, stream, arrival).await {
         let _ = client.await;
     }

@@ -1,55 +1,77 @@
 //! Makes a request of the words on the command line.
 //!
-//! `key=value`: numbers, `true`, `false`, `null` and JSON are read as such, all else is text; JSON
-//! quotes force text (`serial='"0042"'`). A dotted key nests. The words are added to `--json-body`;
-//! saying one thing twice is refused, so that a typo does not win silently.
+//! `key=value` is read as [`crate::fields`] says; `key=@file` is the text of a file, without the line break at its end,
+//! and `key=@-` what comes on stdin. `-` is the whole request, as JSON on stdin. The words are added to
+//! `--json-body`; saying one thing twice is refused, so that a typo does not win silently.
 
-use serde_json::{Map, Value};
+use crate::fields;
+use serde_json::{Map, Value as Json};
+use std::io::Read as _;
+
+/// The most that is read of a file or of stdin: the node takes no longer request.
+const BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Where a request comes from.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Words<'a> {
+    pub(crate) json_body: Option<&'a str>,
+    pub(crate) request_id: Option<&'a str>,
+    pub(crate) fields: &'a [String],
+}
 
 /// Makes the request; an error says which word is wrong.
-pub(crate) fn make(
-    json_body: Option<&str>,
-    fields: &[String],
-) -> Result<Map<String, Value>, String> {
-    let mut body = match json_body {
-        None => Map::new(),
-        Some(text) => match serde_json::from_str(text) {
-            Ok(Value::Object(body)) => body,
-            Ok(_) => return Err("--json-body is not a JSON object".to_owned()),
-            Err(error) => return Err(format!("--json-body is not JSON: {error}")),
-        },
+pub(crate) fn make(words: Words<'_>, schema: &Json) -> Result<Map<String, Json>, String> {
+    let Words { json_body, request_id, fields } = words;
+    let mut from_stdin = fields.iter().filter(|word| *word == "-" || word.ends_with("=@-"));
+    if from_stdin.next().is_some() && from_stdin.next().is_some() {
+        return Err("stdin is asked for twice".to_owned());
+    }
+    let is_all_on_stdin = fields.iter().any(|word| word == "-");
+    let mut body = match (json_body, is_all_on_stdin) {
+        (None, false) => Map::new(),
+        (Some(text), false) => object("--json-body", text)?,
+        (None, true) => object("stdin", &read_text("-")?)?,
+        (Some(_), true) => return Err("--json-body and stdin are two requests".to_owned()),
     };
-    for field in fields {
+    for field in fields.iter().filter(|word| *word != "-") {
         let (key, text) = field
             .split_once('=')
             .ok_or_else(|| format!("`{field}` is not of the form key=value"))?;
-        if key.split('.').any(str::is_empty) {
-            return Err(format!("`{field}` has an empty key"));
-        }
-        insert(&mut body, key, read(text)).map_err(|at| format!("`{at}` is given twice"))?;
+        let value = match text.strip_prefix('@') {
+            Some(path) => fields::read(schema, key, &read_text(path)?),
+            None => fields::read(schema, key, text),
+        };
+        fields::insert(&mut body, key, value)?;
+    }
+    if let Some(request_id) = request_id {
+        fields::insert(&mut body, "request_id", request_id.into())?;
     }
     Ok(body)
 }
 
-fn read(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
+fn object(what: &str, text: &str) -> Result<Map<String, Json>, String> {
+    match serde_json::from_str(text) {
+        Ok(Json::Object(body)) => Ok(body),
+        Ok(_) => Err(format!("{what} is not a JSON object")),
+        Err(error) => Err(format!("{what} is not JSON: {error}")),
+    }
 }
 
-/// Puts the value at a dotted key; the error is the part of the key that is taken.
-fn insert(body: &mut Map<String, Value>, key: &str, value: Value) -> Result<(), String> {
-    let mut at = body;
-    let mut path = String::new();
-    let (parents, last) = key.rsplit_once('.').unwrap_or(("", key));
-    for level in parents.split('.').filter(|level| !level.is_empty()) {
-        path.push_str(level);
-        let next = at.entry(level).or_insert_with(|| Value::Object(Map::new()));
-        at = next.as_object_mut().ok_or_else(|| path.clone())?;
-        path.push('.');
+/// The text of a file, or of stdin for `-`.
+fn read_text(path: &str) -> Result<String, String> {
+    let mut text = String::new();
+    let read = match path {
+        "-" => std::io::stdin().lock().take(BYTES_MAX + 1).read_to_string(&mut text),
+        path => std::fs::File::open(path)
+            .and_then(|file| file.take(BYTES_MAX + 1).read_to_string(&mut text)),
+    };
+    let name = if path == "-" { "stdin" } else { path };
+    read.map_err(|error| format!("cannot read {name}: {error}"))?;
+    if u64::try_from(text.len()).is_ok_and(|bytes| bytes > BYTES_MAX) {
+        return Err(format!("{name} is longer than {BYTES_MAX} bytes"));
     }
-    match at.insert(last.to_owned(), value) {
-        None => Ok(()),
-        Some(_) => Err(key.to_owned()),
-    }
+    let line = text.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
+    Ok(line.map_or(text.clone(), str::to_owned))
 }
 
 #[cfg(test)]
@@ -57,35 +79,10 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn words(json_body: Option<&str>, fields: &[&str]) -> Result<Value, String> {
+    fn words(json_body: Option<&str>, fields: &[&str]) -> Result<Json, String> {
         let fields: Vec<String> = fields.iter().map(|text| (*text).to_owned()).collect();
-        make(json_body, &fields).map(Value::Object)
-    }
-
-    #[test]
-    fn values_have_the_type_they_look_like() {
-        let fields = [
-            "n=1",
-            "f=-2.5",
-            "t=true",
-            "z=null",
-            "s=text",
-            "e=",
-            "q=\"7\"",
-            "a=[1,2]",
-            "o={\"k\":1}",
-            "eq=a=b",
-            "date=2026-01-01",
-            "ip=127.0.0.1:5020",
-        ];
-        assert_eq!(
-            words(None, &fields).unwrap(),
-            json!({
-                "n": 1, "f": -2.5, "t": true, "z": null, "s": "text", "e": "", "q": "7",
-                "a": [1, 2], "o": {"k": 1}, "eq": "a=b", "date": "2026-01-01",
-                "ip": "127.0.0.1:5020",
-            })
-        );
+        let words = Words { json_body, fields: &fields, ..Words::default() };
+        make(words, &json!({})).map(Json::Object)
     }
 
     #[test]
@@ -96,18 +93,36 @@ mod tests {
     }
 
     #[test]
+    fn a_file_is_a_value_of_the_type_that_the_schema_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("value");
+        std::fs::write(&path, "7\n").unwrap();
+        let field = format!("key=@{}", path.display());
+        assert_eq!(words(None, &[&field]).unwrap(), json!({ "key": 7 }));
+        let schema = json!({"properties": {"key": {"type": "string"}}});
+        let fields = [field];
+        let given = Words { fields: &fields, request_id: Some("r1"), ..Words::default() };
+        let body = make(given, &schema).unwrap();
+        assert_eq!(Json::Object(body), json!({ "key": "7", "request_id": "r1" }));
+        let missing = format!("key=@{}", folder.path().join("none").display());
+        assert!(words(None, &[&missing]).unwrap_err().contains("cannot read"));
+    }
+
+    #[test]
     fn wrong_words_are_named() {
-        for (json_body, field, reason) in [
-            (None, "word", "`word` is not of the form"),
-            (None, "=1", "empty key"),
-            (None, "a..b=1", "empty key"),
-            (Some("[1]"), "a=1", "not a JSON object"),
-            (Some("{"), "a=1", "is not JSON"),
-            (Some(r#"{"a":1}"#), "a=2", "`a` is given twice"),
-            (Some(r#"{"a":1}"#), "a.b=2", "`a` is given twice"),
-            (Some(r#"{"a":{"b":1}}"#), "a.b=2", "`a.b` is given twice"),
+        for (json_body, fields, reason) in [
+            (None, &["word"][..], "`word` is not of the form"),
+            (None, &["=1"], "empty key"),
+            (None, &["a..b=1"], "empty part"),
+            (Some("[1]"), &["a=1"], "not a JSON object"),
+            (Some("{"), &["a=1"], "is not JSON"),
+            (Some(r#"{"a":1}"#), &["a=2"], "`a` is given twice"),
+            (Some(r#"{"a":1}"#), &["a.b=2"], "`a` is given twice"),
+            (Some(r#"{"a":{"b":1}}"#), &["a.b=2"], "`a.b` is given twice"),
+            (Some("{}"), &["-"], "two requests"),
+            (None, &["-", "a=@-"], "stdin is asked for twice"),
         ] {
-            let error = words(json_body, &[field]).unwrap_err();
+            let error = words(json_body, fields).unwrap_err();
             assert!(error.contains(reason), "{error}");
         }
     }

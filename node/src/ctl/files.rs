@@ -3,8 +3,9 @@
 //! The node takes so many rows at once and commits each piece by itself; what is done stays done. The result of each
 //! row goes to stdout, with the secret of each new thing, how far it is to stderr.
 
-use super::client::{Answer, Line, Request};
+use super::client::{Answer, Line};
 use super::told;
+use crate::call::Request;
 use crate::outcome::{Failure, Outcome, print};
 use anyhow::Context as _;
 use serde_json::{Map, Value, json};
@@ -124,6 +125,7 @@ impl Table {
         if let Value::Object(more) = more {
             body.extend(more);
         }
+        let body = Value::Object(body).to_string();
         let request = Request::new("things", verb, body).map_err(Failure::Usage)?;
         let answer: Answer = line.ask(&request).await?;
         answer.map_err(|refusal| Failure::failed(told(&refusal)))

@@ -7,6 +7,7 @@ mod of_broker;
 pub(super) use of_broker::{broker, endings};
 
 use super::{Figure, Number};
+use crate::gateway::Counters;
 
 fn counter(name: &'static str, help: &'static str, value: u64) -> Figure {
     Figure::counter(name, help, Number::Whole(value))
@@ -18,6 +19,29 @@ fn gauge(name: &'static str, help: &'static str, value: u64) -> Figure {
 
 fn seconds(micros: u64) -> Number {
     Number::Real(micros as f64 / 1e6)
+}
+
+/// The HTTP gateway.
+pub(super) fn gateway(is: &Counters) -> Vec<Figure> {
+    let [done, refused, failed] = is.answers();
+    let help = "Answers of the HTTP gateway, by the class of their status.";
+    let answers = |class, value| counter("http_gateway_answers", help, value).because(class);
+    vec![
+        answers("2xx", done),
+        answers("4xx", refused),
+        answers("5xx", failed),
+        gauge("http_gateway_requests", "Requests at the HTTP gateway now.", is.in_flight()),
+        counter(
+            "http_gateway_crowded",
+            "Requests that the HTTP gateway refused because too many were under way.",
+            is.crowded(),
+        ),
+        counter(
+            "http_gateway_timed_out",
+            "Requests of the HTTP gateway that were not answered in time.",
+            is.timed_out(),
+        ),
+    ]
 }
 
 /// The store.
@@ -294,6 +318,7 @@ mod tests {
             ("broker_", broker(&broker::Figures::default())),
             ("store_", store(&store::Figures::default(), store::Backlog::default())),
             ("actors_", actors(&actors::Figures::default())),
+            ("http_gateway_", gateway(&Counters::default()).split_off(2)),
         ];
         for (part, table) in tables {
             for figure in table {

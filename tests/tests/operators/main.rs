@@ -1,8 +1,8 @@
 //! What operators see and do over the admin API, as MQTT clients of a running node.
 
 mod connections;
+mod lives;
 mod node;
-mod page;
 mod reasons;
 mod retained;
 mod subscriptions;
