@@ -1,6 +1,8 @@
 //! What every actor of one tree shares: the outside, the settings, the figures, and the run of the
 //! node.
 
+use crate::audit::Audit;
+use crate::backups::Backups;
 use crate::bridge::status::Board;
 use crate::figures::Counters;
 use crate::ports::Outside;
@@ -19,6 +21,10 @@ pub(crate) struct Context {
     pub(crate) settings: Settings,
     /// What is counted.
     pub(crate) counters: Counters,
+    /// Where what happens is recorded.
+    pub(crate) audit: Audit,
+    /// What is being backed up.
+    pub(crate) backups: Backups,
     /// How each bridge is.
     pub(crate) bridges: Board,
     /// Tells this run of the node from every other: numbers of connections mean nothing beyond it.
@@ -32,13 +38,15 @@ pub(crate) type Shared = Arc<Context>;
 
 impl Context {
     /// The context of a new tree.
-    pub(crate) fn new(outside: Outside, settings: Settings) -> Self {
+    pub(crate) fn new(outside: Outside, settings: Settings, audit: Audit) -> Self {
         let mut run = [0; 8];
         outside.entropy.fill(&mut run);
         Self {
             outside,
             settings,
             counters: Counters::default(),
+            audit,
+            backups: Backups::default(),
             bridges: Board::default(),
             // 0 is the run of a row that never saw a connection.
             run: u64::from_be_bytes(run) | 1,

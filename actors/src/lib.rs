@@ -22,6 +22,8 @@
 
 mod admin;
 mod ask;
+mod audit;
+mod backups;
 mod bridge;
 mod bridges;
 mod cluster;
@@ -39,6 +41,7 @@ mod settings;
 mod system;
 mod tenant;
 
+pub use audit::log::AuditError;
 pub use driver::{DriverPhase, DriverStatus, PointFigures};
 pub use figures::Figures;
 pub use ports::{OpenDriver, Outside};

@@ -29,6 +29,12 @@ pub(crate) enum Command {
     /// Ask a running node: its operator's command line
     #[command(after_help = CTL_EXAMPLES)]
     Ctl(CtlArgs),
+    /// Make a backup of a store that no node has open
+    #[command(after_help = BACKUP_EXAMPLES)]
+    Backup(BackupArgs),
+    /// Make a store of a backup, or check one
+    #[command(after_help = RESTORE_EXAMPLES)]
+    Restore(RestoreArgs),
     /// Check a configuration without running it
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
@@ -101,6 +107,27 @@ pub(crate) struct CtlArgs {
     pub(crate) secret: Option<String>,
 }
 
+/// `manifold backup`.
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// Directory of the store
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// File to make
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: PathBuf,
+}
+
+/// `manifold restore`.
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// The backup
+    pub(crate) file: PathBuf,
+    /// Directory of the new store: empty, or not there; without one the file is only checked
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
 /// `manifold check`.
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
@@ -142,6 +169,18 @@ Examples:
 Exit codes: 0 done, 1 refused (the reason is on stderr), 2 wrong usage,
 3 the node could not be reached.";
 
+const BACKUP_EXAMPLES: &str = "\
+Examples:
+  manifold backup --data /var/lib/manifold --to manifold.backup
+
+A running node is asked instead:
+  manifold ctl backups create";
+
+const RESTORE_EXAMPLES: &str = "\
+Examples:
+  manifold restore manifold.backup
+  manifold restore manifold.backup --data /var/lib/manifold";
+
 const CHECK_EXAMPLES: &str = "\
 Examples:
   manifold check --config manifold.toml
@@ -168,6 +207,8 @@ mod tests {
             "manifold serve --config f.toml --data d --set a.b=1 --set c.d=2",
             "manifold serve --set a.b=1 c.d=2",
             "manifold demo --port-offset 100",
+            "manifold backup --data d --to f",
+            "manifold restore f --data d",
             "manifold check --config f.toml",
             "manifold ctl",
             "manifold ctl things list --json",

@@ -3,8 +3,8 @@
 
 use super::plan::{Plan, Request};
 use super::{
-    bridges, catalog, connections, drivers, metrics, node, projects, retained, subscriptions, tags,
-    things, users,
+    audit, backups, bridges, catalog, connections, drivers, metrics, node, projects, retained,
+    subscriptions, tags, things, users,
 };
 use proto::{Refusal, RefusalCode, Role};
 use schemars::generate::SchemaSettings;
@@ -71,6 +71,8 @@ pub(super) const SYSTEM: Role = Role::SystemAdmin;
 /// All resources, in the order of their names.
 pub(super) const RESOURCES: &[&Resource] = &[
     &catalog::RESOURCE,
+    &audit::RESOURCE,
+    &backups::RESOURCE,
     &bridges::RESOURCE,
     &connections::RESOURCE,
     &drivers::RESOURCE,
@@ -138,7 +140,11 @@ mod tests {
             for it in resource.operations {
                 let name = format!("{} {}", resource.name, it.verb);
                 assert!(!it.is_mutation || it.role != READER, "{name}");
-                assert_eq!(it.is_mutation, !matches!(it.verb, "get" | "list"), "{name}");
+                assert_eq!(
+                    it.is_mutation,
+                    !matches!(it.verb, "export" | "get" | "list" | "verify"),
+                    "{name}"
+                );
             }
         }
     }

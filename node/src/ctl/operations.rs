@@ -18,6 +18,21 @@ const LIST: &str = "filter? limit? cursor?";
 
 const RESOURCES: &[Resource] = &[
     Resource {
+        name: "audit",
+        is: "what was done and by whom, and who came in, as a chain of records",
+        verbs: &[
+            ("export", "tenant? limit? cursor?"),
+            ("get", "number tenant?"),
+            ("list", "from? to? by? action? resource? target? outcome? namespace? order? ..."),
+            ("verify", "tenant? limit? cursor?"),
+        ],
+    },
+    Resource {
+        name: "backups",
+        is: "copies of everything the node holds, made while it runs",
+        verbs: &[("create", ""), ("delete", "backup"), ("get", "backup"), ("list", LIST)],
+    },
+    Resource {
         name: "bridges",
         is: "connections to other MQTT brokers",
         verbs: &[
@@ -164,6 +179,6 @@ mod tests {
     fn an_unknown_resource_is_wrong_usage_that_names_the_known_ones() {
         let failure = list(Some("pumps")).unwrap_err();
         assert_eq!(failure.code(), 2);
-        assert!(failure.reason().contains("bridges, connections, drivers, metrics"));
+        assert!(failure.reason().contains("audit, backups, bridges, connections, drivers"));
     }
 }

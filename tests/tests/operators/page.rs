@@ -1,10 +1,10 @@
-//! `docs/operators.md` as an operator follows it: its commands are taken from the page, so that page and test cannot
-//! differ.
+//! `docs/operators.md`, and the pages of audit and backup, as an operator follows them: the commands are taken from the
+//! pages, so that page and test cannot differ.
 //!
 //! A block of the page is what its first line says: `sh` must succeed, line by line; `sh refused` must be refused.
 
 use manifold_tests::binaries;
-use manifold_tests::node::{SECRET, Site};
+use manifold_tests::node::{Node, SECRET, Site};
 use manifold_tests::wire::{Hello, Version};
 use std::path::Path;
 use tokio::process::Command;
@@ -44,10 +44,23 @@ async fn every_command_of_the_page_does_what_the_page_says() {
     press.retain("plant/level", b"{\"v\":1}").await;
     press.retain("plant/other", b"on").await;
     node.client(&hello("press2")).await.leave().await;
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operators.md");
+    assert!(run_page("operators.md", &node).await > 20, "the page has its commands");
+}
+
+#[tokio::test]
+async fn every_command_of_the_pages_of_audit_and_backup_succeeds() {
+    let site = Site::new();
+    let node = site.start().await;
+    assert!(run_page("audit.md", &node).await >= 7);
+    assert!(run_page("backup.md", &node).await >= 2);
+}
+
+/// Runs the commands of a page against a node; how many they were.
+async fn run_page(name: &str, node: &Node) -> usize {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name);
     let page = std::fs::read_to_string(path).expect("the page is there");
     let commands = commands(&page);
-    assert!(commands.len() > 20, "the page has its commands: {commands:?}");
+    let count = commands.len();
     let folder = binaries::manifold().parent().expect("it is in a folder").to_owned();
     for (command, is_refused) in commands {
         if command.starts_with("export ") || command.starts_with("kill ") {
@@ -67,4 +80,5 @@ async fn every_command_of_the_page_does_what_the_page_says() {
         assert_eq!(code, Some(i32::from(is_refused)), "{command}: {said}");
         assert!(is_refused || !output.stdout.is_empty(), "{command} says nothing");
     }
+    count
 }
