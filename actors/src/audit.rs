@@ -5,8 +5,8 @@
 //! changes that it tells of ([`log`]): so several admin APIs write one chain without a lock, and no mutation is in
 //! the store without its record. Decision 0025.
 //!
-//! What is not a mutation goes by way of the [`clerk`]: logins ([`witness`]), and refusals beyond a rate, gathered for a
-//! moment and merged where there are many alike ([`merge`]). It also keeps to the retention: what is dropped leaves a
+//! What is not a mutation goes by way of the [`clerk`]: logins ([`witness`]), and refusals beyond a rate, gathered for
+//! a moment and merged where there are many alike ([`merge`]). It also keeps to the retention: what is dropped leaves a
 //! signed [`checkpoint`], from which the chain can still be followed ([`walk`]).
 
 pub(crate) mod chain;

@@ -1,5 +1,5 @@
-//! Backups that a running node makes of itself: one at a time, as files of one directory. A file has its name when it is
-//! whole and on the disk.
+//! Backups that a running node makes of itself: one at a time, as files of one directory. A file has its name when it
+//! is whole and on the disk.
 
 use crate::context::{Context, Shared};
 use parking_lot::Mutex;

@@ -263,20 +263,9 @@ impl AdminCore {
                 let kept = self.client.publish_durably(changes, messages).await;
                 kept.map_err(|error| refused::by_store(&error))
             }
-            Owner::Backup(name) => {
-                self.context.backups.reserve(&name)?;
-                let kept = self.client.publish_durably(changes, messages).await;
-                kept.map_err(|error| {
-                    self.context.backups.release();
-                    refused::by_store(&error)
-                })
-            }
+            Owner::Backup(name) => self.keep_backup(&name, changes, messages).await,
             Owner::DeletedBackup(name) => {
-                let begun = self.context.audit.commit(entry.with_outcome(BEGUN)).await;
-                begun.map_err(|error| refused::by_store(&error))?;
-                backups::delete(&self.context, &name)?;
-                let kept = self.client.publish_durably(changes, messages).await;
-                kept.map_err(|error| refused::by_store(&error))
+                self.delete_backup(&name, (changes, messages), entry).await
             }
             Owner::ChangedDevice(thing, row) => {
                 let question = |reply| {

@@ -1,17 +1,22 @@
 //! `admin/backups/…`: copies of everything the node holds, in the directory that its configuration names.
 
+use super::actor::AdminCore;
 use super::cursor;
 use super::list::limited;
 use super::plan::{After, Owner, Plan, Request};
 use super::table::{Operation, Resource, SYSTEM};
+use crate::audit::Entry;
+use crate::audit::entry::BEGUN;
 use crate::backups::{self, State, unusable};
+use crate::refused;
+use broker::Outgoing;
 use proto::admin::{ListRequest, Page};
 use proto::{Refusal, RefusalCode};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use std::fs::File;
-use store::BackupReader;
+use store::{BackupReader, Changes};
 
 /// See [`super::table`].
 pub(super) const RESOURCE: Resource = Resource {
@@ -124,5 +129,36 @@ fn show((name, state): (String, State)) -> Json {
     match state {
         State::Running => json!({ "backup": name, "state": "running" }),
         State::Failed(error) => json!({ "backup": name, "state": "failed", "error": error }),
+    }
+}
+
+impl AdminCore {
+    /// Keeps that a backup is going to be made, once it is sure that no other is.
+    pub(super) async fn keep_backup(
+        &self,
+        name: &str,
+        changes: Changes,
+        messages: Vec<Outgoing>,
+    ) -> Result<(), Refusal> {
+        self.context.backups.reserve(name)?;
+        let kept = self.client.publish_durably(changes, messages).await;
+        kept.map_err(|error| {
+            self.context.backups.release();
+            refused::by_store(&error)
+        })
+    }
+
+    /// Deletes a backup. That it was begun is on disk before the file is gone.
+    pub(super) async fn delete_backup(
+        &self,
+        name: &str,
+        (changes, messages): (Changes, Vec<Outgoing>),
+        entry: &Entry,
+    ) -> Result<(), Refusal> {
+        let begun = self.context.audit.commit(entry.with_outcome(BEGUN)).await;
+        begun.map_err(|error| refused::by_store(&error))?;
+        backups::delete(&self.context, name)?;
+        let kept = self.client.publish_durably(changes, messages).await;
+        kept.map_err(|error| refused::by_store(&error))
     }
 }

@@ -1,4 +1,4 @@
-//! The file of a backup: `[magic 8]`, then frames `[length u32][checksum u32][kind u8][payload]`, numbers little endian.
+//! The file of a backup: `[magic 8]`, then frames `[length u32][checksum u32][kind u8][payload]`, in little endian.
 //!
 //! The first frame is the header, the last one the report, both JSON; between them are records as the log has them.
 //! A checksum (CRC-32C) covers length, kind and payload, and begins with the checksum of the frame before: so a frame
