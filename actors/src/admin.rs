@@ -10,11 +10,13 @@
 //! A mutation that carries a `request_id` is done once: its answer is kept in the same commit
 //! ([`answers`]) and given again to the same caller. Answers go to the response topic with the
 //! correlation data, or to `clients/<client id>/reply/<request id>`. Every mutation is told to the
-//! log target `audit`.
+//! log target `audit`, and is a record of the [audit](crate::audit) in its own commit ([`recording`]).
 
 mod act;
 mod actor;
 mod answers;
+mod audit;
+mod backups;
 mod bridges;
 mod catalog;
 mod commands;
@@ -30,6 +32,7 @@ mod node;
 mod payload;
 mod plan;
 mod projects;
+mod recording;
 mod request;
 mod retained;
 mod roles;

@@ -2,6 +2,8 @@
 //! node.
 
 use crate::admin::Rooms;
+use crate::audit::Audit;
+use crate::backups::Backups;
 use crate::bridge::status::Board;
 use crate::figures::Counters;
 use crate::model::ModelCache;
@@ -21,6 +23,10 @@ pub(crate) struct Context {
     pub(crate) settings: Settings,
     /// What is counted.
     pub(crate) counters: Counters,
+    /// Where what happens is recorded.
+    pub(crate) audit: Audit,
+    /// What is being backed up.
+    pub(crate) backups: Backups,
     /// How each bridge is.
     pub(crate) bridges: Board,
     /// What is left of the quotas of projects.
@@ -38,13 +44,15 @@ pub(crate) type Shared = Arc<Context>;
 
 impl Context {
     /// The context of a new tree.
-    pub(crate) fn new(outside: Outside, settings: Settings) -> Self {
+    pub(crate) fn new(outside: Outside, settings: Settings, audit: Audit) -> Self {
         let mut run = [0; 8];
         outside.entropy.fill(&mut run);
         Self {
             outside,
             settings,
             counters: Counters::default(),
+            audit,
+            backups: Backups::default(),
             bridges: Board::default(),
             rooms: Rooms::default(),
             models: ModelCache::default(),

@@ -1,5 +1,6 @@
 //! What the tree counts about itself, and the reading of it that is shown.
 
+use crate::audit::log::AuditFigures;
 use crate::bridge::account::{InAccount, OutAccount};
 use serde::Serialize;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -145,6 +146,16 @@ pub struct Figures {
     pub admin_refused: u64,
     /// Admin mutations answered from memory, because they were repeated.
     pub admin_repeated: u64,
+    /// Audit records made apart from mutations that were done: logins and refusals.
+    pub audit_records: u64,
+    /// Logins and refusals that were merged into a record that stands for several.
+    pub audit_merged: u64,
+    /// Logins and refusals that found no room to be recorded.
+    pub audit_left_out: u64,
+    /// Audit records that the store could not keep.
+    pub audit_failed: u64,
+    /// Audit records dropped by the retention.
+    pub audit_dropped: u64,
 }
 
 /// The live counts behind [`Figures`].
@@ -225,7 +236,7 @@ impl Counters {
     }
 
     /// Reads every count.
-    pub(crate) fn read(&self) -> Figures {
+    pub(crate) fn read(&self, audit: &AuditFigures) -> Figures {
         Figures {
             tenants: self.tenants.read(),
             devices_awake: self.devices_awake.read(),
@@ -281,6 +292,11 @@ impl Counters {
             admin_done: self.admin_done.read(),
             admin_refused: self.admin_refused.read(),
             admin_repeated: self.admin_repeated.read(),
+            audit_records: audit.records.read(),
+            audit_merged: audit.merged.read(),
+            audit_left_out: audit.left_out.read(),
+            audit_failed: audit.failed.read(),
+            audit_dropped: audit.dropped.read(),
         }
     }
 }

@@ -22,6 +22,8 @@
 
 mod admin;
 mod ask;
+mod audit;
+mod backups;
 mod bridge;
 mod bridges;
 mod cluster;
@@ -42,6 +44,7 @@ mod system;
 mod tenant;
 
 pub use admin::{CatalogOperation, CatalogResource, catalogue};
+pub use audit::log::AuditError;
 pub use driver::{DriverPhase, DriverStatus, PointFigures};
 pub use figures::Figures;
 pub use ports::{OpenDriver, Outside};

@@ -2,6 +2,7 @@
 
 use crate::restart::RestartPolicy;
 use proto::shadow;
+use std::path::PathBuf;
 
 /// Limits and policies. Times in milliseconds, sizes in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +56,14 @@ pub struct Settings {
     pub driver_deadline_ms: u64,
     /// Answers of the admin API that are kept to make repeated requests harmless, per namespace.
     pub answers_max: usize,
+    /// Days that audit records are kept; 0: for ever.
+    pub audit_keep_days: u64,
+    /// Audit records that are kept, for each tenant.
+    pub audit_records_max: u64,
+    /// Where backups are made; absent: nowhere.
+    pub backup_dir: Option<PathBuf>,
+    /// Backups that may be there; a further one is refused.
+    pub backups_max: usize,
     /// How long one part waits for an answer of another.
     pub call_timeout_ms: u64,
     /// When failed children are started again.
@@ -91,6 +100,10 @@ impl Default for Settings {
             // Longer than the longest time-out of a driver, so that it never hides a better reason.
             driver_deadline_ms: 90_000,
             answers_max: 1024,
+            audit_keep_days: 365,
+            audit_records_max: 1_000_000,
+            backup_dir: None,
+            backups_max: 10,
             call_timeout_ms: 10_000,
             restart: RestartPolicy::default(),
             quarantine_ms: 300_000,

@@ -12,6 +12,10 @@ mod actor;
 mod first_start;
 
 use crate::ask::ask;
+use crate::audit::Audit;
+use crate::audit::clerk::Clerk;
+use crate::audit::log::AuditError;
+use crate::audit::witness::Witness;
 use crate::context::{Context, Shared};
 use crate::figures::Figures;
 use crate::ports::Outside;
@@ -29,6 +33,7 @@ pub struct Platform {
     system: ActorRef<SystemMsg>,
     is_ready: Arc<AtomicBool>,
     first_admin: Option<FirstAdmin>,
+    clerk: Clerk,
 }
 
 /// The operator made by the first start.
@@ -45,6 +50,9 @@ pub struct FirstAdmin {
 /// Why the tree did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The audit cannot begin.
+    #[error("cannot begin the audit: {0}")]
+    Audit(#[from] AuditError),
     /// The first start could not be prepared.
     #[error("cannot prepare the first start: {0}")]
     FirstStart(#[from] FirstStartError),
@@ -55,12 +63,16 @@ pub enum StartError {
 
 /// Starts the tree on its outside: namespaces are mounted and every part runs when this returns.
 pub async fn start(outside: Outside, settings: Settings) -> Result<Platform, StartError> {
-    let context = Arc::new(Context::new(outside, settings));
+    let (audit, waiting) = Audit::open(&outside).await?;
+    let witness = Witness::new(&audit, Arc::clone(&outside.clock));
+    outside.broker.set_witness(Arc::new(witness));
+    let context = Arc::new(Context::new(outside, settings, audit));
     let first_admin = first_start::prepare(&context).await?;
     let is_ready = Arc::new(AtomicBool::new(false));
     let args = SystemArgs { context: Arc::clone(&context), is_ready: Arc::clone(&is_ready) };
     let (system, _) = SystemActor::spawn(None, SystemActor, args).await?;
-    Ok(Platform { context, system, is_ready, first_admin })
+    let clerk = Clerk::start(Arc::clone(&context), waiting);
+    Ok(Platform { context, system, is_ready, first_admin, clerk })
 }
 
 impl Platform {
@@ -76,7 +88,7 @@ impl Platform {
 
     /// What the tree has counted.
     pub fn figures(&self) -> Figures {
-        self.context.counters.read()
+        self.context.counters.read(&self.context.audit.figures)
     }
 
     /// Stops the tree: drivers stop, devices finish what is in their mailbox. What is not done
@@ -88,6 +100,7 @@ impl Platform {
         if !is_clean {
             self.system.kill();
         }
+        self.clerk.stop().await;
         is_clean
     }
 }

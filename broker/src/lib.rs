@@ -52,6 +52,7 @@ mod space;
 mod sys;
 mod tls;
 mod websocket;
+mod witness;
 
 pub use auth::{
     Anonymous, AuthConfig, AuthError, AuthMethod, HookConfig, JWT_ISSUERS_MAX, JwtAlgorithm,
@@ -84,3 +85,4 @@ pub use reload::{ReloadOutcome, Reloaded};
 pub use session::drops::Drops;
 pub use tls::certificate::CertificateInfo;
 pub use tls::{ClientAuth, Tls, Tls12, TlsConfig, TlsError};
+pub use witness::{CameIn, TurnedAway, Witness};

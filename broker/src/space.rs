@@ -32,6 +32,7 @@ use crate::permissions::Kin;
 use crate::promises::Promises;
 use crate::reason::Reason;
 use crate::router::Router;
+use crate::witness::Witness;
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
@@ -54,6 +55,8 @@ pub(crate) struct Shared {
     pub(crate) is_draining: AtomicBool,
     /// Wakes connections whose clients may have fallen silent.
     pub(crate) alarms: Arc<Alarms>,
+    /// Who is told of logins.
+    pub(crate) witness: OnceLock<Arc<dyn Witness>>,
     /// The sender of what the broker itself says.
     voice: Arc<Sender>,
     promises: Promises,
@@ -85,6 +88,7 @@ impl Shared {
             journal: Journal::default(),
             is_draining: AtomicBool::new(false),
             alarms: Alarms::start(),
+            witness: OnceLock::new(),
             voice: Arc::new(voice()),
             promises: Promises::default(),
             quotas: Quotas::default(),

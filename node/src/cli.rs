@@ -33,6 +33,12 @@ pub(crate) enum Command {
     /// Print a script that completes commands, resources, verbs and fields in a shell
     #[command(after_help = COMPLETION_EXAMPLES)]
     Completion(CompletionArgs),
+    /// Make a backup of a store that no node has open
+    #[command(after_help = BACKUP_EXAMPLES)]
+    Backup(BackupArgs),
+    /// Make a store of a backup, or check one
+    #[command(after_help = RESTORE_EXAMPLES)]
+    Restore(RestoreArgs),
     /// Check a configuration without running it
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
@@ -127,6 +133,27 @@ pub(crate) struct CompletionArgs {
     pub(crate) shell: Shell,
 }
 
+/// `manifold backup`.
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// Directory of the store
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// File to make
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: PathBuf,
+}
+
+/// `manifold restore`.
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// The backup
+    pub(crate) file: PathBuf,
+    /// Directory of the new store: empty, or not there; without one the file is only checked
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
 /// `manifold check`.
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
@@ -178,6 +205,17 @@ Examples:
   source <(manifold completion bash)
   manifold completion zsh > ~/.zfunc/_manifold
   manifold completion fish > ~/.config/fish/completions/manifold.fish";
+const BACKUP_EXAMPLES: &str = "\
+Examples:
+  manifold backup --data /var/lib/manifold --to manifold.backup
+
+A running node is asked instead:
+  manifold ctl backups create";
+
+const RESTORE_EXAMPLES: &str = "\
+Examples:
+  manifold restore manifold.backup
+  manifold restore manifold.backup --data /var/lib/manifold";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
@@ -204,6 +242,8 @@ mod tests {
             "manifold serve --config f.toml --data d --set a.b=1 --set c.d=2",
             "manifold serve --set a.b=1 c.d=2",
             "manifold demo --port-offset 100",
+            "manifold backup --data d --to f",
+            "manifold restore f --data d",
             "manifold check --config f.toml",
             "manifold ctl",
             "manifold ctl things list --json",

@@ -5,6 +5,7 @@
 //! limits. `config/manifold.toml` documents every key; tests keep it equal to the defaults here.
 //! Nothing here opens a file of the node or a socket.
 
+mod audit;
 mod broker;
 pub(crate) mod check;
 mod data;
@@ -18,6 +19,7 @@ mod security;
 mod telemetry;
 mod tls;
 
+pub(crate) use audit::{AuditConfig, BackupConfig};
 pub(crate) use broker::BrokerConfig;
 pub(crate) use data::DataConfig;
 pub(crate) use http::HttpConfig;
@@ -57,6 +59,10 @@ pub(crate) struct Config {
     pub(crate) broker: BrokerConfig,
     /// Bounds of what clients may use.
     pub(crate) limits: LimitsConfig,
+    /// How long the audit is kept.
+    pub(crate) audit: AuditConfig,
+    /// Where backups go.
+    pub(crate) backup: BackupConfig,
     /// The log.
     pub(crate) log: LogConfig,
     /// Traces.
@@ -78,6 +84,8 @@ impl Config {
         self.security.check(&mut problems);
         self.broker.check(&mut problems);
         self.limits.check(&mut problems);
+        self.audit.check(&mut problems);
+        self.backup.check(&mut problems);
         self.log.check(&mut problems);
         self.telemetry.check(&mut problems);
         problems

@@ -67,7 +67,7 @@ impl Hub {
         )
         .context("cannot start the broker")?;
         let outside = Outside::new(store.clone(), broker.clone(), clock, entropy);
-        let settings = Settings { admin_secret, ..config.limits.actors() };
+        let settings = settings(config, admin_secret);
         let platform = actors::start(outside, settings).await.context("cannot start the actors")?;
         if let Some(admin) = platform.first_admin() {
             on_first_admin(admin);
@@ -163,6 +163,17 @@ fn vitals(store: &Store, broker: &Broker, platform: &SharedPlatform) -> Arc<Vita
 /// Nothing panics while it holds the lock, and an `Option` cannot be left half changed.
 fn lock(platform: &SharedPlatform) -> MutexGuard<'_, Option<Platform>> {
     platform.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn settings(config: &Config, admin_secret: Option<String>) -> Settings {
+    Settings {
+        admin_secret,
+        audit_keep_days: config.audit.keep_days,
+        audit_records_max: config.audit.records_max,
+        backup_dir: Some(config.backup.directory(&config.data.dir)),
+        backups_max: config.backup.count_max,
+        ..config.limits.actors()
+    }
 }
 
 fn broker_config(config: &Config) -> BrokerConfig {

@@ -3,6 +3,7 @@
 //! Exit codes are part of the public contract (section 5) and live in [`outcome`]. What a command
 //! does is in its own module; nothing is decided here.
 
+mod backup;
 mod call;
 mod cli;
 mod completion;
@@ -39,6 +40,8 @@ fn main() -> ExitCode {
         cli::Command::Serve(args) => serve::run(&args),
         cli::Command::Demo(args) => demo::run(&args),
         cli::Command::Ctl(args) => ctl::run(&args),
+        cli::Command::Backup(args) => backup::backup(&args),
+        cli::Command::Restore(args) => backup::restore(&args),
         cli::Command::Completion(args) => completion::run(&args),
         cli::Command::Check(args) => config::check::run(&args),
     };

@@ -39,6 +39,9 @@ const CHECKPOINT_KEY: &str = "checkpoint";
 /// Segment to the places in redb that refer to it, and the bytes that they answer for.
 const LIVING: TableDefinition<'static, u64, (u64, u64)> = TableDefinition::new("log_segments");
 
+/// The tables that are not of typed rows, besides that of the places.
+pub(crate) const OWN_TABLES: [&str; 2] = ["meta", "log_segments"];
+
 /// How every table of typed rows looks to redb.
 pub(crate) fn definition(name: &str) -> TableDefinition<'_, &'static [u8], &'static [u8]> {
     TableDefinition::new(name)

@@ -4,7 +4,8 @@
 //! writes below it along. Resolving looks at what the store holds: a deletion of nothing vanishes,
 //! a deleted prefix becomes the deletions of its rows. What is left is a [`Plan`].
 
-use crate::changes::{Change, Changes};
+use crate::changes::{Change, Changes, Derivation};
+use crate::error::ReadError;
 use crate::plan::{Plan, RowStep, TablePlan};
 use crate::queue::QueueChanges;
 use crate::view::View;
@@ -49,7 +50,47 @@ impl Batch {
                 Change::DequeueThrough { session, seq } => {
                     self.queues.dequeue_through(session, seq);
                 }
+                // The writer has worked them out before.
+                Change::Derive(_) => {}
             }
+        }
+    }
+
+    /// Adds what the derivations of one set come to, one after the other; refused as a whole if a row that one of them
+    /// begins with cannot be read.
+    pub(crate) fn derive(
+        &mut self,
+        derivations: Vec<Derivation>,
+        view: &View,
+    ) -> Result<Result<(), ReadError>, redb::Error> {
+        let mut stored = Vec::with_capacity(derivations.len());
+        for Derivation { table, key, check, .. } in &derivations {
+            let row = match self.pending(table, key) {
+                Some(_) => None,
+                None => view.row(table, key)?,
+            };
+            if let Some(Err(error)) = row.as_deref().map(|row| check(key, row)) {
+                return Ok(Err(error));
+            }
+            stored.push(row);
+        }
+        for (Derivation { table, key, work_out, .. }, stored) in derivations.into_iter().zip(stored)
+        {
+            let row = self.pending(table, &key).unwrap_or(stored.as_deref());
+            match work_out(&key, row) {
+                Ok(changes) => self.add(changes),
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// What the sets so far make of the row at `key`: nothing, no row, or this framed one.
+    pub(crate) fn pending(&self, table: &str, key: &[u8]) -> Option<Option<&[u8]>> {
+        let changes = self.tables.get(table)?;
+        match changes.rows.get(key) {
+            Some(row) => Some(row.as_deref()),
+            None => changes.cleared.iter().any(|prefix| key.starts_with(prefix)).then_some(None),
         }
     }
 

@@ -4,9 +4,10 @@
 //! within a set and between sets is the order in which they were submitted; what a later change
 //! undoes is never written.
 
+use crate::error::ReadError;
 use crate::key::prefix;
 use crate::queue::{QueueRef, SessionKey};
-use crate::row::{Row, frame};
+use crate::row::{Row, frame, read_row};
 use bytes::Bytes;
 
 /// What a change costs beyond its keys and payloads, for the bounds on bytes.
@@ -22,6 +23,24 @@ pub(crate) enum Change {
     Dequeue { session: SessionKey, seq: u64 },
     SetQueueFlags { session: SessionKey, seq: u64, flags: u8 },
     DequeueThrough { session: SessionKey, seq: u64 },
+    Derive(Derivation),
+}
+
+/// Changes that the writer works out from a row as it stands when their turn comes.
+pub(crate) struct Derivation {
+    pub(crate) table: &'static str,
+    pub(crate) key: Vec<u8>,
+    /// Whether a framed row can be read.
+    pub(crate) check: fn(&[u8], &[u8]) -> Result<(), ReadError>,
+    /// From the key and the framed row, if there is one.
+    pub(crate) work_out:
+        Box<dyn FnOnce(&[u8], Option<&[u8]>) -> Result<Changes, ReadError> + Send + Sync>,
+}
+
+impl std::fmt::Debug for Derivation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Derivation").field("table", &self.table).finish_non_exhaustive()
+    }
 }
 
 /// When a set of changes is answered, the weakest promise first.
@@ -127,6 +146,32 @@ impl Changes {
         self.push(Change::DeletePrefix { table: R::TABLE, prefix: prefix.to_vec() });
     }
 
+    /// Has the writer work out further changes from the row at `key` as it stands when this set is committed, with
+    /// all sets before it: nothing comes between the reading and the writing. If the row cannot be read the set is
+    /// refused. `bytes` is about what the changes will hold.
+    ///
+    /// `derive` runs on the thread of the writer: it has to be quick, and its changes are no derivations. What it
+    /// reads and writes is to be written by derivations alone, whose order is that of the submissions.
+    pub fn derive<R: Row>(
+        &mut self,
+        key: &R::Key,
+        bytes: usize,
+        derive: impl FnOnce(Option<R>) -> Changes + Send + Sync + 'static,
+    ) {
+        let work_out = move |key: &[u8], row: Option<&[u8]>| {
+            let row = row.map(|row| read_row::<R>(key, row)).transpose()?;
+            Ok(derive(row.map(|(_, row)| row)))
+        };
+        self.bytes += bytes;
+        self.adds = true;
+        self.push(Change::Derive(Derivation {
+            table: R::TABLE,
+            key: prefix(key),
+            check: |key, row| read_row::<R>(key, row).map(drop),
+            work_out: Box::new(work_out),
+        }));
+    }
+
     /// Puts a message into the queues that `refs` name; the body is stored once for all of them.
     pub fn enqueue(&mut self, body: Bytes, refs: Vec<QueueRef>) {
         self.bytes += body.len() + refs.len() * size_of::<QueueRef>();
@@ -157,6 +202,18 @@ impl Changes {
     /// Whether anything is put or enqueued, which a full disk cannot take.
     pub(crate) fn adds(&self) -> bool {
         self.adds
+    }
+
+    /// Takes the derivations out.
+    pub(crate) fn take_derivations(&mut self) -> Vec<Derivation> {
+        let is_one = |change: &mut Change| matches!(change, Change::Derive(_));
+        let taken = self.list.extract_if(.., is_one);
+        taken
+            .filter_map(|change| match change {
+                Change::Derive(derivation) => Some(derivation),
+                _ => None,
+            })
+            .collect()
     }
 
     pub(crate) fn into_list(self) -> Vec<Change> {

@@ -12,6 +12,7 @@
 //! row that cannot be understood is reported as such and never replaced by a default. No other
 //! crate knows redb.
 
+mod backup;
 mod base;
 mod batch;
 mod changes;
@@ -34,6 +35,7 @@ mod store;
 mod view;
 mod writer;
 
+pub use backup::{BackupError, BackupHeader, BackupReader, BackupReport, RestoreError};
 pub use changes::{Changes, Durability};
 pub use error::{CommitError, OpenError, ReadError};
 pub use figures::Figures;

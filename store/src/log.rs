@@ -10,11 +10,12 @@ mod recover;
 mod scan;
 
 pub(crate) use recover::recover;
-pub(crate) use scan::{Scan, puts};
+pub(crate) use scan::{Scan, add_living};
 
 use crate::medium::{Medium, SegmentFile};
 use crate::plan::Plan;
 use crate::queue::Location;
+use bytes::Bytes;
 use frame::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use record::BodyAt;
 use std::collections::BTreeMap;
@@ -28,6 +29,16 @@ const BUFFER_BYTES_MAX: usize = 16 << 20;
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub(crate) file: Arc<dyn SegmentFile>,
+}
+
+/// Appends a plan as the payload of a record.
+pub(crate) fn encode_record(plan: &Plan, out: &mut Vec<u8>) {
+    record::encode(plan, out);
+}
+
+/// Reads the payload of a record; `None` when it is none.
+pub(crate) fn decode_record(payload: &Bytes) -> Option<Plan> {
+    record::decode(payload).map(|(plan, _)| plan)
 }
 
 /// The segments that are there, by number.

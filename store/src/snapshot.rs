@@ -29,6 +29,10 @@ impl Snapshot {
         Self { view }
     }
 
+    pub(crate) fn view(&self) -> &View {
+        &self.view
+    }
+
     /// The row at `key`.
     pub fn get<R: Row>(&self, key: &R::Key) -> Result<Option<R>, ReadError> {
         let key = encoded(key);

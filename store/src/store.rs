@@ -187,6 +187,8 @@ impl Drop for Handle {
 #[cfg(test)]
 mod crashes;
 #[cfg(test)]
+mod derivations;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod faulty;

@@ -3,16 +3,19 @@
 //! Of several entries at one key the upper layer's counts. A view of a snapshot stays at its
 //! version; the writer's own sees what is newest.
 
-use crate::base::definition;
+use crate::base::{OWN_TABLES, definition};
 use crate::figures::Counters;
 use crate::key::prefix_end;
-use crate::log::Segment;
-use crate::queue::{Place, PlaceKey, QUEUE, SessionKey};
+use crate::log::{Segment, Segments};
+use crate::queue::{Place, PlaceKey, QUEUE, QUEUE_NAME, SessionKey};
 use crate::recent::Recent;
 use crate::row::RowError;
 use crate::shared::{Layers, Shared};
 use bytes::Bytes;
-use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, TableError};
+use redb::{
+    Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, TableError, TableHandle as _,
+};
+use std::collections::BTreeSet;
 use std::iter::Peekable;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -73,6 +76,24 @@ impl View {
         self.layers.segments.get(&id)
     }
 
+    /// The segments of the log, rising.
+    pub(crate) fn segments(&self) -> &Segments {
+        &self.layers.segments
+    }
+
+    /// The names of the tables of rows, sorted.
+    pub(crate) fn tables(&self) -> Result<BTreeSet<String>, redb::Error> {
+        let mut names = BTreeSet::new();
+        for table in self.txn.list_tables()? {
+            names.insert(table.name().to_owned());
+        }
+        names.retain(|name| !OWN_TABLES.contains(&name.as_str()) && name != QUEUE_NAME);
+        for (layer, _) in self.recent() {
+            layer.read(|changed| names.extend(changed.tables.keys().map(|name| name.to_string())));
+        }
+        Ok(names)
+    }
+
     /// The framed row at `key`.
     pub(crate) fn row(&self, table: &str, key: &[u8]) -> Result<Option<Bytes>, redb::Error> {
         if let Some(found) = self.layers.active.row(table, key, self.version) {
@@ -124,7 +145,15 @@ impl View {
         from: u64,
         to: u64,
     ) -> Result<impl Iterator<Item = FoundPlace> + '_, redb::Error> {
-        let (from, to) = (PlaceKey(session, from), PlaceKey(session, to));
+        self.places_between(PlaceKey(session, from), PlaceKey(session, to))
+    }
+
+    /// The places of all queues from one to another.
+    pub(crate) fn places_between(
+        &self,
+        from: PlaceKey,
+        to: PlaceKey,
+    ) -> Result<impl Iterator<Item = FoundPlace> + '_, redb::Error> {
         let mut layers = Vec::new();
         // A walk from past the end, such as after the last sequence number, finds nothing.
         if from <= to {

@@ -14,7 +14,7 @@ mod housekeeping;
 
 use crate::base::{self, Base, Opened};
 use crate::batch::Batch;
-use crate::changes::Durability;
+use crate::changes::{Changes, Durability};
 use crate::error::{CommitError, OpenError};
 use crate::figures::add;
 use crate::inbox::{Backlog, Job, Taken};
@@ -183,8 +183,11 @@ impl Writer {
             size.changes += job.size.changes;
             size.bytes += job.size.bytes;
             durability = durability.max(job.changes.durability());
-            batch.add(std::mem::take(&mut job.changes));
-            waiting.push(job);
+            let changes = std::mem::take(&mut job.changes);
+            match self.add(changes, &mut batch) {
+                Ok(()) => waiting.push(job),
+                Err(error) => job.answer(Err(error)),
+            }
         }
         let answer = self.commit(batch, durability);
         if answer.is_ok() {
@@ -197,6 +200,20 @@ impl Writer {
         for job in waiting {
             job.answer(answer.clone());
         }
+    }
+
+    /// Adds one set to a batch, its derivations worked out after the sets before it. One that is refused adds nothing.
+    fn add(&mut self, mut changes: Changes, batch: &mut Batch) -> Result<(), CommitError> {
+        let derivations = changes.take_derivations();
+        if !derivations.is_empty() {
+            if let Some((error, _)) = &self.broken {
+                return Err(error.clone());
+            }
+            let derived = self.with_view(|view| batch.derive(derivations, view))?;
+            derived.map_err(|error| CommitError::Io(error.to_string().into()))?;
+        }
+        batch.add(changes);
+        Ok(())
     }
 
     fn commit(&mut self, batch: Batch, durability: Durability) -> Result<(), CommitError> {

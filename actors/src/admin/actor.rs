@@ -3,9 +3,13 @@
 
 use super::answers::{AnswerRow, Answers};
 use super::plan::{After, Owner, Plan, Request, SecretToHash};
+use super::recording;
 use super::request::{Body, Caller};
 use super::table::{self, Operation, Resource};
 use crate::ask::ask;
+use crate::audit::entry::BEGUN;
+use crate::audit::{self, Entry};
+use crate::backups;
 use crate::bridges::BridgesMsg;
 use crate::cluster::{ClusterMsg, ProjectRow};
 use crate::context::{Context, Shared};
@@ -43,8 +47,8 @@ pub(crate) struct AdminActor;
 
 /// Everything an admin API has.
 pub(crate) struct AdminCore {
-    context: Shared,
-    client: Client,
+    pub(super) context: Shared,
+    pub(super) client: Client,
     tenant: ActorRef<TenantMsg>,
     cluster: ActorRef<ClusterMsg>,
     answers: Answers,
@@ -121,23 +125,40 @@ impl AdminCore {
     async fn perform(&mut self, resource: &str, verb: &str, delivery: &Delivery) -> Performed {
         let sender = &delivery.sender;
         let caller = Caller::of(&sender.identity, &sender.client_id)?;
+        let found = table::find(resource, verb)?;
+        let (_, operation) = found;
+        let body = Body::parse(&delivery.payload);
+        let entry = self.entry(delivery, found, body.as_ref().ok());
+        let outcome = self.carry_out(found, &caller, (body, &entry)).await;
+        if operation.is_mutation {
+            recording::tell(&caller, found, outcome.as_ref().err());
+        }
+        if let Err(refusal) = &outcome {
+            self.record_refusal(operation, entry, refusal).await;
+        }
+        outcome
+    }
+
+    async fn carry_out(
+        &mut self,
+        (resource, operation): (&'static Resource, &'static Operation),
+        caller: &Caller,
+        (body, entry): (Result<Body, Refusal>, &Entry),
+    ) -> Performed {
         if !caller.is_at_least(Role::SystemAdmin) && self.is_closed() {
             return Err(Refusal::new(RefusalCode::Forbidden, "the project is disabled"));
         }
-        let (resource, operation) = table::find(resource, verb)?;
         if !caller.is_at_least(operation.role) {
-            let message = format!("{} {verb} needs the role {}", resource.name, operation.role);
+            let message =
+                format!("{} {} needs the role {}", resource.name, operation.verb, operation.role);
             return Err(Refusal::new(RefusalCode::Forbidden, message));
         }
-        let body = Body::parse(&delivery.payload)?;
+        let body = body?;
         if !operation.is_mutation {
-            let plan = self.plan(operation, &caller, body).await?;
+            let plan = self.plan(operation, caller, body).await?;
             return Ok((plan.data, Vec::new()));
         }
-        let name = format!("{} {verb}", resource.name);
-        let outcome = self.mutate(&name, operation, &caller, body).await;
-        audit(&caller, resource, operation, outcome.as_ref().err());
-        outcome
+        self.mutate(operation, caller, (body, entry)).await
     }
 
     /// Whether the project is disabled. What its clients sent before they had to go is too late.
@@ -176,11 +197,11 @@ impl AdminCore {
 
     async fn mutate(
         &mut self,
-        name: &str,
         operation: &'static Operation,
         caller: &Caller,
-        body: Body,
+        (body, entry): (Body, &Entry),
     ) -> Performed {
+        let name = entry.action.as_str();
         let request_id = body.request_id.clone();
         if self.is_unsure {
             self.answers = load_answers(&self.context, &self.client).map_err(Refusal::internal)?;
@@ -202,7 +223,8 @@ impl AdminCore {
             let asked = (caller.name.as_str(), request_id, name);
             self.answers.plan((self.client.namespace(), max), &mut changes, asked, &data)
         });
-        let committed = self.commit(owner, changes, messages).await;
+        audit::log::add(&mut changes, entry.clone());
+        let committed = self.commit(owner, (changes, messages), entry).await;
         self.is_unsure =
             committed.as_ref().is_err_and(|refusal| refusal.code == RefusalCode::TimedOut);
         committed?;
@@ -231,8 +253,8 @@ impl AdminCore {
     async fn commit(
         &self,
         owner: Owner,
-        changes: Changes,
-        messages: Vec<Outgoing>,
+        (changes, messages): (Changes, Vec<Outgoing>),
+        entry: &Entry,
     ) -> Result<(), Refusal> {
         match owner {
             Owner::Admin => {
@@ -240,10 +262,17 @@ impl AdminCore {
                 kept.map_err(|error| refused::by_store(&error))
             }
             Owner::Broker(act) => {
+                // What the broker does has commits of its own: that it was begun is there before any of them.
+                let begun = self.context.audit.commit(entry.with_outcome(BEGUN)).await;
+                begun.map_err(|error| refused::by_store(&error))?;
                 let broker = &self.context.outside.broker;
                 act.carry_out(broker, self.client.namespace()).await?;
                 let kept = self.client.publish_durably(changes, messages).await;
                 kept.map_err(|error| refused::by_store(&error))
+            }
+            Owner::Backup(name) => self.keep_backup(&name, changes, messages).await,
+            Owner::DeletedBackup(name) => {
+                self.delete_backup(&name, (changes, messages), entry).await
             }
             Owner::ChangedDevice(thing, row) => {
                 let question = |reply| {
@@ -323,6 +352,7 @@ impl AdminCore {
             After::Tenancy(namespaces) => {
                 namespaces.iter().for_each(|it| crate::cluster::apply(&self.context, it));
             }
+            After::Backup(name) => backups::begin(&self.context, name),
             After::Disconnect(client_id, reason) => {
                 broker.disconnect(self.client.namespace(), &client_id, reason);
             }
@@ -391,20 +421,4 @@ fn answered(answer: Option<Result<(), Refusal>>) -> Result<(), Refusal> {
     let no_answer =
         || Refusal::new(RefusalCode::TimedOut, "the part that must do it did not answer");
     answer.unwrap_or_else(|| Err(no_answer()))
-}
-
-fn audit(caller: &Caller, resource: &Resource, operation: &Operation, refusal: Option<&Refusal>) {
-    let (resource, verb) = (resource.name, operation.verb);
-    let Caller { name, role, client_id } = caller;
-    match refusal {
-        None => {
-            tracing::info!(target: "audit", by = name, %role, %client_id, resource, verb, "done");
-        }
-        Some(refusal) => {
-            let code = refusal.code.as_str();
-            tracing::info!(
-                target: "audit", by = name, %role, %client_id, resource, verb, code, "refused"
-            );
-        }
-    }
 }

@@ -40,7 +40,7 @@ fn node(request: &Request<'_>, shown: &mut Json) {
     let endings = context.outside.broker.endings();
     let store = context.outside.store.figures();
     let backlog = context.outside.store.backlog();
-    shown["actors"] = json!(context.counters.read());
+    shown["actors"] = json!(context.counters.read(&context.audit.figures));
     shown["broker"] = json!(context.outside.broker.figures());
     shown["endings"] =
         json!({ "ended": counted(endings.ended), "refused": counted(endings.refused) });

@@ -63,6 +63,10 @@ pub(super) enum Owner {
     Bridge(BridgeId),
     /// The broker, which has to do something first.
     Broker(Act),
+    /// The node, which is going to make a backup.
+    Backup(String),
+    /// The node, which deletes a backup.
+    DeletedBackup(String),
     /// The cluster, which starts a tenant.
     StartedProject(Namespace),
     /// The cluster, which ends a tenant.
@@ -120,6 +124,8 @@ pub(super) enum After {
     Disconnect(ClientId, Reason),
     /// Ends one session, and its connection.
     EndSession(ClientId, Reason),
+    /// Makes a backup.
+    Backup(String),
 }
 
 impl After {

@@ -93,6 +93,11 @@ impl Body {
         })
     }
 
+    /// Its fields, but for the request id.
+    pub(super) fn fields(&self) -> &Map<String, Json> {
+        &self.fields
+    }
+
     /// The rest, as the fields of an object.
     pub(super) fn into_fields(self) -> Map<String, Json> {
         self.fields

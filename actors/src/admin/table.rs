@@ -3,8 +3,8 @@
 
 use super::plan::{Plan, Request};
 use super::{
-    bridges, catalog, commands, connections, credentials, drivers, groups, metrics, models, node,
-    projects, retained, roles, shadows, subscriptions, tags, tenants, things, users,
+    audit, backups, bridges, catalog, commands, connections, credentials, drivers, groups, metrics,
+    models, node, projects, retained, roles, shadows, subscriptions, tags, tenants, things, users,
 };
 use proto::{Refusal, RefusalCode, Role};
 use schemars::generate::SchemaSettings;
@@ -73,6 +73,8 @@ pub(super) const SYSTEM: Role = Role::SystemAdmin;
 /// All resources, in the order of their names.
 pub(super) const RESOURCES: &[&Resource] = &[
     &catalog::RESOURCE,
+    &audit::RESOURCE,
+    &backups::RESOURCE,
     &bridges::RESOURCE,
     &commands::RESOURCE,
     &connections::RESOURCE,
@@ -142,7 +144,7 @@ mod tests {
     }
 
     /// The verbs that change nothing.
-    const READING: [&str; 6] = ["export", "get", "history", "list", "members", "values"];
+    const READING: [&str; 7] = ["export", "get", "history", "list", "members", "values", "verify"];
 
     #[test]
     fn only_operations_that_change_nothing_are_for_readers() {

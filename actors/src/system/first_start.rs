@@ -1,11 +1,12 @@
 //! What a system needs before anybody can come in: its two projects, a tenant for every project, and one operator.
 
 use super::FirstAdmin;
+use crate::audit::{self, By, Entry};
 use crate::cluster::{ProjectRow, TenantRow};
 use crate::context::Context;
 use crate::secret;
 use broker::credential::{Credential, CredentialIdentity, HashError, system_namespace};
-use proto::{Namespace, Role, TenantId, UserId};
+use proto::{Identity, Namespace, Role, TenantId, UserId};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use store::{Changes, CommitError, ReadError, Snapshot};
@@ -60,6 +61,10 @@ pub(super) async fn prepare(context: &Arc<Context>) -> Result<Option<FirstAdmin>
             false => hash(context, identity, secret.clone()).await?,
         };
         let name = UserId::parse(ADMIN).map_err(|_| FirstStartError::Secret("no such name"))?;
+        let by = By::known(&Identity::Platform);
+        let mut entry = Entry::new(context.now(), system.clone(), by, "users create");
+        entry.target.insert("user".to_owned(), ADMIN.to_owned());
+        audit::log::add(&mut changes, entry);
         changes.put::<Credential>(&(system, name), &credential);
         admin = Some(FirstAdmin { user: ADMIN.to_owned(), secret, is_generated });
     }

@@ -5,6 +5,7 @@ use crate::figures::Counters;
 use crate::journal::Budget;
 use crate::peer::PeerAddress;
 use crate::space::{Shared, Space};
+use crate::witness::TurnedAway;
 use proto::PlatformTopic;
 use proto::platform::EventTopic;
 use std::sync::Arc;
@@ -44,15 +45,30 @@ impl Notices {
         let counters = &self.shared.counters;
         Counters::add(refusal.counter(counters), 1);
         Counters::add(&counters.authentication_failures, u64::from(refusal.is_guess()));
+        let witness = self.shared.witness.get();
         let now = self.shared.clock.now();
-        let Some(left_out) = self.budget.take(now) else { return };
+        let left_out = self.budget.take(now);
+        if witness.is_none() && left_out.is_none() {
+            return;
+        }
+        let space = space();
+        if let Some(witness) = witness {
+            witness.turned_away(&TurnedAway {
+                namespace: space.as_ref().map(|space| space.namespace()),
+                client_id: who.client_id,
+                user_name: who.user_name,
+                address: who.address,
+                reason: refusal.as_str(),
+            });
+        }
+        let Some(left_out) = left_out else { return };
         let (client_id, user_name) = (short(who.client_id), who.user_name.map(short));
         let code = format!("0x{:02X}", refusal.reason().code());
         tracing::info!(
             address = %who.address, client_id, user_name, reason = refusal.as_str(), code, left_out,
             "client refused: {refusal}"
         );
-        let Some(space) = space() else { return };
+        let Some(space) = space else { return };
         let topic = PlatformTopic::Event(EventTopic::ClientRefused).topic();
         space.publish_event(topic, self.shared.voice(), || {
             serde_json::json!({

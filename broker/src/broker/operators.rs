@@ -9,10 +9,13 @@ use crate::inspect::subscriptions::{
     GroupInfo, SubscriptionInfo, SubscriptionPlace, SubscriptionQuery,
 };
 use crate::journal::Endings;
+use crate::peer::PeerAddress;
 use crate::reason::Reason;
 use crate::reload::Reloaded;
 use crate::space::Ending;
+use crate::witness::Witness;
 use proto::{ClientId, Namespace, Subscription, TopicName};
+use std::sync::Arc;
 use std::time::Duration;
 use store::{Changes, CommitError};
 
@@ -70,6 +73,18 @@ impl Broker {
     /// One client; `None` if it has neither connection nor session, or is a part of the platform.
     pub fn client(&self, namespace: &Namespace, client_id: &ClientId) -> Option<ClientInfo> {
         self.inner.spaces.get(namespace)?.client(client_id)
+    }
+
+    /// Where a connected client comes from; `None` if it is not connected, or is a part of the platform.
+    pub fn address(&self, namespace: &Namespace, client_id: &ClientId) -> Option<PeerAddress> {
+        self.inner.spaces.get(namespace)?.address(client_id)
+    }
+
+    /// Has somebody told of logins from now on; the first who asks.
+    pub fn set_witness(&self, witness: Arc<dyn Witness>) {
+        if self.inner.shared.witness.set(witness).is_err() {
+            tracing::error!("there is a witness of logins already");
+        }
     }
 
     /// Ends the connection of a client with a reason; `false` if it is not connected. Its session stays.

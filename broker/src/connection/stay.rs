@@ -7,6 +7,7 @@ use crate::listener::Counted;
 use crate::live::Live;
 use crate::session::Session;
 use crate::space::Space;
+use crate::witness::CameIn;
 use proto::platform::EventTopic;
 use proto::{PlatformTopic, TimestampMs};
 use std::pin::Pin;
@@ -58,6 +59,14 @@ fn begin<S: Socket>(connection: &Connection<S>, ends_at: Option<TimestampMs>) ->
     let (sender, shared) = (session.sender(), space.shared());
     let who = Told::new(space, sender, live);
     shared.journal.connected(who, &sender.identity, shared.clock.now());
+    if let Some(witness) = shared.witness.get() {
+        witness.came_in(&CameIn {
+            namespace: space.namespace(),
+            client_id: sender.client_id.as_str(),
+            identity: &sender.identity,
+            address: live.peer.as_ref().map(|peer| peer.address),
+        });
+    }
     tell(space, session, live, EventTopic::ClientConnected, None);
     let ends_at = ends_at?;
     let left_ms = ends_at.0.saturating_sub(shared.clock.now().0);

@@ -10,6 +10,7 @@ use crate::inspect::clients::{ClientInfo, ClientQuery, ConnectionInfo, SessionIn
 use crate::inspect::figures::NamespaceFigures;
 use crate::inspect::{PATIENCE, Page, first};
 use crate::live::Live;
+use crate::peer::PeerAddress;
 use crate::reason::Reason;
 use crate::session::Session;
 use crate::sys::Clients;
@@ -72,6 +73,14 @@ impl Space {
         let found = sessions.by_client.get(client_id).and_then(find)?;
         drop(sessions);
         Some(self.show(found))
+    }
+
+    /// Where a connected client comes from.
+    pub(crate) fn address(&self, client_id: &ClientId) -> Option<PeerAddress> {
+        match &self.sessions.lock().by_client.get(client_id)?.presence {
+            Presence::Connected { live } => live.peer.as_ref().map(|peer| peer.address),
+            Presence::Away { .. } => None,
+        }
     }
 
     fn find_clients(

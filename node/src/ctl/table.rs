@@ -17,6 +17,10 @@ const CELL_CHARS_MAX: usize = 48;
 /// The columns of lists that have more than a line has room for; a dotted one is nested.
 const COLUMNS: &[(&str, &[&str])] = &[
     (
+        "audit",
+        &["number", "t", "namespace", "by.name", "action", "outcome", "target", "address", "count"],
+    ),
+    (
         "connections",
         &[
             "client_id",

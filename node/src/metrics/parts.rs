@@ -126,6 +126,23 @@ fn tree(is: &actors::Figures) -> Vec<Figure> {
             "Admin mutations answered from memory.",
             is.admin_repeated,
         ),
+        counter("actors_audit_records", "Logins and refusals recorded.", is.audit_records),
+        counter(
+            "actors_audit_merged",
+            "Logins and refusals merged into a record that stands for several.",
+            is.audit_merged,
+        ),
+        counter(
+            "actors_audit_left_out",
+            "Logins and refusals that found no room to be recorded.",
+            is.audit_left_out,
+        ),
+        counter("actors_audit_failed", "Audit records that could not be kept.", is.audit_failed),
+        counter(
+            "actors_audit_dropped",
+            "Audit records that were over the bounds.",
+            is.audit_dropped,
+        ),
     ]
 }
 

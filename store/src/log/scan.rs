@@ -1,9 +1,10 @@
 //! Walks the records of one segment for the places that its bodies came for.
 
-use super::frame::{self, FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES};
+use super::frame::{self, FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::{Segment, locations, record};
-use crate::plan::{PlaceChange, Plan};
+use crate::plan::{PlaceChange, PlaceStep, Plan};
 use crate::queue::Location;
+use crate::view::View;
 use bytes::Bytes;
 use std::io;
 use std::sync::Arc;
@@ -23,6 +24,27 @@ impl Scan {
         let end = segment.file.len()?;
         let offset = SEGMENT_HEADER_BYTES as u64;
         Ok(Self { id, segment: Arc::clone(segment), store, offset, end })
+    }
+
+    /// A walk through a segment whose store is the one that it says; `None` if it does not begin as a segment.
+    pub(crate) fn of_file(id: u64, segment: &Arc<Segment>) -> io::Result<Option<Self>> {
+        let mut head = [0; SEGMENT_HEADER_BYTES];
+        match segment.file.read_at(0, &mut head) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            other => other?,
+        }
+        match SegmentHeader::decode(&head) {
+            Some(SegmentHeader { store, .. }) => Self::new(id, segment, store).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The next record of a segment that may be written to, and cut, meanwhile.
+    pub(crate) fn next_or_end(&mut self) -> io::Result<Option<(Plan, Vec<Location>)>> {
+        match self.next() {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            other => other,
+        }
     }
 
     /// How far the walk has come.
@@ -55,9 +77,33 @@ impl Scan {
 }
 
 /// The places that one record put, with the index of the body of each.
-pub(crate) fn puts(plan: &Plan) -> impl Iterator<Item = (crate::queue::PlaceKey, usize)> + '_ {
+fn puts(plan: &Plan) -> impl Iterator<Item = (crate::queue::PlaceKey, usize)> + '_ {
     plan.places.iter().filter_map(|step| match step.what {
         PlaceChange::Put { body, .. } => Some((step.at, body)),
         _ => None,
     })
+}
+
+/// Adds to `moved` what of one record still lives.
+pub(crate) fn add_living(
+    plan: &Plan,
+    bodies: &[Location],
+    view: &View,
+    moved: &mut Plan,
+) -> Result<(), redb::Error> {
+    let mut indices = vec![None; bodies.len()];
+    for (at, body) in puts(plan) {
+        let Some(Ok(place)) = view.place(at)? else { continue };
+        if place.body != bodies[body] {
+            continue;
+        }
+        let index = *indices[body].get_or_insert_with(|| {
+            moved.bodies.push(plan.bodies[body].clone());
+            moved.bodies.len() - 1
+        });
+        let (flags, expires_at_ms) = (place.flags, place.expires_at_ms);
+        let what = PlaceChange::Put { body: index, flags, expires_at_ms };
+        moved.places.push(PlaceStep { at, what });
+    }
+    Ok(())
 }

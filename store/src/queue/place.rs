@@ -42,6 +42,11 @@ pub(crate) struct Location {
 }
 
 impl PlaceKey {
+    /// None is before it.
+    pub(crate) const FIRST: Self = Self(SessionKey(0), 0);
+    /// None is after it.
+    pub(crate) const LAST: Self = Self(SessionKey(u64::MAX), u64::MAX);
+
     pub(crate) fn encode(self) -> [u8; 16] {
         let mut key = [0; 16];
         key[..8].copy_from_slice(&self.0.0.to_be_bytes());

@@ -6,9 +6,8 @@
 //! the bodies that are queued, and what came since the last checkpoint.
 
 use crate::base::Base;
-use crate::log::{Log, Scan, puts};
-use crate::plan::{PlaceChange, PlaceStep, Plan};
-use crate::queue::Location;
+use crate::log::{Log, Scan, add_living};
+use crate::plan::Plan;
 use crate::view::View;
 use std::collections::BTreeSet;
 
@@ -72,28 +71,4 @@ impl Compaction {
     pub(super) fn give_up(&mut self) {
         self.scan = None;
     }
-}
-
-/// Adds what of one record still lives.
-fn add_living(
-    plan: &Plan,
-    bodies: &[Location],
-    view: &View,
-    moved: &mut Plan,
-) -> Result<(), redb::Error> {
-    let mut indices = vec![None; bodies.len()];
-    for (at, body) in puts(plan) {
-        let Some(Ok(place)) = view.place(at)? else { continue };
-        if place.body != bodies[body] {
-            continue;
-        }
-        let index = *indices[body].get_or_insert_with(|| {
-            moved.bodies.push(plan.bodies[body].clone());
-            moved.bodies.len() - 1
-        });
-        let (flags, expires_at_ms) = (place.flags, place.expires_at_ms);
-        let what = PlaceChange::Put { body: index, flags, expires_at_ms };
-        moved.places.push(PlaceStep { at, what });
-    }
-    Ok(())
 }

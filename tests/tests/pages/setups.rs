@@ -20,6 +20,8 @@ pub(crate) struct Page {
 
 /// The pages, in the order of their names.
 pub(crate) const PAGES: &[Page] = &[
+    Page { name: "audit.md", commands_min: 7, set_up: |_| Box::pin(nothing()) },
+    Page { name: "backup.md", commands_min: 2, set_up: |_| Box::pin(nothing()) },
     Page { name: "commands.md", commands_min: 10, set_up: |_| Box::pin(nothing()) },
     Page { name: "operators.md", commands_min: 20, set_up: |node| Box::pin(operators(node)) },
     Page { name: "shadows.md", commands_min: 2, set_up: |_| Box::pin(nothing()) },

@@ -1,0 +1,164 @@
+//! `admin/backups/…`: copies of everything the node holds, in the directory that its configuration names.
+
+use super::actor::AdminCore;
+use super::cursor;
+use super::list::limited;
+use super::plan::{After, Owner, Plan, Request};
+use super::table::{Operation, Resource, SYSTEM};
+use crate::audit::Entry;
+use crate::audit::entry::BEGUN;
+use crate::backups::{self, State, unusable};
+use crate::refused;
+use broker::Outgoing;
+use proto::admin::{ListRequest, Page};
+use proto::{Refusal, RefusalCode};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+use std::fs::File;
+use store::{BackupReader, Changes};
+
+/// See [`super::table`].
+pub(super) const RESOURCE: Resource = Resource {
+    name: NAME,
+    is: "copies of everything the node holds, made while it runs",
+    operations: &[
+        Operation::changes::<Create>("create", SYSTEM, "begins to make a backup", create),
+        Operation::changes::<OneBackup>("delete", SYSTEM, "deletes a backup", delete),
+        Operation::reads::<OneBackup>("get", SYSTEM, "shows a backup", get),
+        Operation::reads::<ListRequest>("list", SYSTEM, "lists the backups", list),
+    ],
+};
+
+const NAME: &str = "backups";
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Create {}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct OneBackup {
+    /// The name of its file.
+    backup: String,
+}
+
+/// Begins to make a backup; `get` tells when it is whole.
+fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let Create {} = request.read()?;
+    let max = request.context.settings.backups_max;
+    let count = backups::found(request.context)?.len();
+    if count >= max {
+        let message = format!("there are {count} backups, at most {max}: delete one first");
+        return Err(Refusal::new(RefusalCode::QuotaExceeded, message));
+    }
+    let name = backups::name(request.now());
+    let mut plan = Plan::answer(json!({ "backup": name, "state": "running" }));
+    plan.owner = Owner::Backup(name.clone());
+    plan.after.push(After::Backup(name));
+    Ok(plan)
+}
+
+/// Deletes a backup.
+fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let OneBackup { backup } = request.read()?;
+    if !backups::path(request.context, &backup)?.exists() {
+        return Err(Refusal::not_found("backup", &backup).at("backup"));
+    }
+    let mut plan = Plan::answer(json!({ "backup": backup }));
+    plan.owner = Owner::DeletedBackup(backup);
+    Ok(plan)
+}
+
+/// Shows a backup.
+fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let OneBackup { backup } = request.read()?;
+    let path = backups::path(request.context, &backup)?;
+    if path.exists() {
+        let file = File::open(&path).map_err(|error| unusable(&error))?;
+        let bytes = file.metadata().map_err(|error| unusable(&error))?.len();
+        let mut shown = json!({ "backup": backup, "state": "done", "bytes": bytes });
+        match BackupReader::open(file) {
+            Ok(reader) => {
+                shown["t"] = reader.header().t.into();
+                shown["release"] = reader.header().release.as_str().into();
+            }
+            Err(error) => {
+                shown["state"] = "damaged".into();
+                shown["error"] = error.to_string().into();
+            }
+        }
+        return Ok(Plan::answer(shown));
+    }
+    match request.context.backups.last().filter(|(name, _)| *name == backup) {
+        Some(last) => Ok(Plan::answer(show(last))),
+        None => Err(Refusal::not_found("backup", backup).at("backup")),
+    }
+}
+
+/// Lists the backups, by name.
+fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let asked: ListRequest = request.read()?;
+    let after = cursor::place(NAME, asked.cursor.as_deref(), |text| Ok::<_, ()>(text.to_owned()))?;
+    let mut all: Vec<(String, Json)> = backups::found(request.context)?
+        .into_iter()
+        .map(|it| {
+            let shown = json!({ "backup": it.name, "state": "done", "bytes": it.bytes });
+            (it.name, shown)
+        })
+        .collect();
+    if let Some(last) = request.context.backups.last() {
+        all.push((last.0.clone(), show(last)));
+    }
+    all.retain(|(name, _)| {
+        after.as_ref().is_none_or(|after| name > after)
+            && asked.filter.as_ref().is_none_or(|filter| name.contains(filter))
+    });
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    let limit = limited(asked.limit);
+    let next_cursor = match all.get(limit) {
+        Some(_) => all.get(limit - 1).map(|(name, _)| cursor::after(NAME, name)),
+        None => None,
+    };
+    let items: Vec<Json> = all.into_iter().take(limit).map(|(_, shown)| shown).collect();
+    // Made of JSON values and a text: there is no way to fail.
+    Ok(Plan::answer(serde_json::to_value(Page { items, next_cursor }).unwrap_or_default()))
+}
+
+fn show((name, state): (String, State)) -> Json {
+    match state {
+        State::Running => json!({ "backup": name, "state": "running" }),
+        State::Failed(error) => json!({ "backup": name, "state": "failed", "error": error }),
+    }
+}
+
+impl AdminCore {
+    /// Keeps that a backup is going to be made, once it is sure that no other is.
+    pub(super) async fn keep_backup(
+        &self,
+        name: &str,
+        changes: Changes,
+        messages: Vec<Outgoing>,
+    ) -> Result<(), Refusal> {
+        self.context.backups.reserve(name)?;
+        let kept = self.client.publish_durably(changes, messages).await;
+        kept.map_err(|error| {
+            self.context.backups.release();
+            refused::by_store(&error)
+        })
+    }
+
+    /// Deletes a backup. That it was begun is on disk before the file is gone.
+    pub(super) async fn delete_backup(
+        &self,
+        name: &str,
+        (changes, messages): (Changes, Vec<Outgoing>),
+        entry: &Entry,
+    ) -> Result<(), Refusal> {
+        let begun = self.context.audit.commit(entry.with_outcome(BEGUN)).await;
+        begun.map_err(|error| refused::by_store(&error))?;
+        backups::delete(&self.context, name)?;
+        let kept = self.client.publish_durably(changes, messages).await;
+        kept.map_err(|error| refused::by_store(&error))
+    }
+}

@@ -1,0 +1,68 @@
+//! `manifold backup` and `manifold restore`: a store as one file, and a store of a file, without a running node.
+
+use crate::cli::{BackupArgs, RestoreArgs};
+use crate::config::DataConfig;
+use crate::outcome::{Failure, Outcome, print};
+use crate::outside::SystemClock;
+use anyhow::Context as _;
+use proto::Clock as _;
+use std::fs::{self, File};
+use std::io::{BufReader, BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+use store::{BackupReader, BackupReport, Store};
+
+/// Runs `manifold backup`.
+pub(crate) fn backup(args: &BackupArgs) -> Outcome {
+    let path = store_path(&args.data);
+    if !path.exists() {
+        return Err(Failure::failed(format!("there is no store in {}", args.data.display())));
+    }
+    if args.to.exists() {
+        return Err(Failure::failed(format!("{} is there already", args.to.display())));
+    }
+    let store = Store::open(&path).context("cannot open the store")?;
+    let partial = PathBuf::from(format!("{}.partial", args.to.display()));
+    let made = write(&store, &partial, &args.to);
+    let report = made.inspect_err(|_| {
+        let _ = fs::remove_file(&partial);
+    })?;
+    print(&format!("{}: {}\n", args.to.display(), told(&report)))
+}
+
+fn write(store: &Store, partial: &Path, to: &Path) -> anyhow::Result<BackupReport> {
+    let why = || format!("cannot write {}", to.display());
+    let mut file = BufWriter::new(File::create(partial).with_context(why)?);
+    let report = store.backup(&mut file, SystemClock.now().0)?;
+    file.flush().with_context(why)?;
+    file.get_ref().sync_all().with_context(why)?;
+    fs::rename(partial, to).with_context(why)?;
+    Ok(report)
+}
+
+/// Runs `manifold restore`.
+pub(crate) fn restore(args: &RestoreArgs) -> Outcome {
+    let why = || format!("cannot restore {}", args.file.display());
+    let file = BufReader::new(File::open(&args.file).with_context(why)?);
+    let report = match &args.data {
+        None => BackupReader::open(file).and_then(BackupReader::check).with_context(why)?,
+        Some(data) => Store::restore(file, &store_path(data)).with_context(why)?,
+    };
+    let done = match &args.data {
+        None => "is whole".to_owned(),
+        Some(data) => format!("is in {}", data.display()),
+    };
+    print(&format!("{} {done}: {}\n", args.file.display(), told(&report)))
+}
+
+fn store_path(data: &Path) -> PathBuf {
+    DataConfig { dir: data.to_owned(), ..DataConfig::default() }.store_path()
+}
+
+fn told(report: &BackupReport) -> String {
+    let BackupReport { rows, messages, bytes, unreadable, .. } = report;
+    let told = format!("{rows} rows, {messages} queued messages, {bytes} bytes");
+    match unreadable {
+        0 => told,
+        count => format!("{told}; {count} could not be read"),
+    }
+}

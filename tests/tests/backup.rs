@@ -1,0 +1,159 @@
+//! Backup and restore with the real binary: of a node under load, of a stopped one, and of files that are not whole.
+
+use manifold_tests::admin::Admin;
+use manifold_tests::binaries;
+use manifold_tests::node::{Node, SECRET, Site};
+use manifold_tests::wire::{Hello, Version};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::process::Command;
+
+/// Things that are there before the backup is begun.
+const BEFORE: u64 = 60;
+
+async fn manifold(arguments: &[&str]) -> Output {
+    let mut command = Command::new(binaries::manifold());
+    command.env_clear().args(arguments).output().await.expect("the binary runs")
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("paths of tests are plain")
+}
+
+/// Has the node make a backup, and waits until it is whole.
+async fn back_up(site: &Site, admin: &mut Admin) -> PathBuf {
+    let name = admin.must("backups", "create", json!({})).await["backup"].clone();
+    for _ in 0..600 {
+        let shown = admin.must("backups", "get", json!({ "backup": name })).await;
+        match shown["state"].as_str() {
+            Some("done") => {
+                assert!(shown["release"].as_str().is_some_and(|it| it.starts_with("manifold ")));
+                return site.data().join("backups").join(name.as_str().expect("a text"));
+            }
+            Some("running") => tokio::time::sleep(Duration::from_millis(50)).await,
+            _ => panic!("{shown}"),
+        }
+    }
+    panic!("{name} is not made");
+}
+
+async fn things(admin: &mut Admin) -> Vec<String> {
+    let page = admin.must("things", "list", json!({ "limit": 1000 })).await;
+    let items = page["items"].as_array().expect("a page has items").clone();
+    items.iter().map(|it| it["thing"].as_str().expect("a text").to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_backup_under_load_has_all_that_was_acknowledged_before_it() {
+    let site = Site::new();
+    let node = site.start().await;
+    let mut admin = Admin::enter(&node).await;
+    let away = Hello::new(Version::V5, "away").user("admin", SECRET).persistent();
+    let mut wire = node.client(&away).await;
+    wire.subscribe("queued/#", 1).await;
+    wire.leave().await;
+    let mut app = node.client(&Hello::new(Version::V5, "app").user("admin", SECRET)).await;
+    app.retain("plant/level", b"7").await;
+    for number in 0..BEFORE {
+        app.publish_acked(&format!("queued/{number}"), b"x").await;
+        admin.must("things", "create", json!({ "thing": format!("b{number}") })).await;
+    }
+    let done = Arc::new(AtomicU64::new(0));
+    let load = tokio::spawn(load(node_admin(&node).await, Arc::clone(&done)));
+    while done.load(Ordering::SeqCst) < 5 {
+        tokio::task::yield_now().await;
+    }
+    let before = done.load(Ordering::SeqCst);
+    let backup = back_up(&site, &mut admin).await;
+    load.abort();
+    let listed = admin.must("backups", "list", json!({})).await;
+    assert_eq!(listed["items"].as_array().map(Vec::len), Some(1), "{listed}");
+    node.kill().await;
+
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let data = folder.path().join("data");
+    let output = manifold(&["restore", text(&backup), "--data", text(&data)]).await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let copy = Site::at(&data).start().await;
+    let mut admin = Admin::enter(&copy).await;
+    let there = things(&mut admin).await;
+    for thing in
+        (0..BEFORE).map(|it| format!("b{it}")).chain((0..before).map(|it| format!("l{it}")))
+    {
+        assert!(there.contains(&thing), "{thing} was acknowledged before the backup");
+    }
+    let verdict = admin.must("audit", "verify", json!({})).await;
+    assert_eq!(verdict["holds"], true, "{verdict}");
+    let shown = admin.must("retained", "get", json!({ "topic": "plant/level" })).await;
+    assert_eq!(shown["payload"], json!(7), "{shown}");
+    let mut wire = copy.client(&away).await;
+    assert!(wire.is_session_present());
+    for number in 0..BEFORE {
+        let message = wire.next_message().await;
+        assert_eq!(message.topic, format!("queued/{number}"));
+        wire.acknowledge(&message).await;
+    }
+    copy.terminate().await;
+}
+
+async fn node_admin(node: &Node) -> Admin {
+    Admin::enter_as(node, "default/default/admin", SECRET).await
+}
+
+async fn load(mut admin: Admin, done: Arc<AtomicU64>) {
+    for number in 0_u64.. {
+        admin.must("things", "create", json!({ "thing": format!("l{number}") })).await;
+        done.store(number + 1, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn the_command_line_backs_up_a_stopped_node_and_refuses_what_is_not_whole() {
+    let site = Site::new();
+    let node = site.start().await;
+    let mut admin = Admin::enter(&node).await;
+    admin.must("things", "create", json!({ "thing": "press1" })).await;
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let file = folder.path().join("all.backup");
+    let data = folder.path().join("data");
+    let refused = async |arguments: &[&str], why: &str| {
+        let output = manifold(arguments).await;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.contains(why), "{arguments:?}: {said}");
+    };
+    let make = ["backup", "--data", text(site.data()), "--to", text(&file)];
+    refused(&make, "already open").await;
+    node.terminate().await;
+    assert!(manifold(&make).await.status.success());
+    refused(&make, "is there already").await;
+    let whole = std::fs::read(&file).expect("it is there");
+    assert!(manifold(&["restore", text(&file)]).await.status.success());
+
+    let restore = ["restore", text(&file), "--data", text(&data)];
+    std::fs::write(&file, &whole[..whole.len() / 2]).expect("it can be written");
+    refused(&restore, "is cut off at byte").await;
+    let mut damaged = whole.clone();
+    damaged[whole.len() / 2] ^= 1;
+    std::fs::write(&file, &damaged).expect("it can be written");
+    refused(&restore, "is damaged at byte").await;
+    std::fs::write(&file, "something else").expect("it can be written");
+    refused(&restore, "is no backup of Manifold").await;
+    std::fs::write(&file, &whole).expect("it can be written");
+    assert!(manifold(&restore).await.status.success());
+    refused(&restore, "is not empty").await;
+
+    let copy = Site::at(&data).start().await;
+    let mut admin = Admin::enter(&copy).await;
+    assert_eq!(things(&mut admin).await, ["press1"]);
+    let is_code = |code: &str, error: Value| assert_eq!(error["code"], code, "{error}");
+    let error = admin.ask("backups", "get", json!({ "backup": "../x.backup" })).await;
+    is_code("invalid", error.expect_err("it is no plain name"));
+    let error = admin.ask("backups", "delete", json!({ "backup": "none.backup" })).await;
+    is_code("not_found", error.expect_err("there is none"));
+    copy.terminate().await;
+}
