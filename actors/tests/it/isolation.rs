@@ -208,7 +208,7 @@ async fn run(steps: Vec<(usize, Step)>) {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 6,
+        cases: 4,
         max_shrink_iters: 20,
         failure_persistence: None,
         ..ProptestConfig::default()

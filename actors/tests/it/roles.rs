@@ -4,13 +4,13 @@ use crate::tenants::enter;
 use crate::world::World;
 use serde_json::{Value as Json, json};
 
-fn allow(action: &str, topic: &str) -> Json {
+fn grant(action: &str, topic: &str) -> Json {
     json!({"permission":"allow","action":action,"topic":topic})
 }
 
 /// The answers of a role's own requests.
 fn replies() -> Json {
-    allow("subscribe", "clients/%c/reply/+")
+    grant("subscribe", "clients/%c/reply/+")
 }
 
 #[tokio::test(start_paused = true)]
@@ -18,7 +18,7 @@ async fn roles_are_created_given_and_deleted_when_nobody_has_them() {
     let world = World::new();
     let node = world.start().await;
     let mut app = node.peer("app");
-    let painter = json!({"role":"painter","base":"app","acl":[allow("all", "paint/#")]});
+    let painter = json!({"role":"painter","base":"app","acl":[grant("all", "paint/#")]});
     let made = app.done("roles/create", painter.clone()).await;
     assert_eq!(made["acl"], painter["acl"]);
     let writer = json!({"role":"writer","base":"project_admin","acl":[]});
@@ -67,7 +67,7 @@ async fn a_user_may_do_what_any_of_its_roles_allows_and_a_change_counts_at_once(
     let node = world.start().await;
     let mut app = node.peer("app");
     let address = node.listen().await;
-    let role = |role: &str, topic: &str| json!({"role":role,"base":"app","acl":[allow("all", topic), replies()]});
+    let role = |role: &str, topic: &str| json!({"role":role,"base":"app","acl":[grant("all", topic), replies()]});
     app.done("roles/create", role("painter", "paint/#")).await;
     app.done("roles/create", role("welder", "weld/#")).await;
     let (mut ann, _) = enter(&mut app, address, "default/default", "ann", "app").await;
@@ -80,7 +80,7 @@ async fn a_user_may_do_what_any_of_its_roles_allows_and_a_change_counts_at_once(
     app.done("users/update", json!({"user":"ann","roles":["painter", "welder"]})).await;
     assert_eq!(ann.subscribe("weld/#").await, 1);
     assert_eq!(ann.publish("weld/x", "1").await & 0x80, 0);
-    let narrowed = json!({"role":"welder","acl":[allow("all", "other/#"), replies()]});
+    let narrowed = json!({"role":"welder","acl":[grant("all", "other/#"), replies()]});
     app.done("roles/update", narrowed).await;
     assert_eq!(ann.publish("weld/x", "1").await, 0x87, "the session is the one from before");
     assert_eq!(ann.publish("other/x", "1").await & 0x80, 0);
@@ -95,7 +95,7 @@ async fn a_role_grants_single_operations_of_the_admin_api() {
     let node = world.start().await;
     let mut app = node.peer("app");
     let address = node.listen().await;
-    let acl = json!([allow("publish", "admin/things/+/+"), replies()]);
+    let acl = json!([grant("publish", "admin/things/+/+"), replies()]);
     let clerk = json!({"role":"clerk","base":"project_admin","acl":acl});
     app.done("roles/create", clerk).await;
     let (mut ann, _) = enter(&mut app, address, "default/default", "ann", "project_admin").await;
