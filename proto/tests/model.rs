@@ -178,6 +178,16 @@ fn values() -> impl Strategy<Value = Json> {
     })
 }
 
+/// Whether a number beyond the whole ones of a float is in it.
+fn is_large(value: &Json) -> bool {
+    match value {
+        Json::Number(number) => number.as_f64().is_some_and(|it| it.abs() > 1e15),
+        Json::Array(items) => items.iter().any(is_large),
+        Json::Object(members) => members.values().any(is_large),
+        _ => false,
+    }
+}
+
 /// Schemas of the whole vocabulary, mistakes among them.
 fn schemas() -> impl Strategy<Value = Json> {
     let number = prop_oneof![
@@ -224,13 +234,20 @@ fn schemas() -> impl Strategy<Value = Json> {
     })
 }
 
+/// Many cases; a failure is shown, and not written into the folder.
+fn config() -> ProptestConfig {
+    ProptestConfig { cases: 4096, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4096))]
+    #![proptest_config(config())]
 
     #[test]
     fn the_validator_agrees_with_jsonschema(schema in schemas(), value in values()) {
         // A schema that is a mistake here is refused before anything is checked against it.
         let Ok(checked) = check(&schema, &value) else { return Ok(()) };
+        // There the oracle rounds: to it 1e300 is a multiple of u64::MAX.
+        prop_assume!(!(schema.to_string().contains("multipleOf") && is_large(&value)));
         // Draft 7 has the array of `items` that WoT has.
         let oracle = jsonschema::options().with_draft(Draft::Draft7).build(&schema).unwrap();
         let expected = oracle.is_valid(&value);

@@ -115,7 +115,8 @@ impl fmt::Display for Num {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Int(it) => it.fmt(f),
-            Self::Float(it) => it.fmt(f),
+            Self::Float(it) if (1e-6..1e17).contains(&it.abs()) || *it == 0.0 => it.fmt(f),
+            Self::Float(it) => write!(f, "{it:e}"),
         }
     }
 }
@@ -156,6 +157,10 @@ mod tests {
         for (a, b) in [("0.35", "0.1"), ("7", "2"), ("1e-300", "1"), ("10", "3.0")] {
             assert!(!num(a).is_multiple_of(num(b)), "{a} {b}");
         }
+        assert_eq!(
+            (num("1e300").to_string(), num("1.50").to_string()),
+            ("1e300".into(), "1.5".into())
+        );
         assert!(num("4.0").is_multiple_of(num("2")) && num("1e20").is_multiple_of(num("0.25")));
     }
 }
