@@ -3,9 +3,8 @@
 use manifold_tests::admin::Admin;
 use manifold_tests::http::{Answer, Request};
 use manifold_tests::node::{Node, SECRET, Site};
-use manifold_tests::process::PATIENCE;
 use serde_json::json;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 fn list() -> Request {
@@ -103,17 +102,6 @@ async fn the_quotas_of_the_namespace_count() {
         tokio::task::yield_now().await;
     }
     assert_eq!(request.send(&node).await.data()["items"], json!([]));
-}
-
-#[tokio::test]
-async fn a_head_that_never_ends_is_not_waited_for() {
-    let node = Site::new().start().await;
-    let mut stream = TcpStream::connect(node.http()).await.expect("HTTP is there");
-    stream.write_all(b"POST /ingest/plant/a HTTP/1.1\r\nHost:").await.expect("it reads");
-    let mut rest = Vec::new();
-    let closed = stream.read_to_end(&mut rest);
-    tokio::time::timeout(PATIENCE, closed).await.expect("it is closed").expect("in order");
-    assert_eq!(node.figure("http_gateway_requests").await, 0);
 }
 
 #[tokio::test]
