@@ -2,7 +2,7 @@
 //!
 //! It has no door of its own. Each request becomes a client of the broker, on a stream within the process, with the
 //! credentials of the request and the address of who sent it; authentication, lock-out, permissions, quotas and audit
-//! are those of any other client (decision 0020). So it can do nothing that its caller could not do over MQTT.
+//! are those of any other client (decision 0017). So it can do nothing that its caller could not do over MQTT.
 //!
 //! - [`credentials`]: what a request shows of its caller; [`api`], [`ingest`]: the two ways in
 //! - [`visit`]: the client that asks in the caller's name; [`answer`]: refusals and statuses

@@ -311,12 +311,15 @@ fn join(at: &str, key: &str) -> String {
     if at.is_empty() { key.to_owned() } else { [at, key].join(".") }
 }
 
+/// An object of a profile, with its path.
+type Placed<'a> = (String, &'a Map<String, Json>);
+
 /// The objects of a list that may be absent, each with its path.
 fn list<'a>(
     fields: &'a Map<String, Json>,
     key: &str,
     at: &str,
-) -> Result<Vec<(String, &'a Map<String, Json>)>, Refusal> {
+) -> Result<Vec<Placed<'a>>, Refusal> {
     let at = join(at, key);
     let invalid = |message: &str, at: String| Refusal::new(RefusalCode::Invalid, message).at(at);
     let items = match fields.get(key) {

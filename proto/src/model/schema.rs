@@ -150,22 +150,26 @@ impl Schema {
             return Err(Violation::new(message));
         }
         match value {
-            Json::Number(number) => match &self.number {
-                Some(rules) => rules.check(Num::of(number))?,
-                None => {}
-            },
-            Json::String(text) => match &self.text {
-                Some(rules) => rules.check(text)?,
-                None => {}
-            },
-            Json::Array(items) => match &self.array {
-                Some(rules) => rules.check(items)?,
-                None => {}
-            },
-            Json::Object(members) => match &self.object {
-                Some(rules) => rules.check(members)?,
-                None => {}
-            },
+            Json::Number(number) => {
+                if let Some(rules) = &self.number {
+                    rules.check(Num::of(number))?;
+                }
+            }
+            Json::String(text) => {
+                if let Some(rules) = &self.text {
+                    rules.check(text)?;
+                }
+            }
+            Json::Array(items) => {
+                if let Some(rules) = &self.array {
+                    rules.check(items)?;
+                }
+            }
+            Json::Object(members) => {
+                if let Some(rules) = &self.object {
+                    rules.check(members)?;
+                }
+            }
             Json::Bool(_) | Json::Null => {}
         }
         self.one_of.as_ref().map_or(Ok(()), |forms| check_one_of(forms, value))
