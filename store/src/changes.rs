@@ -26,15 +26,16 @@ pub(crate) enum Change {
     Derive(Derivation),
 }
 
+/// Works changes out from the key of a row and the framed row, if there is one.
+type WorkOut = Box<dyn FnOnce(&[u8], Option<&[u8]>) -> Result<Changes, ReadError> + Send + Sync>;
+
 /// Changes that the writer works out from a row as it stands when their turn comes.
 pub(crate) struct Derivation {
     pub(crate) table: &'static str,
     pub(crate) key: Vec<u8>,
     /// Whether a framed row can be read.
     pub(crate) check: fn(&[u8], &[u8]) -> Result<(), ReadError>,
-    /// From the key and the framed row, if there is one.
-    pub(crate) work_out:
-        Box<dyn FnOnce(&[u8], Option<&[u8]>) -> Result<Changes, ReadError> + Send + Sync>,
+    pub(crate) work_out: WorkOut,
 }
 
 impl std::fmt::Debug for Derivation {

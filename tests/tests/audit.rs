@@ -18,7 +18,7 @@ const WORK_MS_MAX: u64 = 600;
 const PROJECTS: [&str; 2] = ["default/default", "default/other"];
 
 /// What was answered: things by their namespace and name, and refusals.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Answered {
     created: BTreeSet<(String, String)>,
     deleted: BTreeSet<(String, String)>,
@@ -51,7 +51,8 @@ async fn nothing_is_done_without_its_record_and_no_record_is_of_nothing() {
             let _ = worker.await;
         }
         node = site.start().await;
-        hold_against(&node, &answered.lock().expect("no worker panics with it")).await;
+        let promised = answered.lock().expect("no worker panics with it").clone();
+        hold_against(&node, &promised).await;
     }
     node.terminate().await;
 }
@@ -168,6 +169,9 @@ async fn each_sees_what_its_role_is_for() {
     let site = Site::new();
     let node = site.start().await;
     let mut admin = Admin::enter(&node).await;
+    for tenant in ["acme", "other"] {
+        admin.must("tenants", "create", json!({ "tenant": tenant })).await;
+    }
     for (tenant, project) in [("acme", "plant"), ("acme", "office"), ("other", "plant")] {
         admin.must("projects", "create", json!({ "tenant": tenant, "project": project })).await;
     }

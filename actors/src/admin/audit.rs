@@ -8,7 +8,7 @@ mod query;
 use super::cursor;
 use super::list::limited;
 use super::plan::{Plan, Request, unreadable};
-use super::table::{ADMIN, Operation, Resource};
+use super::table::{ADMIN, Operation, Resource, TENANT};
 use crate::audit::chain::{Broken, Head, Record, hex};
 use crate::audit::checkpoint::Checkpoint;
 use crate::audit::row::AuditRow;
@@ -27,7 +27,7 @@ pub(super) const RESOURCE: Resource = Resource {
     operations: &[
         Operation::reads::<PageOfChain>(
             "export",
-            Role::TenantAdmin,
+            TENANT,
             "gives a page of the chain as JSON Lines that can be verified elsewhere",
             export,
         ),
@@ -35,7 +35,7 @@ pub(super) const RESOURCE: Resource = Resource {
         Operation::reads::<ListAudit>("list", ADMIN, "looks for records", query::list),
         Operation::reads::<PageOfChain>(
             "verify",
-            Role::TenantAdmin,
+            TENANT,
             "follows the chain and names the first broken link",
             verify,
         ),

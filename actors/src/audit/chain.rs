@@ -195,12 +195,10 @@ mod tests {
         let (bytes, head) = link(&ORIGIN, entry(7, "p1"));
         let text = String::from_utf8(bytes.clone()).unwrap();
         let zeros = "0".repeat(64);
-        assert_eq!(
-            text,
-            format!(
-                r#"{{"action":"things create","by":{{"name":"p1"}},"count":1,"namespace":"acme/plant","number":1,"#
-            ) + &format!(r#""outcome":"ok","prev":"{zeros}","t":7,"target":{{"thing":"p1"}}}}"#)
-        );
+        let who = r#""action":"things create","by":{"name":"p1"},"count":1"#;
+        let what = r#""namespace":"acme/plant","number":1,"outcome":"ok""#;
+        let rest = format!(r#""prev":"{zeros}","t":7,"target":{{"thing":"p1"}}"#);
+        assert_eq!(text, format!("{{{who},{what},{rest}}}"));
         let again: BTreeMap<String, serde_json::Value> = serde_json::from_str(&text).unwrap();
         assert_eq!(serde_json::to_string(&again).unwrap(), text, "names are sorted");
         assert_eq!(head.hash, sha256(&[[0; 32].as_slice(), &bytes].concat()));

@@ -167,6 +167,11 @@ impl DeviceCore {
         let (now, limits) = (self.context.now(), self.command_limits());
         let mut book = self.take_book(now, effects)?;
         let (id, reply) = (invocation.id.clone(), asker.reply.clone());
+        let is_new = book.open(&id).is_none() && book.ended(&id).is_none();
+        if is_new && let Err(refusal) = self.check_action(name, &invocation.input)? {
+            self.commands.book = Some(book);
+            return Ok(Err(refusal));
+        }
         let is_heard = |name: &CommandName| self.is_heard(name);
         let decided = book.invoke((name, invocation), asker, now, is_heard, &limits);
         let outcome = match decided {

@@ -1,5 +1,5 @@
 //! The model of a device: loaded when it is first needed, given to the device that asks for its own, and held against
-//! what its classic shadow is set to.
+//! what its classic shadow is set to and the commands that it is asked for.
 //!
 //! Named shadows are not of the model: they are for what is beside it, such as the state of an application.
 
@@ -12,7 +12,7 @@ use broker::{Delivery, Outgoing};
 use proto::model::Property;
 use proto::platform::{Stage, ThingTopic};
 use proto::shadow::{Malformed, Patch, PlainRequest, Rejected, Section, to_json};
-use proto::{ModelVersion, PlatformTopic, Qos, Refusal, RefusalCode};
+use proto::{CommandName, ModelVersion, PlatformTopic, Qos, Refusal, RefusalCode};
 use serde::Serialize;
 use serde_json::Value as Json;
 use std::sync::Arc;
@@ -50,6 +50,23 @@ impl DeviceCore {
         Ok(loaded.map(|loaded| {
             self.model = Some(loaded);
             self.model.clone()
+        }))
+    }
+
+    /// Refuses a command that the model does not have as an action, and an input that is not one of it.
+    pub(super) fn check_action(
+        &mut self,
+        name: &CommandName,
+        input: &Json,
+    ) -> Result<Result<(), Refusal>, ReadError> {
+        Ok(self.model()?.and_then(|model| {
+            let Some(Loaded { version, model, .. }) = model.as_deref() else { return Ok(()) };
+            let Some(action) = model.action(name) else {
+                let message = format!("the model {version} has no action `{name}`");
+                return Err(Refusal::new(RefusalCode::Invalid, message).at("name"));
+            };
+            let input = (!input.is_null()).then_some(input);
+            action.check_input(input).map_err(|violation| violation.refusal("input"))
         }))
     }
 

@@ -391,6 +391,7 @@ async fn models_of_two_namespaces_are_two_and_a_project_with_models_is_not_delet
     let mut app = node.peer("app");
     pump_p1(&mut app).await;
     let project = json!({"tenant":"acme","project":"plant"});
+    app.done("tenants/create", json!({"tenant":"acme"})).await;
     app.done("projects/create", project.clone()).await;
     let namespace = proto::Namespace::parse("acme/plant").unwrap();
     let mut other = node.peer_in(&namespace, "other");
@@ -413,5 +414,27 @@ async fn models_of_two_namespaces_are_two_and_a_project_with_models_is_not_delet
     assert!(refused["message"].as_str().unwrap().contains("models"), "{refused}");
     other.done("models/delete", json!({"model":"pump"})).await;
     app.done("projects/delete", project).await;
+    node.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_is_an_action_of_the_model_with_an_input_of_it() {
+    let world = World::new();
+    let node = world.start().await;
+    let mut app = node.peer("app");
+    pump_p1(&mut app).await;
+    let cases = [
+        (json!({"thing":"p1","name":"explode","id":"a"}), "name", "no action `explode`"),
+        (json!({"thing":"p1","name":"reset","id":"a","input":"hard"}), "input", "integer"),
+        (json!({"thing":"p1","name":"reset","id":"a"}), "input", ""),
+    ];
+    for (body, field, said) in cases {
+        let refused = app.refused("commands/create", body.clone()).await;
+        assert_eq!((&refused["code"], &refused["field"]), (&json!("invalid"), &json!(field)));
+        assert!(refused["message"].as_str().unwrap().contains(said), "{body}: {refused}");
+    }
+    let listed = app.done("commands/list", json!({"thing":"p1"})).await;
+    assert_eq!(listed["items"], json!([]), "nothing of them is left");
+    app.done("commands/create", json!({"thing":"p1","name":"reset","id":"a","input":2})).await;
     node.stop().await;
 }

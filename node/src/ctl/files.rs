@@ -12,7 +12,8 @@ use serde_json::{Map, Value, json};
 use std::io::Write as _;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// The most rows in one piece.
 const ROWS_MAX: usize = 500;
@@ -43,6 +44,17 @@ enum Format {
 struct Piece {
     bytes: Range<usize>,
     rows: usize,
+}
+
+/// What the help says besides of a command that may be about a file.
+pub(super) fn note(resource: &str, verb: &str) -> Option<&'static str> {
+    match (resource, verb) {
+        ("things", "import") => {
+            Some("file=FILE in place of text sends a file of any size, in pieces")
+        }
+        ("things", "export") => Some("file=FILE writes all of it into a file"),
+        _ => None,
+    }
 }
 
 impl Table {

@@ -106,6 +106,9 @@ fn describe(resource: &CatalogResource, operation: &CatalogOperation) -> String 
         let line = format!("  {key:keys$}  {need:6}  {kind:kinds$}  {about}");
         let _ = writeln!(text, "{}", line.trim_end());
     }
+    if let Some(note) = super::files::note(name, verb) {
+        let _ = writeln!(text, "  {note}");
+    }
     text
 }
 
@@ -216,10 +219,10 @@ mod tests {
     fn an_unknown_resource_is_wrong_usage_that_names_the_known_ones() {
         let failure = list(Some("pumps")).unwrap_err();
         assert_eq!(failure.code(), 2);
-        assert!(failure.reason().contains("bridges, connections, drivers, metrics"));
+        assert!(failure.reason().contains("bridges, commands, connections, credentials, drivers"));
         let failure = help("things", Some("destroy")).unwrap_err();
         assert_eq!(failure.code(), 2);
-        assert!(failure.reason().contains("create, delete, get, list, update"));
+        assert!(failure.reason().contains("create, delete, export, get, import, list"));
     }
 
     #[test]

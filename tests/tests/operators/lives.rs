@@ -48,6 +48,7 @@ async fn a_project_its_thing_and_its_user_live_and_end() {
     let node = Site::new().start().await;
     let mut admin = Admin::enter(&node).await;
     let plant = json!({"tenant": "acme", "project": "plant"});
+    admin.must("tenants", "create", json!({ "tenant": "acme" })).await;
     admin.must("projects", "create", plant.clone()).await;
     let project = admin.must("projects", "get", plant.clone()).await;
     assert_eq!((&project["tenant"], &project["project"]), (&plant["tenant"], &plant["project"]));

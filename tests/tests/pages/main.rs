@@ -21,7 +21,10 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("bridges.md", "a mosquitto beside two nodes: tests/peers/bridge.py has the same steps"),
     ("conformance.md", "commands of cargo"),
     ("http.md", "curl: tests/peers/gateway.py takes its commands from the page"),
-    ("models.md", "mosquitto_pub: tests/peers/models_page.sh takes its commands from the page"),
+    (
+        "models.md",
+        "a device that publishes: tests/tests/models.rs takes its commands from the page",
+    ),
     ("things.md", "files, and what is in them after: tests/tests/registry.rs takes its commands"),
     ("tls.md", "openssl and mosquitto: tests/peers/tls_page.sh takes its commands from the page"),
 ];
