@@ -276,10 +276,12 @@ impl<'a> FanOut<'a> {
             return;
         }
         let is_hidden = delivery.gate.is_some();
+        let is_gated = delivery.message.gate.is_some();
         let pushed = queue.push(delivery, session.is_in_process());
         drop(queue);
-        // The end of the commit wakes the owners of what is hidden until then.
-        if pushed.wake && !is_hidden {
+        // The end of the commit wakes the owners of what is hidden until then. An owner that is awake already may
+        // look, see nothing, and rest before that.
+        if (pushed.wake || is_gated) && !is_hidden {
             self.outbox.woken.push(Arc::clone(session));
         }
         if pushed.pressure && self.outbox.pressure.is_none() {

@@ -56,7 +56,7 @@ async fn each_end_has_its_exit_code_and_tells_its_reason() {
         (&["things", "list", "--json-body", "["], 2, "is not JSON"),
         (&["things", "list", "--url", "http://h"], 2, "mqtt://"),
         (&["pumps"], 2, "known resources"),
-        (&["things", "destroy", "--help"], 2, "create, delete, get, list, update"),
+        (&["things", "destroy", "--help"], 2, "create, delete, export, get, import, list"),
         (&["things", "list", "--url", &address.to_string()], 3, "cannot reach"),
     ] {
         let ended = ctl(&node, words).await;

@@ -30,13 +30,15 @@ async fn what_waits_is_handed_over_when_the_device_subscribes_or_is_back_in_its_
     let device = Hello::new(Version::V5, "pump7").user("pump7", &secret);
     let mut app = node.client(&operator("app")).await;
     app.subscribe("apps/1", 1).await;
-    let invoke = |id: &str| {
+    let mut packet_id = 76;
+    let mut invoke = |id: &str| {
+        packet_id += 1;
         let properties = [
             Property::ResponseTopic("apps/1".to_owned()),
             Property::CorrelationData(id.as_bytes().to_vec()),
         ];
         let payload = json!({ "id": id, "timeout_ms": 20_000 }).to_string();
-        packet::publish_with(INVOKE.as_bytes(), payload.as_bytes(), 0b0010, 77, &properties)
+        packet::publish_with(INVOKE.as_bytes(), payload.as_bytes(), 0b0010, packet_id, &properties)
     };
     app.send(&invoke("a")).await;
     // Connected alone is not listening.

@@ -2,8 +2,8 @@
 //! done again.
 //!
 //! Kept per caller, the last `answers_max` of a namespace as far as they have 16 MiB, in the commit of the
-//! mutation. A secret or token in an answer is given again while the process lives, and is not written: the store holds no
-//! secret, only hashes.
+//! mutation. A secret or token in an answer is given again while the process lives, and is not written: the store holds
+//! no secret, only hashes.
 
 use proto::id::RequestId;
 use proto::{Namespace, Refusal, RefusalCode};
