@@ -99,7 +99,8 @@ async fn a_model_lives_and_ends_and_a_shadow_is_shown() {
     let mut admin = Admin::enter(&node).await;
     let document = |unit: &str| {
         let speed = json!({"type": "integer", "unit": unit});
-        json!({"@type": "tm:ThingModel", "properties": {"speed": speed}})
+        let context = "https://www.w3.org/2022/wot/td/v1.1";
+        json!({"@context": context, "@type": "tm:ThingModel", "properties": {"speed": speed}})
     };
     let model = |unit: &str| json!({"model": "pump", "document": document(unit)});
     admin.must("models", "create", model("Hz")).await;
