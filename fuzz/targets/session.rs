@@ -83,7 +83,8 @@ impl Stage {
         let store = Store::in_memory_inline().expect("memory is there");
         let limits = Limits { connect_timeout_ms: 1000, ..Limits::default() };
         let namespace = Namespace::default();
-        let anonymous = Some(Anonymous { namespace: namespace.clone(), role: Role::App });
+        let anonymous =
+            Some(Anonymous { namespace: namespace.clone(), role: Role::App, acl: None });
         let config = BrokerConfig { limits, anonymous, ..BrokerConfig::default() };
         let broker = Broker::open(config, store, outside.clone(), outside).expect("it opens");
         broker.mount(&namespace).expect("an empty namespace is mounted");
