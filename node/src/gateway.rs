@@ -31,7 +31,7 @@ use broker::Broker;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use proto::{Refusal, RefusalCode};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::sync::Semaphore;
 use visit::Visit;
 
@@ -42,7 +42,8 @@ pub(crate) struct Gateway {
     places: Semaphore,
     counters: Arc<Counters>,
     /// Made once: the catalogue is part of the executable.
-    openapi: Bytes,
+    /// Made when it is first asked for: it is large, and most nodes are never asked.
+    openapi: OnceLock<Bytes>,
 }
 
 /// A request, read to its end.
@@ -61,7 +62,7 @@ impl Gateway {
             config: config.clone(),
             places: Semaphore::new(config.requests_max),
             counters: Arc::clone(counters),
-            openapi: openapi::document().into(),
+            openapi: OnceLock::new(),
         })
     }
 
@@ -135,7 +136,8 @@ async fn serve(
 
 /// The document needs no credentials: it says what every executable of this version can do.
 async fn document(State(gateway): State<Arc<Gateway>>) -> Response {
-    Answer::document(gateway.openapi.clone()).into_response()
+    let document = gateway.openapi.get_or_init(|| openapi::document().into());
+    Answer::document(document.clone()).into_response()
 }
 
 async fn collect(body: Body, bytes_max: usize) -> Result<Bytes, Refusal> {
