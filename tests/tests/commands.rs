@@ -136,6 +136,9 @@ async fn a_takeover_leaves_the_device_online() {
 /// Rounds unless the environment says otherwise.
 const ROUNDS: u64 = 3;
 
+/// Commands whose end is asked for after a round: the latest, which a thing remembers 1000 of.
+const LOOKED_AT_MAX: usize = 900;
+
 /// The longest that a round works before it is killed.
 const WORK_MS_MAX: u64 = 600;
 
@@ -282,7 +285,9 @@ async fn hold_against(story: &mut Story, node: &Node, away: tokio::task::JoinHan
         }
     }
     let mut ends: BTreeMap<String, u64> = BTreeMap::new();
-    for (thing, id) in &story.acknowledged {
+    let mut latest: Vec<_> = story.acknowledged.iter().collect();
+    latest.sort_by_key(|(_, id)| id[1..].parse::<u64>().expect("a number"));
+    for (thing, id) in latest.into_iter().rev().take(LOOKED_AT_MAX) {
         let shown = admin.must("commands", "get", json!({ "thing": thing, "id": id })).await;
         let state = shown["state"].as_str().expect("a command has a state").to_owned();
         let heard = &story.heard[id];
