@@ -63,7 +63,7 @@ pub enum StartError {
 
 /// Starts the tree on its outside: namespaces are mounted and every part runs when this returns.
 pub async fn start(outside: Outside, settings: Settings) -> Result<Platform, StartError> {
-    let (audit, waiting) = Audit::open(&outside).await?;
+    let audit = Audit::open(&outside).await?;
     let witness = Witness::new(&audit, Arc::clone(&outside.clock));
     outside.broker.set_witness(Arc::new(witness));
     let context = Arc::new(Context::new(outside, settings, audit));
@@ -71,7 +71,7 @@ pub async fn start(outside: Outside, settings: Settings) -> Result<Platform, Sta
     let is_ready = Arc::new(AtomicBool::new(false));
     let args = SystemArgs { context: Arc::clone(&context), is_ready: Arc::clone(&is_ready) };
     let (system, _) = SystemActor::spawn(None, SystemActor, args).await?;
-    let clerk = Clerk::start(Arc::clone(&context), waiting);
+    let clerk = Clerk::start(Arc::clone(&context));
     Ok(Platform { context, system, is_ready, first_admin, clerk })
 }
 

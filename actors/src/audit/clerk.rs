@@ -1,15 +1,13 @@
 //! The clerk: a task that gathers what is not recorded in the commit of a mutation, and keeps to the retention.
 
-use super::entry::Entry;
 use super::log::add;
-use super::merge::Gathered;
 use super::retention;
 use crate::context::Shared;
 use std::time::Duration;
 use store::Changes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 /// What comes within so long is recorded in one commit, and merged where it is alike.
 const MOMENT: Duration = Duration::from_millis(250);
@@ -26,9 +24,9 @@ pub(crate) struct Clerk {
 
 impl Clerk {
     /// Starts the clerk of a node.
-    pub(crate) fn start(context: Shared, waiting: mpsc::Receiver<Entry>) -> Self {
+    pub(crate) fn start(context: Shared) -> Self {
         let (stop, stopped) = oneshot::channel();
-        Self { stop, task: tokio::spawn(run(context, waiting, stopped)) }
+        Self { stop, task: tokio::spawn(run(context, stopped)) }
     }
 
     /// Has it record what has come, and ends it.
@@ -38,49 +36,32 @@ impl Clerk {
     }
 }
 
-async fn run(
-    context: Shared,
-    mut waiting: mpsc::Receiver<Entry>,
-    mut stopped: oneshot::Receiver<()>,
-) {
+async fn run(context: Shared, mut stopped: oneshot::Receiver<()>) {
     let mut retention = interval_at(Instant::now() + RETENTION_PERIOD, RETENTION_PERIOD);
     retention.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut gathered = Gathered::default();
+    let inbox = context.audit.inbox();
     loop {
         tokio::select! {
             biased;
             _ = &mut stopped => break,
             _ = retention.tick() => retention::keep(&context).await,
-            entry = waiting.recv() => {
-                let Some(entry) = entry else { break };
-                take(&context, &mut gathered, entry);
-                let until = Instant::now() + MOMENT;
-                while let Ok(Some(entry)) = timeout_at(until, waiting.recv()).await {
-                    take(&context, &mut gathered, entry);
+            () = inbox.begun() => {
+                if timeout(MOMENT, &mut stopped).await.is_ok() {
+                    break;
                 }
-                record(&context, &mut gathered).await;
+                record(&context).await;
             }
         }
     }
-    while let Ok(entry) = waiting.try_recv() {
-        take(&context, &mut gathered, entry);
-    }
-    record(&context, &mut gathered).await;
+    record(&context).await;
 }
 
-fn take(context: &Shared, gathered: &mut Gathered, entry: Entry) {
-    if !gathered.add(entry) {
-        context.audit.figures.left_out.increase();
-    }
-}
-
-async fn record(context: &Shared, gathered: &mut Gathered) {
-    if gathered.is_empty() {
+async fn record(context: &Shared) {
+    let entries = context.audit.inbox().take();
+    if entries.is_empty() {
         return;
     }
     let figures = &context.audit.figures;
-    figures.merged.add(std::mem::take(&mut gathered.merged));
-    let entries = gathered.take();
     let count = entries.len() as u64;
     let mut changes = Changes::new();
     entries.into_iter().for_each(|entry| add(&mut changes, entry));

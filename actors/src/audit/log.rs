@@ -3,6 +3,7 @@
 use super::chain::{self, ORIGIN, hex};
 use super::checkpoint::Key;
 use super::entry::Entry;
+use super::inbox::Inbox;
 use super::merge::Rate;
 use super::row::{AuditRow, HeadRow, KeyRow, NODE};
 use crate::figures::Counter;
@@ -10,10 +11,6 @@ use crate::ports::Outside;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use store::{Changes, CommitError, ReadError, Store};
-use tokio::sync::mpsc;
-
-/// Entries that wait for the clerk; further ones are counted and left out.
-const WAITING_MAX: usize = 8192;
 
 /// Refusals that are recorded one by one, in a second; further ones are merged.
 const REFUSALS_PER_SEC: u32 = 50;
@@ -23,7 +20,7 @@ const REFUSALS_PER_SEC: u32 = 50;
 pub(crate) struct Audit {
     store: Store,
     key: Key,
-    waiting: mpsc::Sender<Entry>,
+    inbox: Arc<Inbox>,
     refusals: Mutex<Rate>,
     pub(crate) figures: Arc<AuditFigures>,
 }
@@ -53,11 +50,8 @@ pub enum AuditError {
 }
 
 impl Audit {
-    /// Opens the audit of a node, whose key is made if there is none; what waits for the clerk comes out at the other
-    /// end.
-    pub(crate) async fn open(
-        outside: &Outside,
-    ) -> Result<(Self, mpsc::Receiver<Entry>), AuditError> {
+    /// Opens the audit of a node, whose key is made if there is none.
+    pub(crate) async fn open(outside: &Outside) -> Result<Self, AuditError> {
         let store = outside.store.clone();
         let found = store.read()?.get::<KeyRow>(&NODE.to_owned())?;
         let row = match found {
@@ -73,9 +67,10 @@ impl Audit {
             }
         };
         let key = Key::of(&row.seed).ok_or(AuditError::Key)?;
-        let (waiting, clerks_end) = mpsc::channel(WAITING_MAX);
         let refusals = Mutex::new(Rate::new(REFUSALS_PER_SEC));
-        Ok((Self { store, key, waiting, refusals, figures: Arc::default() }, clerks_end))
+        let figures = Arc::<AuditFigures>::default();
+        let inbox = Arc::new(Inbox::new(Arc::clone(&figures)));
+        Ok(Self { store, key, inbox, refusals, figures })
     }
 
     /// The key of the node.
@@ -84,8 +79,8 @@ impl Audit {
     }
 
     /// Where entries may be left without waiting.
-    pub(crate) fn waiting(&self) -> mpsc::Sender<Entry> {
-        self.waiting.clone()
+    pub(crate) fn inbox(&self) -> &Arc<Inbox> {
+        &self.inbox
     }
 
     /// Records a refusal before it is answered. Beyond a rate it is left to the clerk, who merges.
@@ -94,7 +89,7 @@ impl Audit {
             // That nothing was done stands, recorded or not.
             let _ = self.commit(entry).await;
         } else {
-            leave(&self.waiting, &self.figures, entry);
+            self.inbox.leave(entry);
         }
     }
 
@@ -111,13 +106,6 @@ impl Audit {
             }
         }
         kept
-    }
-}
-
-/// Leaves an entry to the clerk; what finds no room is counted.
-pub(crate) fn leave(waiting: &mpsc::Sender<Entry>, figures: &AuditFigures, entry: Entry) {
-    if waiting.try_send(entry).is_err() {
-        figures.left_out.increase();
     }
 }
 

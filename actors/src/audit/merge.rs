@@ -2,7 +2,9 @@
 
 use super::entry::{By, Entry};
 use proto::{Namespace, TimestampMs};
-use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
 
 /// Different entries of one moment and namespace; what comes beyond is told as one.
 pub(crate) const DIFFERENT_MAX: usize = 100;
@@ -41,9 +43,19 @@ impl Rate {
 /// What has come in one moment.
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
-    namespaces: BTreeMap<Namespace, Vec<Entry>>,
+    namespaces: BTreeMap<Namespace, Moment>,
+    likeness: RandomState,
     /// Entries that stand for more than one.
     pub(crate) merged: u64,
+}
+
+/// What has come in one moment in a namespace.
+#[derive(Debug, Default)]
+struct Moment {
+    /// In the order of coming; those of various people are the last.
+    entries: Vec<Entry>,
+    /// Where the first entry of a likeness is.
+    alike: HashMap<u64, usize>,
 }
 
 impl Gathered {
@@ -54,37 +66,59 @@ impl Gathered {
 
     /// Adds one; `false` if there is no room even for its count.
     pub(crate) fn add(&mut self, entry: Entry) -> bool {
-        if !self.namespaces.contains_key(&entry.namespace)
-            && self.namespaces.len() >= NAMESPACES_MAX
-        {
-            return false;
+        if !self.namespaces.contains_key(&entry.namespace) {
+            if self.namespaces.len() >= NAMESPACES_MAX {
+                return false;
+            }
+            self.namespaces.insert(entry.namespace.clone(), Moment::default());
         }
-        let entries = self.namespaces.entry(entry.namespace.clone()).or_default();
-        if let Some(alike) = entries.iter_mut().find(|it| is_alike(it, &entry)) {
-            alike.count += entry.count;
-            self.merged += entry.count;
-            return true;
-        }
-        if entries.len() < DIFFERENT_MAX {
-            entries.push(entry);
-            return true;
-        }
-        self.merged += entry.count;
-        let is_same = |it: &&mut Entry| {
-            it.by.name == VARIOUS && it.action == entry.action && it.outcome == entry.outcome
-        };
-        match entries.iter_mut().skip(DIFFERENT_MAX).find(is_same) {
-            Some(various) => various.count += entry.count,
-            // Actions and outcomes are words of the platform's own: there are few.
-            None => entries.push(various(entry)),
+        let Some(moment) = self.namespaces.get_mut(&entry.namespace) else { return false };
+        let (likeness, count) = (likeness(&self.likeness, &entry), entry.count);
+        if moment.add(entry, likeness) {
+            self.merged += count;
         }
         true
     }
 
     /// Takes all of it, in the order of coming within each namespace.
     pub(crate) fn take(&mut self) -> Vec<Entry> {
-        std::mem::take(&mut self.namespaces).into_values().flatten().collect()
+        let moments = std::mem::take(&mut self.namespaces).into_values();
+        moments.flat_map(|moment| moment.entries).collect()
     }
+}
+
+impl Moment {
+    /// Adds one; `true` if it was merged with another.
+    fn add(&mut self, entry: Entry, likeness: u64) -> bool {
+        let alike = self.alike.get(&likeness).and_then(|index| self.entries.get_mut(*index));
+        // Two that differ may have one likeness by chance: then the later one is not merged.
+        if let Some(alike) = alike.filter(|it| is_alike(it, &entry)) {
+            alike.count += entry.count;
+            return true;
+        }
+        if self.entries.len() < DIFFERENT_MAX {
+            self.alike.insert(likeness, self.entries.len());
+            self.entries.push(entry);
+            return false;
+        }
+        let is_same = |it: &&mut Entry| {
+            it.by.name == VARIOUS && it.action == entry.action && it.outcome == entry.outcome
+        };
+        match self.entries.iter_mut().skip(DIFFERENT_MAX).find(is_same) {
+            Some(various) => various.count += entry.count,
+            // Actions and outcomes are words of the platform's own: there are few.
+            None => self.entries.push(various(entry)),
+        }
+        true
+    }
+}
+
+/// A number that entries alike have in common.
+fn likeness(state: &RandomState, entry: &Entry) -> u64 {
+    let mut hasher = state.build_hasher();
+    (&entry.by.name, &entry.action, &entry.outcome).hash(&mut hasher);
+    (&entry.client_id, &entry.digest, host(entry)).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Whether they differ in nothing but their time, the port of an address, and what is of one request only.

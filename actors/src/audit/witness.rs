@@ -2,12 +2,12 @@
 //! waits. Devices and edge nodes are left out: whether they are there is presence, not audit.
 
 use super::entry::{By, Entry};
-use super::log::{Audit, AuditFigures, leave};
+use super::inbox::Inbox;
+use super::log::Audit;
 use broker::credential::system_namespace;
 use broker::{CameIn, TurnedAway};
 use proto::{Clock, Role};
 use std::sync::Arc;
-use tokio::sync::mpsc;
 
 /// The action of a login.
 pub(crate) const LOGIN: &str = "login";
@@ -17,15 +17,14 @@ const TOLD_CHARS_MAX: usize = 128;
 
 /// See the module.
 pub(crate) struct Witness {
-    waiting: mpsc::Sender<Entry>,
-    figures: Arc<AuditFigures>,
+    inbox: Arc<Inbox>,
     clock: Arc<dyn Clock>,
 }
 
 impl Witness {
     /// The witness of a node.
     pub(crate) fn new(audit: &Audit, clock: Arc<dyn Clock>) -> Self {
-        Self { waiting: audit.waiting(), figures: Arc::clone(&audit.figures), clock }
+        Self { inbox: Arc::clone(audit.inbox()), clock }
     }
 }
 
@@ -38,7 +37,7 @@ impl broker::Witness for Witness {
         let mut entry = Entry::new(self.clock.now(), who.namespace.clone(), by, LOGIN);
         entry.client_id = Some(short(who.client_id));
         entry.address = who.address.map(|it| it.to_string());
-        leave(&self.waiting, &self.figures, entry);
+        self.inbox.leave(entry);
     }
 
     fn turned_away(&self, who: &TurnedAway<'_>) {
@@ -48,7 +47,8 @@ impl broker::Witness for Witness {
         let mut entry = Entry::new(self.clock.now(), namespace, by, LOGIN);
         entry.client_id = Some(short(who.client_id));
         entry.address = Some(who.address.to_string());
-        leave(&self.waiting, &self.figures, entry.with_outcome(who.reason));
+        who.reason.clone_into(&mut entry.outcome);
+        self.inbox.leave(entry);
     }
 }
 
