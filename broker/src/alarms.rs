@@ -7,6 +7,7 @@
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -19,17 +20,16 @@ const TICK: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(crate) struct Alarms {
     epoch: Instant,
-    waiting: Mutex<BTreeMap<Alarm, Arc<AtomicWaker>>>,
+    waiting: Mutex<BTreeMap<(Alarm, Number), Arc<AtomicWaker>>>,
     is_needed: Notify,
 }
 
-/// When whom to wake: it rings once.
+/// When an alarm rings: it does so once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Alarm {
-    tick: u64,
-    /// The number of the connection.
-    number: u64,
-}
+pub(crate) struct Alarm(NonZeroU64);
+
+/// Whose alarm: the number of a connection, which has one at a time.
+type Number = u64;
 
 impl Alarms {
     /// Nobody waits yet. Must be made inside a tokio runtime.
@@ -44,11 +44,11 @@ impl Alarms {
     }
 
     /// Has `waker` woken once `at` has come. A connection has one alarm at a time.
-    pub(crate) fn set(&self, at: Instant, number: u64, waker: &Arc<AtomicWaker>) -> Alarm {
-        let alarm = Alarm { tick: self.ticks(at) + 1, number };
+    pub(crate) fn set(&self, at: Instant, number: Number, waker: &Arc<AtomicWaker>) -> Alarm {
+        let alarm = self.after(at);
         let mut waiting = self.waiting.lock();
         let is_first = waiting.is_empty();
-        waiting.insert(alarm, Arc::clone(waker));
+        waiting.insert((alarm, number), Arc::clone(waker));
         drop(waiting);
         if is_first {
             self.is_needed.notify_one();
@@ -58,17 +58,17 @@ impl Alarms {
 
     /// Whether an alarm has rung, or is about to.
     pub(crate) fn is_due(&self, alarm: Alarm, now: Instant) -> bool {
-        alarm.tick <= self.ticks(now)
+        alarm.0.get() <= self.ticks(now)
     }
 
     /// Nobody is to be woken any more.
-    pub(crate) fn cancel(&self, alarm: Alarm) {
-        self.waiting.lock().remove(&alarm);
+    pub(crate) fn cancel(&self, alarm: Alarm, number: Number) {
+        self.waiting.lock().remove(&(alarm, number));
     }
 
     /// Wakes those whose time has come; `false` if nobody waits any more.
     fn ring(&self, now: Instant) -> bool {
-        let later = Alarm { tick: self.ticks(now) + 1, number: 0 };
+        let later = (self.after(now), Number::MIN);
         let mut waiting = self.waiting.lock();
         let rest = waiting.split_off(&later);
         let due = std::mem::replace(&mut *waiting, rest);
@@ -76,6 +76,11 @@ impl Alarms {
         drop(waiting);
         due.values().for_each(|waker| waker.wake());
         is_awaited
+    }
+
+    /// The first tick after `at`.
+    fn after(&self, at: Instant) -> Alarm {
+        Alarm(NonZeroU64::MIN.saturating_add(self.ticks(at)))
     }
 
     fn ticks(&self, at: Instant) -> u64 {
@@ -143,7 +148,7 @@ mod tests {
         let alarms = Alarms::start();
         let (count, waker) = sleeper();
         let alarm = alarms.set(Instant::now() + TICK, 1, &waker);
-        alarms.cancel(alarm);
+        alarms.cancel(alarm, 1);
         assert!(alarms.waiting.lock().is_empty());
         assert_eq!(Arc::strong_count(&waker), 1);
         tokio::time::sleep(10 * TICK).await;

@@ -17,6 +17,7 @@ mod outbound;
 mod pacing;
 pub(crate) mod replay;
 mod socket;
+mod stall;
 mod standing;
 mod stay;
 
@@ -35,12 +36,13 @@ use crate::session::machine::Machine;
 use crate::space::{Carried, Leaving, Space};
 use buffer::Inbox;
 use bytes::Buf;
-use desk::{Desk, Stall, Work};
+use desk::{Desk, Work};
 use end_timer::EndTimer;
 use proto::TimestampMs;
 pub(crate) use socket::Socket;
 use standing::Standing;
 pub(crate) use stay::Stay;
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -97,8 +99,8 @@ pub(crate) struct Connection<S> {
     desk: Desk,
     /// Only where publishers have a rate.
     pace: Option<Box<Pace>>,
-    /// The client may be silent so long; `None` for ever.
-    patience: Option<Duration>,
+    /// So many milliseconds the client may be silent; `None` for ever.
+    patience_ms: Option<NonZeroU32>,
     last_heard: Instant,
     /// When to see whether it has been heard.
     alarm: Option<Alarm>,
@@ -217,42 +219,6 @@ impl<S: Socket> Connection<S> {
         }
     }
 
-    /// Whether the publisher has to wait for a subscriber that has fallen behind.
-    fn is_stalled(&mut self, cx: &Context<'_>) -> bool {
-        let Work { stall, .. } = self.desk.get();
-        let Some(Stall { session, until }) = stall else { return false };
-        let mut queue = session.queue();
-        if queue.wait_for_room(cx.waker()) {
-            drop(queue);
-            *stall = None;
-            return false;
-        }
-        if Instant::now() < *until {
-            return true;
-        }
-        queue.give_up();
-        drop(queue);
-        tracing::debug!(subscriber = %session.sender().client_id, "a subscriber has fallen behind");
-        *stall = None;
-        false
-    }
-
-    /// Waits for a subscriber from now on, if publishing has run into one that has fallen behind.
-    fn stall_if_pressed(&mut self) {
-        let Work { outbox, stall, .. } = self.desk.get();
-        let Some(session) = outbox.pressure.take() else { return };
-        if stall.is_some() || Arc::ptr_eq(&session, &self.session) {
-            return;
-        }
-        let limits = &self.space.shared().limits;
-        let wait_ms = match session.is_in_process() {
-            true => limits.platform_wait_ms,
-            false => limits.slow_subscriber_wait_ms,
-        };
-        Counters::add(&self.space.shared().counters.publisher_stalls, 1);
-        *stall = Some(Stall { session, until: Instant::now() + Duration::from_millis(wait_ms) });
-    }
-
     /// Ends a silent client, and has this one woken for whatever comes first.
     fn watch_the_clock(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         // Whoever we do not read from cannot be heard.
@@ -264,7 +230,8 @@ impl<S: Socket> Connection<S> {
         if self.desk.get().waits_until(waits_end, cx) {
             return Ok(());
         }
-        let Some(patience) = self.patience else { return Ok(()) };
+        let Some(patience_ms) = self.patience_ms else { return Ok(()) };
+        let patience = Duration::from_millis(patience_ms.get().into());
         let alarms = &self.space.shared().alarms;
         let now = Instant::now();
         // The alarm stays as it is until it has rung: most clients have been heard by then.
@@ -300,7 +267,7 @@ impl<S: Socket> Connection<S> {
     async fn close(self: Box<Self>, end: End) {
         let mut this = *self;
         if let Some(alarm) = this.alarm {
-            this.space.shared().alarms.cancel(alarm);
+            this.space.shared().alarms.cancel(alarm, this.live.number);
         }
         let work = this.desk.get();
         if let End::Closed(reason) = end {

@@ -6,7 +6,7 @@ use crate::reason::Reason;
 use crate::session::machine::Machine;
 use proto::TimestampMs;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
 use tokio::sync::Notify;
 
 /// A connection.
@@ -22,11 +22,11 @@ pub(crate) struct Live {
     pub(crate) clean_start: bool,
     pub(crate) traffic: Traffic,
     /// Messages sent and not acknowledged.
-    pub(crate) inflight: AtomicU32,
+    pub(crate) inflight: AtomicU16,
     /// Messages received whose PUBACK or PUBREC is owed.
-    pub(crate) owed: AtomicU32,
+    pub(crate) owed: AtomicU16,
     /// Messages of QoS 2 received and not released.
-    pub(crate) unreleased: AtomicU32,
+    pub(crate) unreleased: AtomicU16,
     /// The code of the reason it has been asked to end for; 0 if not.
     stop: AtomicU8,
     /// When its proof of who it is ends, in milliseconds since the epoch; 0 if never.
@@ -115,9 +115,9 @@ impl Live {
             keep_alive_secs,
             clean_start,
             traffic: Traffic::default(),
-            inflight: AtomicU32::new(0),
-            owed: AtomicU32::new(0),
-            unreleased: AtomicU32::new(0),
+            inflight: AtomicU16::new(0),
+            owed: AtomicU16::new(0),
+            unreleased: AtomicU16::new(0),
             stop: AtomicU8::new(0),
             expires_at_ms: AtomicU64::new(0),
             is_session_ended: AtomicBool::new(false),
@@ -173,8 +173,9 @@ impl Live {
 
     /// Notes for whoever asks how many exchanges of QoS 1 and 2 are open.
     pub(crate) fn note_exchanges(&self, machine: &Machine) {
-        let note = |counter: &AtomicU32, count: usize| {
-            counter.store(u32::try_from(count).unwrap_or(u32::MAX), Ordering::Relaxed);
+        // There are no more of either than packet identifiers.
+        let note = |counter: &AtomicU16, count: usize| {
+            counter.store(u16::try_from(count).unwrap_or(u16::MAX), Ordering::Relaxed);
         };
         note(&self.inflight, machine.inflight());
         note(&self.owed, machine.owed());

@@ -35,6 +35,8 @@ pub(crate) struct Outbox {
     woken: Vec<Arc<Session>>,
     /// A subscriber that has fallen behind and that the publisher should wait for.
     pub(crate) pressure: Option<Arc<Session>>,
+    /// One that publishers have waited for in vain, and how much for it has been dropped since the last flush.
+    lag: Option<(Arc<Session>, usize)>,
     dropped: u64,
     refused: u64,
 }
@@ -73,6 +75,7 @@ impl Outbox {
             settlement: Settlement::default(),
             woken: Vec::new(),
             pressure: None,
+            lag: None,
             dropped: 0,
             refused: 0,
         }
@@ -81,6 +84,11 @@ impl Outbox {
     /// Commits promise so much from now on.
     pub(crate) fn promise(&mut self, durability: Durability) {
         self.durability = durability;
+    }
+
+    /// The subscriber that has lost so much since the last flush, although publishers have waited for it.
+    pub(crate) fn take_lag_of(&mut self, weight: usize) -> Option<Arc<Session>> {
+        self.lag.take_if(|(_, dropped)| *dropped >= weight).map(|(session, _)| session)
     }
 
     /// Whether everything in it has been flushed.
@@ -192,6 +200,7 @@ impl Outbox {
 
     /// Submits the changes, if there are any, and wakes everybody. Must run inside a tokio runtime.
     pub(crate) fn flush(&mut self, shared: &Arc<Shared>) {
+        self.lag = None;
         if !self.changes.is_empty() {
             let (changes, settlement) = self.take_commit();
             Counters::add(&shared.counters.stored, settlement.rows.len() as u64);
@@ -286,6 +295,13 @@ impl<'a> FanOut<'a> {
         }
         if pushed.pressure && self.outbox.pressure.is_none() {
             self.outbox.pressure = Some(Arc::clone(session));
+        }
+        if pushed.lags {
+            let first = || (Arc::clone(session), 0);
+            let (lagging, dropped) = self.outbox.lag.get_or_insert_with(first);
+            if Arc::ptr_eq(lagging, session) {
+                *dropped += self.message.weight();
+            }
         }
         self.outbox.dropped += pushed.dropped;
     }

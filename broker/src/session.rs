@@ -49,7 +49,7 @@ impl Session {
         key: SessionKey,
         sender: Arc<Sender>,
         is_in_process: bool,
-        bounds: Bounds,
+        bounds: Arc<Bounds>,
     ) -> Self {
         Self {
             key,

@@ -32,6 +32,7 @@ use crate::permissions::Kin;
 use crate::promises::Promises;
 use crate::reason::Reason;
 use crate::router::Router;
+use crate::session::queue::Bounds;
 use crate::witness::Witness;
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
@@ -52,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     pub(crate) journal: Journal,
     pub(crate) memory: Watermark,
+    /// Those of the queues of all sessions.
+    pub(crate) queue_bounds: Arc<Bounds>,
     pub(crate) is_draining: AtomicBool,
     /// Wakes connections whose clients may have fallen silent.
     pub(crate) alarms: Arc<Alarms>,
@@ -82,6 +85,7 @@ impl Shared {
             clock,
             entropy,
             memory: Watermark::new(limits.memory_bytes_max),
+            queue_bounds: Arc::new(Bounds::of(&limits, &policies)),
             limits,
             policies,
             counters: Counters::default(),

@@ -4,16 +4,15 @@
 
 use super::OUT_BYTES_MAX;
 use super::replay::Replay;
+use super::stall::Stall;
 use crate::live::Carriage;
 use crate::outbox::Outbox;
-use crate::session::Session;
 use crate::session::queue::Delivery;
 use crate::space::Space;
 use bytes::BytesMut;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::Context;
 use store::Durability;
 use tokio::time::{Instant, Sleep};
@@ -46,12 +45,6 @@ pub(super) struct Work {
     timer: Option<Pin<Box<Sleep>>>,
     /// Counts of one turn, added to those of the connection and the broker at its end.
     pub(super) tally: Carriage,
-}
-
-/// A wait for a subscriber that has fallen behind.
-pub(super) struct Stall {
-    pub(super) session: Arc<Session>,
-    pub(super) until: Instant,
 }
 
 impl Desk {

@@ -28,8 +28,8 @@ use bytes::BytesMut;
 use bytestring::ByteString;
 use proto::{ClientId, Identity, Namespace, PlatformTopic, Role, UserId};
 use std::borrow::Cow;
+use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 use turned::{not_opened, refuse};
@@ -444,8 +444,7 @@ impl Admitted {
             desk: Desk::with(carried.replay),
             pace: Pace::new(shared.limits.publish_rate(), self.space.quota(), Instant::now()),
             // One and a half times the keep alive (3.1.2-22).
-            patience: (keep_alive_secs != 0)
-                .then(|| Duration::from_millis(u64::from(keep_alive_secs) * 1500)),
+            patience_ms: NonZeroU32::new(u32::from(keep_alive_secs) * 1500),
             last_heard: Instant::now(),
             alarm: None,
             now: shared.clock.now(),

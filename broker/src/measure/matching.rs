@@ -26,19 +26,19 @@ pub struct Publisher(Cache);
 impl Matching {
     /// As many clients, which may receive every topic that the platform does not keep to itself.
     pub fn new(clients: u64) -> Self {
+        let bounds = Arc::new(Bounds {
+            ready_max: 1,
+            ready_bytes_max: 1,
+            stored_max: 1,
+            stored_bytes_max: 1,
+            when_full: QueueFull::default(),
+        });
         let session = |number| {
             let client_id = ClientId::parse(&format!("c{number}")).ok()?;
             let name = UserId::parse("app").ok()?;
             let identity = Identity::User { name, role: Role::App };
             let sender = Arc::new(Sender { client_id, identity });
-            let bounds = Bounds {
-                ready_max: 1,
-                ready_bytes_max: 1,
-                stored_max: 1,
-                stored_bytes_max: 1,
-                when_full: QueueFull::default(),
-            };
-            Some(Arc::new(Session::new(SessionKey(number), sender, false, bounds)))
+            Some(Arc::new(Session::new(SessionKey(number), sender, false, Arc::clone(&bounds))))
         };
         Self { router: Router::default(), clients: (1..=clients).filter_map(session).collect() }
     }

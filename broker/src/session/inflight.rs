@@ -30,14 +30,14 @@ pub(crate) struct Inflight {
     /// Entries that have left the front.
     gone: u64,
     /// Entries that are not over.
-    open: usize,
+    open: u32,
     /// Those of them that were sent on this connection: what its receive maximum counts.
-    charged: usize,
+    charged: u32,
     /// The place, counted with `gone`, of the first entry that is still to be sent again on this connection.
     again: u64,
     /// Where the search for the next PUBACK or PUBREC begins.
     hint: u64,
-    window: usize,
+    window: u32,
     next_transient: u16,
     /// The highest row sent.
     sent_seq: u64,
@@ -98,7 +98,7 @@ impl Inflight {
             charged: 0,
             again: 0,
             hint: 0,
-            window: usize::from(window.max(1)),
+            window: u32::from(window.max(1)),
             next_transient: 1,
             sent_seq: 0,
             free_below: 0,
@@ -107,7 +107,7 @@ impl Inflight {
 
     /// Goes on with another connection, whose client takes `window` at once.
     pub(crate) fn resume(&mut self, window: u16) {
-        self.window = usize::from(window.max(1));
+        self.window = u32::from(window.max(1));
         self.charged = 0;
         self.again = self.gone;
     }
@@ -134,7 +134,7 @@ impl Inflight {
 
     /// How many are not over.
     pub(crate) fn len(&self) -> usize {
-        self.open
+        self.open as usize
     }
 
     /// The highest row that has been sent.

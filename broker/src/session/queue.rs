@@ -9,15 +9,19 @@
 //! it is found out when it is first needed.
 
 mod delivery;
+mod jam;
 
 pub(crate) use delivery::{Delivery, Progress};
 
-use crate::config::QueueFull;
+use crate::config::{Limits, Policies, QueueFull};
 use crate::message::GateState;
 use crate::session::drops::Drops;
+use jam::Jam;
 use proto::Qos;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::Waker;
+use tokio::time::Instant;
 
 /// How much a queue holds.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +37,19 @@ pub(crate) struct Bounds {
     pub(crate) when_full: QueueFull,
 }
 
+impl Bounds {
+    /// Those that the configuration gives.
+    pub(crate) fn of(limits: &Limits, policies: &Policies) -> Self {
+        Self {
+            ready_max: limits.queue_messages_max,
+            ready_bytes_max: limits.queue_bytes_max,
+            stored_max: limits.stored_messages_max,
+            stored_bytes_max: limits.stored_bytes_max,
+            when_full: policies.queue_full,
+        }
+    }
+}
+
 /// What became of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Pushed {
@@ -40,6 +57,8 @@ pub(crate) struct Pushed {
     pub(crate) wake: bool,
     /// The publisher should wait for the owner to catch up.
     pub(crate) pressure: bool,
+    /// Something was dropped, after publishers have waited for the owner in vain.
+    pub(crate) lags: bool,
     /// How many deliveries were dropped, this one or others.
     pub(crate) dropped: u64,
 }
@@ -56,15 +75,14 @@ struct Uncommitted {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Queue {
-    bounds: Bounds,
+    bounds: Arc<Bounds>,
     ready: VecDeque<Delivery>,
     ready_bytes: usize,
     is_durable: bool,
     is_connected: bool,
     /// The owner has been woken and has not yet seen the queue empty.
     is_scheduled: bool,
-    /// Publishers waited for it in vain; they wait again once it has caught up.
-    is_lagging: bool,
+    jam: Option<Box<Jam>>,
     next_seq: u64,
     /// The highest sequence number that has been in `ready` or with the owner.
     taken_seq: u64,
@@ -74,14 +92,13 @@ pub(crate) struct Queue {
     stored: u64,
     stored_bytes: u64,
     is_unread: bool,
-    waiting: Vec<Waker>,
     pub(crate) drops: Drops,
     /// Deliveries whose time was over before they were sent.
     pub(crate) expired: u64,
 }
 
 impl Queue {
-    pub(crate) fn new(bounds: Bounds) -> Self {
+    pub(crate) fn new(bounds: Arc<Bounds>) -> Self {
         Self {
             bounds,
             ready: VecDeque::new(),
@@ -89,7 +106,7 @@ impl Queue {
             is_durable: false,
             is_connected: false,
             is_scheduled: false,
-            is_lagging: false,
+            jam: None,
             next_seq: 1,
             taken_seq: 0,
             maybe_sent_seq: 0,
@@ -97,7 +114,6 @@ impl Queue {
             stored: 0,
             stored_bytes: 0,
             is_unread: false,
-            waiting: Vec::new(),
             drops: Drops::default(),
             expired: 0,
         }
@@ -160,6 +176,7 @@ impl Queue {
         self.ready_bytes = 0;
         self.taken_seq = sent_seq;
         self.release_waiting();
+        self.jam = None;
     }
 
     /// Whether the owner can read rows from the store now.
@@ -189,7 +206,7 @@ impl Queue {
 
     /// Whether the store may take one more delivery for this session.
     pub(crate) fn has_store_room(&self, weight: usize) -> bool {
-        let Bounds { stored_max, stored_bytes_max, .. } = self.bounds;
+        let Bounds { stored_max, stored_bytes_max, .. } = *self.bounds;
         self.stored < stored_max && self.stored_bytes + weight as u64 <= stored_bytes_max
     }
 
@@ -256,7 +273,7 @@ impl Queue {
     /// Takes in a delivery. One with a row is never dropped: it is in the store in any case.
     pub(crate) fn push(&mut self, delivery: Delivery, is_in_process: bool) -> Pushed {
         let weight = delivery.message.weight();
-        let mut pushed = Pushed { wake: false, pressure: false, dropped: 0 };
+        let mut pushed = Pushed { wake: false, pressure: false, lags: false, dropped: 0 };
         let is_transient = delivery.seq.is_none() && self.is_connected && !is_in_process;
         while is_transient
             && self.drops_oldest()
@@ -291,7 +308,8 @@ impl Queue {
             }
             pushed.dropped += 1;
         }
-        pushed.pressure = self.is_connected && !self.is_lagging && self.is_over_watermark();
+        pushed.pressure = self.is_connected && !self.is_lagging() && self.is_over_watermark();
+        pushed.lags = pushed.dropped > 0 && self.is_lagging();
         pushed
     }
 
@@ -308,6 +326,9 @@ impl Queue {
             }
             let delivery = self.ready.pop_front()?;
             self.ready_bytes -= delivery.message.weight();
+            if let Some(jam) = &mut self.jam {
+                jam.moves();
+            }
             self.relax();
             if gate == GateState::Open {
                 return Some(delivery);
@@ -323,10 +344,9 @@ impl Queue {
 
     /// Lets publishers go on, or wait again, once the owner has caught up.
     fn relax(&mut self) {
-        let is_noticed = self.is_lagging || !self.waiting.is_empty();
-        if is_noticed && self.is_below_low_watermark() {
-            self.is_lagging = false;
+        if self.jam.is_some() && self.is_below_low_watermark() {
             self.release_waiting();
+            self.jam = None;
         }
     }
 
@@ -404,25 +424,35 @@ impl Queue {
         is_acked && is_committed
     }
 
-    /// Has `waker` woken when there is room again; `true` if there is room already.
-    pub(crate) fn wait_for_room(&mut self, waker: &Waker) -> bool {
-        if !self.is_connected || self.is_lagging || self.is_below_low_watermark() {
+    /// Has `waker` woken when there is room again; `true` if there is room already, or no wait for it. Who has
+    /// waited in vain and gone on may wait again, as `is_again` says.
+    pub(crate) fn wait_for_room(&mut self, waker: &Waker, is_again: bool) -> bool {
+        let is_over = self.is_lagging() != is_again || self.is_below_low_watermark();
+        if !self.is_connected || is_over {
             return true;
         }
-        if !self.waiting.iter().any(|it| it.will_wake(waker)) {
-            self.waiting.push(waker.clone());
-        }
+        self.jam.get_or_insert_default().wait(waker);
         false
     }
 
-    /// A publisher has waited in vain: nobody waits again before the queue has been empty enough.
-    pub(crate) fn give_up(&mut self) {
-        self.is_lagging = true;
-        self.release_waiting();
+    /// A publisher has waited in vain: until the queue has been empty enough only those wait that bring much at once.
+    pub(crate) fn give_up(&mut self, now: Instant) {
+        self.jam.get_or_insert_default().give_up(now);
+    }
+
+    /// Whether it is not worth waiting for the owner: it has taken nothing for so long.
+    pub(crate) fn is_stuck(&self, now: Instant) -> bool {
+        self.jam.as_ref().is_some_and(|jam| jam.is_stuck(now))
+    }
+
+    fn is_lagging(&self) -> bool {
+        self.jam.as_ref().is_some_and(|jam| jam.is_lagging())
     }
 
     fn release_waiting(&mut self) {
-        self.waiting.drain(..).for_each(Waker::wake);
+        if let Some(jam) = &mut self.jam {
+            jam.release();
+        }
     }
 
     /// Whether publishers should wait.

@@ -3,7 +3,7 @@
 //! A group whose members may outlive their connections has a row with the key of its queue, so that after a restart
 //! it goes on where it was. Locks are taken in this order: sessions, groups, members, queues.
 
-use super::sessions::{Carried, Known, Presence, Sessions, bounds};
+use super::sessions::{Carried, Known, Presence, Sessions};
 use super::{Shared, Space};
 use crate::durable::rows::GroupRow;
 use crate::group::{Group, Member};
@@ -203,7 +203,7 @@ fn group_session(shared: &Shared, key: Option<SessionKey>) -> Session {
         key.unwrap_or_else(|| shared.new_session_key()),
         sender,
         false,
-        bounds(shared),
+        Arc::clone(&shared.queue_bounds),
     );
     if key.is_some() {
         session.queue().make_durable();

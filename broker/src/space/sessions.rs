@@ -8,7 +8,7 @@ mod restore;
 
 pub(super) use restore::received;
 
-use super::{Shared, Space, Will};
+use super::{Space, Will};
 use crate::connection::replay::Replay;
 use crate::durable::rows::{ReceivedRow, SessionRow, StoredSubscription};
 use crate::live::{Grip, Live};
@@ -17,7 +17,6 @@ use crate::packet::Options;
 use crate::reason::Reason;
 use crate::session::Session;
 use crate::session::machine::Kept;
-use crate::session::queue::Bounds;
 use hashbrown::HashMap;
 use proto::{ClientId, Identity, Namespace, Role, Subscription, TimestampMs, TopicName};
 use std::num::NonZeroU32;
@@ -208,7 +207,7 @@ impl Space {
             shared.new_session_key(),
             Arc::clone(&asked.sender),
             asked.is_in_process,
-            bounds(shared),
+            Arc::clone(&shared.queue_bounds),
         ));
         session.permit(session.permissions().within(&self.kin));
         session.queue().connect(asked.expiry_secs > 0);
@@ -415,16 +414,6 @@ impl Space {
             drop(self.shared.store.submit(changes));
         }
         ended
-    }
-}
-
-pub(super) fn bounds(shared: &Shared) -> Bounds {
-    Bounds {
-        ready_max: shared.limits.queue_messages_max,
-        ready_bytes_max: shared.limits.queue_bytes_max,
-        stored_max: shared.limits.stored_messages_max,
-        stored_bytes_max: shared.limits.stored_bytes_max,
-        when_full: shared.policies.queue_full,
     }
 }
 

@@ -9,6 +9,8 @@ use rmqtt_codec::types::QoS;
 const MESSAGES: u64 = 2000;
 const PAYLOAD_BYTES: usize = 20_000;
 const QUEUED_MAX: usize = 64;
+/// More waits than fit into the second for which a subscriber that takes nothing is waited for.
+const WAITS_FOR_STUCK_MAX: u64 = 110;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_is_slowed_then_dropped_and_accounted_for_while_others_go_on() {
@@ -118,4 +120,48 @@ async fn several_floods_wait_for_a_slow_reader_and_what_is_dropped_later_is_coun
     }
     reading.expect_silence().await;
     assert_eq!(bench.broker.figures().dropped, dropped);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_waits_again_for_a_reader_that_lags_but_not_for_one_that_is_stuck() {
+    let limits =
+        Limits { queue_messages_max: QUEUED_MAX, slow_subscriber_wait_ms: 40, ..Limits::default() };
+    let bench = Bench::start_with(limits).await;
+    let mut lagging = bench.client("lagging", "app").await;
+    lagging.subscribe("flood", QoS::AtMostOnce).await;
+    let mut flooding = bench.client("flooding", "app").await;
+
+    // Nobody reads: each wait takes ten milliseconds, and after a second nobody waits any more.
+    for _ in 0..MESSAGES {
+        flooding.publish("flood", vec![b'x'; PAYLOAD_BYTES]).await;
+    }
+    flooding.publish_acked(message("done", "x")).await;
+    let stuck = bench.broker.figures();
+    assert!(stuck.dropped > MESSAGES / 2, "{stuck:?}");
+    assert!((1..=WAITS_FOR_STUCK_MAX).contains(&stuck.publisher_stalls), "{stuck:?}");
+
+    // Now it reads, but far less than there comes.
+    for _ in 0..MESSAGES - stuck.dropped {
+        lagging.expect_message().await;
+    }
+    let flood = tokio::spawn(async move {
+        for _ in 0..MESSAGES {
+            flooding.publish("flood", vec![b'x'; PAYLOAD_BYTES]).await;
+        }
+        flooding.publish_acked(message("done", "x")).await;
+    });
+    let mut taken = 0;
+    while !flood.is_finished() {
+        lagging.expect_message().await;
+        taken += 1;
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    let lagged = bench.broker.figures();
+    let stalls = lagged.publisher_stalls - stuck.publisher_stalls;
+    assert!(stalls > WAITS_FOR_STUCK_MAX, "{stalls} waits while {taken} messages were taken");
+    let left = (MESSAGES - (lagged.dropped - stuck.dropped)).saturating_sub(taken);
+    for _ in 0..left {
+        lagging.expect_message().await;
+    }
+    lagging.expect_silence().await;
 }

@@ -1,6 +1,6 @@
 //! Sessions out of the store: after a restart, and where a connection has ended without a word.
 
-use super::{Carried, Known, Presence, bounds};
+use super::{Carried, Known, Presence};
 use crate::durable::rows::{ReceivedRow, SessionRow};
 use crate::message::Sender;
 use crate::session::Session;
@@ -22,7 +22,8 @@ impl Space {
         self.shared.know_session_key(key);
         let sender =
             Arc::new(Sender { client_id: row.client_id.clone(), identity: row.identity.clone() });
-        let session = Arc::new(Session::new(key, sender, false, bounds(&self.shared)));
+        let session =
+            Arc::new(Session::new(key, sender, false, Arc::clone(&self.shared.queue_bounds)));
         session.permit(session.permissions().within(&self.kin));
         session.queue().restore_later(row.sent_seq);
         let mut subscriptions = HashMap::new();
