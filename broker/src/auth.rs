@@ -200,7 +200,7 @@ impl Authenticator {
             namespace: anonymous.namespace.clone(),
             identity: Identity::User { name: anonymous_name(), role: anonymous.role },
             lists: anonymous.acl.clone().into_iter().map(|acl| vec![acl]).collect(),
-            proof: Proof::Elsewhere,
+            proof: Proof::Nothing,
             expires_at: None,
         })
     }

@@ -13,6 +13,7 @@ pub(crate) mod queue;
 pub(crate) mod received;
 mod room;
 
+use crate::auth::Proof;
 use crate::message::Sender;
 use crate::permissions::Permissions;
 use futures_util::task::AtomicWaker;
@@ -128,6 +129,11 @@ impl Session {
     /// Whether it may be given messages of a topic.
     pub(crate) fn may_receive(&self, topic: &TopicName) -> bool {
         self.permissions.read().receive(topic)
+    }
+
+    /// Whether its client has shown nothing of who it is.
+    pub(crate) fn is_of_stranger(&self) -> bool {
+        self.permissions.read().proof == Proof::Nothing
     }
 
     /// What its client may do.

@@ -21,6 +21,8 @@ pub struct CameIn<'a> {
     pub client_id: &'a str,
     /// Who it is.
     pub identity: &'a Identity,
+    /// Whether it has shown nothing of who it is.
+    pub is_stranger: bool,
     /// Where it comes from.
     pub address: Option<PeerAddress>,
 }

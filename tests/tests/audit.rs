@@ -129,6 +129,32 @@ async fn all(admin: &mut Admin, resource: &str, query: Value) -> Vec<Value> {
 }
 
 #[tokio::test]
+async fn strangers_of_one_address_are_recorded_together() {
+    const STRANGERS: u64 = 200;
+    let anonymous = r#"security.anonymous={ namespace = "default/default", role = "app" }"#;
+    let node = Site::new().with(anonymous).start().await;
+    for number in 0..STRANGERS {
+        let hello = Hello::new(Version::V5, &format!("stranger-{number}"));
+        node.client(&hello).await.leave().await;
+    }
+    let mut admin = Admin::enter(&node).await;
+    let mut found = Vec::new();
+    let count = |found: &[Value]| found.iter().filter_map(|it| it["count"].as_u64()).sum::<u64>();
+    for _ in 0..100 {
+        let query = json!({ "action": "login", "by": "anonymous" });
+        found = all(&mut admin, "audit", query).await;
+        if count(&found) >= STRANGERS {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(count(&found), STRANGERS, "each of them is counted: {found:?}");
+    assert!(found.len() < 50, "{} records", found.len());
+    assert!(found.iter().all(|it| it["client_id"].is_null()), "{found:?}");
+    node.terminate().await;
+}
+
+#[tokio::test]
 async fn logins_are_recorded_but_for_those_of_devices() {
     let site = Site::new();
     let node = site.start().await;

@@ -35,7 +35,8 @@ impl broker::Witness for Witness {
         }
         let by = By::known(who.identity);
         let mut entry = Entry::new(self.clock.now(), who.namespace.clone(), by, LOGIN);
-        entry.client_id = Some(short(who.client_id));
+        // Strangers differ in nothing that anybody has proved: of one address they are told of in one record.
+        entry.client_id = (!who.is_stranger).then(|| short(who.client_id));
         entry.address = who.address.map(|it| it.to_string());
         self.inbox.leave(entry);
     }

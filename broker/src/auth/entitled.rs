@@ -34,6 +34,8 @@ pub(crate) enum Proof {
     Token(Arc<TokenProof>),
     /// By something that others have a say in.
     Elsewhere,
+    /// It has shown nothing.
+    Nothing,
 }
 
 impl Entitled {

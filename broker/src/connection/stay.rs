@@ -64,6 +64,7 @@ fn begin<S: Socket>(connection: &Connection<S>, ends_at: Option<TimestampMs>) ->
             namespace: space.namespace(),
             client_id: sender.client_id.as_str(),
             identity: &sender.identity,
+            is_stranger: session.is_of_stranger(),
             address: live.peer.as_ref().map(|peer| peer.address),
         });
     }

@@ -141,7 +141,7 @@ fn followed(before: &Permissions, standing: &NameStanding) -> Result<Permissions
         Proof::Credential => None,
         Proof::Token(proof) => Some(standing.token(proof).ok_or(Reason::NotAuthorized)?),
         // What else it came in by has to be asked again.
-        Proof::Elsewhere => return Err(Reason::AdministrativeAction),
+        Proof::Elsewhere | Proof::Nothing => return Err(Reason::AdministrativeAction),
     };
     let lists = entitled.lists(token);
     before.of(&entitled.identity, &lists).map_err(|_| Reason::NotAuthorized)
