@@ -24,6 +24,7 @@ mod connections;
 mod credentials;
 mod cursor;
 mod drivers;
+mod enrolments;
 mod groups;
 mod list;
 mod metrics;

@@ -6,8 +6,8 @@
 //! the store without its record. Decision 0018.
 //!
 //! What is not a mutation goes by way of the [`clerk`]: logins ([`witness`]), and refusals beyond a rate, gathered for
-//! a moment in its [`inbox`] and merged where there are many alike ([`merge`]). It also keeps to the retention: what is dropped leaves a
-//! signed [`checkpoint`], from which the chain can still be followed ([`walk`]).
+//! a moment in its [`inbox`] and merged where there are many alike ([`merge`]). It also keeps to the retention: what is
+//! dropped leaves a signed [`checkpoint`], from which the chain can still be followed ([`walk`]).
 
 pub(crate) mod chain;
 pub(crate) mod checkpoint;

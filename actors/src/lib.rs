@@ -32,6 +32,7 @@ mod device;
 mod door;
 mod driver;
 mod edge_node;
+mod enrolment;
 mod figures;
 mod model;
 mod ports;

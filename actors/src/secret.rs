@@ -14,10 +14,15 @@ const GIVEN_BYTES_MAX: usize = 256;
 /// A new secret of 160 bits, in letters and digits that a shell, a URL and a reader leave alone
 /// (RFC 4648 6).
 pub(crate) fn generate(entropy: &dyn Entropy) -> String {
-    const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
     let mut bytes = [0; SECRET_BYTES];
     entropy.fill(&mut bytes);
-    let mut text = String::with_capacity(SECRET_BYTES * 8 / 5);
+    written(&bytes)
+}
+
+/// Bytes as a secret, five at a time; what is left over is left out.
+pub(crate) fn written(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+    let mut text = String::with_capacity(bytes.len() * 8 / 5);
     for group in bytes.chunks_exact(5) {
         let mut bits = group.iter().fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
         bits <<= 24;

@@ -141,6 +141,7 @@ pub(crate) fn may_publish(sender: &Sender, topic: &TopicName) -> bool {
             Role::App => is_app_speech(&owned),
             // Reading through the admin API is publishing a request; the API knows what a reader may ask.
             Role::User => matches!(owned, PlatformTopic::Admin { .. }),
+            Role::Enrolment => is_registration(&owned),
             Role::Device | Role::Edge => false,
         },
     }
@@ -183,6 +184,7 @@ pub(crate) fn may_receive(sender: &Sender, topic: &TopicName) -> bool {
         }
         (Identity::Thing(own), Some(PlatformTopic::Thing { thing, .. })) => *own == thing,
         (Identity::Edge(own), Some(PlatformTopic::Edge { edge, .. })) => *own == edge,
+        (Identity::User { role: Role::Enrolment, .. }, _) => false,
         (Identity::User { .. }, Some(PlatformTopic::Admin { .. })) => false,
         (Identity::User { .. }, Some(_)) => true,
         (Identity::User { .. }, None) => is_free(topic),
@@ -200,7 +202,7 @@ fn is_free(topic: &TopicName) -> bool {
 fn has_free_topics(role: Role) -> bool {
     match role {
         Role::SystemAdmin | Role::TenantAdmin | Role::ProjectAdmin | Role::App | Role::Edge => true,
-        Role::User | Role::Device => false,
+        Role::User | Role::Device | Role::Enrolment => false,
     }
 }
 
@@ -254,6 +256,12 @@ fn is_device_speech(topic: &PlatformTopic, own: &ThingId) -> bool {
         }
         _ => false,
     }
+}
+
+/// What a device asks for that is not registered yet.
+fn is_registration(topic: &PlatformTopic) -> bool {
+    let PlatformTopic::Admin { resource, verb, .. } = topic else { return false };
+    resource.as_str() == "enrolments" && verb.as_str() == "register"
 }
 
 /// What an application asks for.

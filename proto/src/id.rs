@@ -83,6 +83,8 @@ pub mod kind {
     pub enum Label {}
     /// Of [`GroupId`](super::GroupId).
     pub enum Group {}
+    /// Of [`EnrolmentId`](super::EnrolmentId).
+    pub enum Enrolment {}
 
     impl Kind for Tenant {
         const NAME: &'static str = "tenant";
@@ -134,6 +136,9 @@ pub mod kind {
     }
     impl Kind for Request {
         const NAME: &'static str = "request id";
+    }
+    impl Kind for Enrolment {
+        const NAME: &'static str = "enrolment";
     }
     impl Kind for Label {
         const NAME: &'static str = "tag of a thing";
@@ -187,6 +192,8 @@ pub type AdminWord = Id<kind::AdminWord>;
 pub type Label = Id<kind::Label>;
 /// A group of things.
 pub type GroupId = Id<kind::Group>;
+/// A way in for devices that are not registered yet.
+pub type EnrolmentId = Id<kind::Enrolment>;
 
 impl<K: Kind> Id<K> {
     /// Parses a name.

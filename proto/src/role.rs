@@ -23,6 +23,8 @@ pub enum Role {
     Device,
     /// An edge node: its own topics and the values of its machines.
     Edge,
+    /// A device that is not registered yet: asks to be, and nothing else.
+    Enrolment,
 }
 
 impl Role {
@@ -36,6 +38,7 @@ impl Role {
             Self::App => "app",
             Self::Device => "device",
             Self::Edge => "edge",
+            Self::Enrolment => "enrolment",
         }
     }
 

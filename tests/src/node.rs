@@ -6,6 +6,7 @@ use crate::wire::{Hello, Wire};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -26,8 +27,8 @@ pub struct Site {
 /// Where the data is.
 #[derive(Debug)]
 enum Data {
-    /// In a folder that goes with the site.
-    Own(TempDir),
+    /// In a folder that goes with the site and the last of its nodes.
+    Own(Arc<TempDir>),
     /// In one that the test looks after.
     Given(PathBuf),
 }
@@ -36,7 +37,7 @@ impl Site {
     /// An empty store, settings as they come.
     pub fn new() -> Self {
         let data = tempfile::tempdir().expect("a folder can be made");
-        Self::on(Data::Own(data))
+        Self::on(Data::Own(Arc::new(data)))
     }
 
     /// A store in this folder, which may be there already.
@@ -80,7 +81,11 @@ impl Site {
         for setting in listeners.iter().chain(&self.settings) {
             command.arg("--set").arg(setting);
         }
-        Node::ready(Process::start("manifold", &mut command)).await
+        let folder = match &self.data {
+            Data::Own(folder) => Some(Arc::clone(folder)),
+            Data::Given(_) => None,
+        };
+        Node::ready(Process::start("manifold", &mut command), folder).await
     }
 }
 
@@ -94,6 +99,8 @@ impl Default for Site {
 #[derive(Debug)]
 pub struct Node {
     process: Process,
+    /// Its data, which must not go before it.
+    _folder: Option<Arc<TempDir>>,
     mqtt: SocketAddr,
     ws: SocketAddr,
     http: SocketAddr,
@@ -101,7 +108,7 @@ pub struct Node {
 }
 
 impl Node {
-    async fn ready(mut process: Process) -> Self {
+    async fn ready(mut process: Process, folder: Option<Arc<TempDir>>) -> Self {
         let line = process.line_with(" ready startup_ms=").await;
         let start_up_ms = field(&line, "startup_ms=").parse().expect("milliseconds are a number");
         let mut addresses = Vec::new();
@@ -110,8 +117,8 @@ impl Node {
             addresses.push(field(&line, "address=").parse().expect("an address"));
         }
         let start_up = Duration::from_millis(start_up_ms);
-        let node =
-            Self { process, mqtt: addresses[0], ws: addresses[1], http: addresses[2], start_up };
+        let [mqtt, ws, http] = addresses[..] else { unreachable!("there are three listeners") };
+        let node = Self { process, _folder: folder, mqtt, ws, http, start_up };
         let answer = node.get("/readyz").await;
         assert!(answer.starts_with("HTTP/1.1 200 "), "ready, but /readyz says {answer}");
         node

@@ -12,6 +12,7 @@ use crate::cluster::{ProjectRow, Quota, QuotaChange, check_shares};
 use crate::device::command::broadcast::{BroadcastRow, MemberRow};
 use crate::device::row::ThingRow;
 use crate::driver::row::DriverRow;
+use crate::enrolment::row::{EnrolmentRow, SerialRow};
 use crate::model::row::ModelRow;
 use crate::registry::row::{GroupMemberRow, GroupRow};
 use broker::credential::{ApiToken, Credential, CustomRole, RoleHolder, system_namespace};
@@ -191,6 +192,8 @@ fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
     plan.changes.delete_prefix::<MemberRow>(&prefix);
     plan.changes.delete_prefix::<GroupRow>(&prefix);
     plan.changes.delete_prefix::<GroupMemberRow>(&prefix);
+    plan.changes.delete_prefix::<EnrolmentRow>(&prefix);
+    plan.changes.delete_prefix::<SerialRow>(&prefix);
     plan.changes.delete_prefix::<AnswerRow>(&prefix);
     plan.changes.delete_prefix::<CustomRole>(&prefix);
     plan.changes.delete_prefix::<RoleHolder>(&prefix);

@@ -51,7 +51,7 @@ pub(super) fn rank(role: Role) -> u8 {
         Role::TenantAdmin => 3,
         Role::ProjectAdmin => 2,
         Role::App | Role::User => 1,
-        Role::Device | Role::Edge => 0,
+        Role::Device | Role::Edge | Role::Enrolment => 0,
     }
 }
 

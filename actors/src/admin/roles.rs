@@ -241,7 +241,9 @@ fn check_name(role: &RoleId) -> Result<(), Refusal> {
 fn check_base(caller: Role, base: Role) -> Result<(), Refusal> {
     let refuse = |code, message: &str| Err(Refusal::new(code, message).at("base"));
     match base {
-        Role::Device | Role::Edge => refuse(RefusalCode::Invalid, "devices have no custom roles"),
+        Role::Device | Role::Edge | Role::Enrolment => {
+            refuse(RefusalCode::Invalid, "devices have no custom roles")
+        }
         Role::SystemAdmin => refuse(RefusalCode::Invalid, "a system admin may do everything"),
         base if rank(base) > rank(caller) => {
             refuse(RefusalCode::Forbidden, "the base role is above the caller's own")

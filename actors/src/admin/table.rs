@@ -3,8 +3,9 @@
 
 use super::plan::{Plan, Request};
 use super::{
-    audit, backups, bridges, catalog, commands, connections, credentials, drivers, groups, metrics,
-    models, node, projects, retained, roles, shadows, subscriptions, tags, tenants, things, users,
+    audit, backups, bridges, catalog, commands, connections, credentials, drivers, enrolments,
+    groups, metrics, models, node, projects, retained, roles, shadows, subscriptions, tags,
+    tenants, things, users,
 };
 use proto::{Refusal, RefusalCode, Role};
 use schemars::generate::SchemaSettings;
@@ -80,6 +81,7 @@ pub(super) const RESOURCES: &[&Resource] = &[
     &connections::RESOURCE,
     &credentials::RESOURCE,
     &drivers::RESOURCE,
+    &enrolments::RESOURCE,
     &groups::RESOURCE,
     &metrics::RESOURCE,
     &models::RESOURCE,
@@ -144,7 +146,8 @@ mod tests {
     }
 
     /// The verbs that change nothing.
-    const READING: [&str; 7] = ["export", "get", "history", "list", "members", "values", "verify"];
+    const READING: [&str; 8] =
+        ["export", "get", "history", "list", "members", "serials", "values", "verify"];
 
     #[test]
     fn only_operations_that_change_nothing_are_for_readers() {
@@ -180,7 +183,9 @@ mod tests {
         assert!(refusal.message.contains("create, delete, export, get, import, list"), "{refusal}");
         let refusal = find("pumps", "list").err().unwrap();
         assert!(
-            refusal.message.contains("connections, credentials, drivers, groups, metrics"),
+            refusal
+                .message
+                .contains("connections, credentials, drivers, enrolments, groups, metrics"),
             "{refusal}"
         );
     }

@@ -9,7 +9,6 @@ mod search;
 mod table;
 mod view;
 
-pub(super) use edit::check_revision;
 pub(crate) use query::ThingQuery;
 pub(super) use search::{Found, Source, search, search_in, state_in};
 
@@ -22,7 +21,7 @@ use crate::device::row::{DeviceRow, ThingKey, ThingRow};
 use crate::registry::index;
 use crate::secret;
 use broker::credential::{Credential, CredentialIdentity, CredentialKey};
-use edit::Edit;
+pub(super) use edit::{Edit, check_revision};
 use proto::admin::{ListRequest, Page};
 use proto::id::Label;
 use proto::{Identity, ModelRef, Namespace, Refusal, RefusalCode, ThingId, UserId};
@@ -178,8 +177,21 @@ fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
         attributes: asked.attributes,
         enabled: asked.enabled,
     };
-    let (thing, namespace) = (asked.thing, request.namespace.clone());
-    let key: ThingKey = (namespace.clone(), thing.clone());
+    let secret = match asked.secret {
+        Some(given) => checked(given)?,
+        None => secret::generate(&*request.context.outside.entropy),
+    };
+    registered(request, asked.thing, edit, secret)
+}
+
+/// The plan of a new thing, whose answer shows its secret.
+pub(super) fn registered(
+    request: &Request<'_>,
+    thing: ThingId,
+    edit: Edit,
+    secret: String,
+) -> Result<Plan, Refusal> {
+    let key: ThingKey = (request.namespace.clone(), thing.clone());
     if request.get::<ThingRow>(&key)?.is_some() {
         return Err(Refusal::already_exists("thing", &thing).at("thing"));
     }
@@ -187,11 +199,6 @@ fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
     room::take::<ThingRow>(request, Counted::Things, 1)?;
     let mut row = ThingRow::new(request.now());
     edit.apply(&View::new(request), &thing, &mut row)?;
-
-    let secret = match asked.secret {
-        Some(given) => checked(given)?,
-        None => secret::generate(&*request.context.outside.entropy),
-    };
     let mut data = show(request, &key, row.clone());
     data["secret"] = secret.clone().into();
     let mut plan = Plan::answer(data);
@@ -273,15 +280,26 @@ fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
 /// Gives a thing to another device: with a new secret the one before is out, and all else stays.
 fn replace(request: &Request<'_>) -> Result<Plan, Refusal> {
     let ReplaceThing { thing, serial, secret, revision } = request.read()?;
+    let secret = match secret {
+        Some(given) => checked(given)?,
+        None => secret::generate(&*request.context.outside.entropy),
+    };
+    handed_over(request, thing, serial, secret, revision)
+}
+
+/// The plan of a thing that another device takes over, whose answer shows its new secret.
+pub(super) fn handed_over(
+    request: &Request<'_>,
+    thing: ThingId,
+    serial: Option<Option<String>>,
+    secret: String,
+    revision: Option<u64>,
+) -> Result<Plan, Refusal> {
     let key: ThingKey = (request.namespace.clone(), thing.clone());
     let before = request.must_get::<ThingRow>(&key, "thing", &thing)?;
     check_revision(before.revision, revision)?;
     let mut row = before.clone();
     Edit { serial, ..Edit::default() }.apply(&View::new(request), &thing, &mut row)?;
-    let secret = match secret {
-        Some(given) => checked(given)?,
-        None => secret::generate(&*request.context.outside.entropy),
-    };
     let mut plan = changed(request, (&key, &before), row, Some(secret.clone()), "replaced")?;
     plan.data["secret"] = secret.into();
     Ok(plan)

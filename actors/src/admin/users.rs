@@ -146,10 +146,10 @@ fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
         Err(error) => Err(Refusal::new(RefusalCode::Invalid, error.to_string())),
     };
     let item = |key: &CredentialKey, row: Credential| match row.identity {
-        CredentialIdentity::User { role } => {
+        CredentialIdentity::User { role } if role != Role::Enrolment => {
             Some((key.1.to_string(), show_all(&key.1, role, &Terms::of(Some(row)))))
         }
-        CredentialIdentity::Thing(_) | CredentialIdentity::Edge(_) => None,
+        _ => None,
     };
     let prefix = store::prefix(&namespace);
     Ok(Plan::answer(list_rows::<Credential>(request, &asked, &prefix, key_of, item)?))
@@ -216,7 +216,7 @@ fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
 /// Nobody grants, changes or takes away more than it has itself; operators live in the system namespace.
 pub(super) fn check_role(caller: Role, namespace: &Namespace, role: Role) -> Result<(), Refusal> {
     let refuse = |code, message: &str| Err(Refusal::new(code, message).at("role"));
-    if matches!(role, Role::Device | Role::Edge) {
+    if matches!(role, Role::Device | Role::Edge | Role::Enrolment) {
         return refuse(RefusalCode::Invalid, "a user is no device and no edge node");
     }
     if rank(role) > rank(caller) {
@@ -252,7 +252,7 @@ pub(super) fn find(
 ) -> Result<(Role, Credential), Refusal> {
     match request.get::<Credential>(key)? {
         Some(row) => match row.identity {
-            CredentialIdentity::User { role } => Ok((role, row)),
+            CredentialIdentity::User { role } if role != Role::Enrolment => Ok((role, row)),
             _ => Err(Refusal::not_found("user", &key.1).at("user")),
         },
         None => Err(Refusal::not_found("user", &key.1).at("user")),

@@ -12,6 +12,7 @@ const TARGETS: &[&str] = &[
     "command",
     "driver",
     "edge",
+    "enrolment",
     "gateway",
     "group",
     "id",

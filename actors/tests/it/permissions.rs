@@ -14,7 +14,11 @@ use std::net::SocketAddr;
 const PAGE: &str = include_str!("../../../docs/tenants.md");
 
 /// The columns of both tables.
-const ROLES: [&str; 6] = ["system_admin", "tenant_admin", "project_admin", "user", "app", "device"];
+const ROLES: [&str; 7] =
+    ["system_admin", "tenant_admin", "project_admin", "user", "app", "device", "enrolment"];
+
+/// The column of devices that are not registered yet.
+const ENROLMENT: usize = 6;
 
 /// The rows of the table of the page whose first heading is `first`: the first cell, and the others.
 fn table(first: &str) -> Vec<(String, Vec<String>)> {
@@ -37,14 +41,15 @@ fn table(first: &str) -> Vec<(String, Vec<String>)> {
 }
 
 /// Each operation of the page, with whether each role may ask for it.
-fn matrix() -> BTreeMap<String, [bool; 6]> {
+fn matrix() -> BTreeMap<String, [bool; 7]> {
     let mut matrix = BTreeMap::new();
     for (resource, cells) in table("resource") {
-        // Each column has the verbs that are for its role and those above.
-        let least = [0, 1, 2, 3];
+        // Each column has the verbs that are for its role and those above, but for the last, which is for itself.
+        let least = [0, 1, 2, 3, ENROLMENT];
         for (cell, least) in cells.iter().zip(least) {
             for verb in cell.split_whitespace().filter(|verb| *verb != "-") {
                 let may = |role: usize| match role {
+                    role if least == ENROLMENT => role == ENROLMENT,
                     0..=2 => 3 - role >= least,
                     3 | 4 => least == 0,
                     _ => false,
@@ -77,6 +82,12 @@ async fn device(there: &mut Peer, address: SocketAddr) -> Wire {
     Wire::connect(address, "c-device", "acme/berlin/pump7", &secret).await.unwrap()
 }
 
+async fn enrolment(there: &mut Peer, address: SocketAddr) -> Wire {
+    let made = there.done("enrolments/create", json!({"enrolment":"door"})).await;
+    let secret = made["secret"].as_str().unwrap();
+    Wire::connect(address, "c-enrolment", "acme/berlin/door", secret).await.unwrap()
+}
+
 async fn cast() -> Cast {
     let world = World::new();
     let node = world.start().await;
@@ -89,13 +100,14 @@ async fn cast() -> Cast {
     for role in ROLES {
         let mut client = match role {
             "device" => device(&mut there, address).await,
+            "enrolment" => enrolment(&mut there, address).await,
             "system_admin" => {
                 let (name, secret) = ("acme/berlin/admin", "the secret of the admin");
                 Wire::connect(address, "c-system_admin", name, secret).await.unwrap()
             }
             role => enter(&mut app, address, "acme/berlin", role, role).await.0,
         };
-        if matches!(role, "device" | "system_admin") {
+        if matches!(role, "device" | "system_admin" | "enrolment") {
             client.hear_answers().await;
         }
         clients.push(client);
@@ -122,9 +134,9 @@ async fn every_operation_is_for_the_roles_of_the_page_and_for_no_others() {
     let body = json!({"no_such_field":true});
     for (operation, cells) in &matrix {
         for ((role, client), may) in ROLES.iter().zip(&mut clients).zip(cells) {
-            if *role == "device" {
+            if *role == "device" || *role == "enrolment" && !may {
                 let code = client.publish(&format!("admin/{operation}/1"), "{}").await;
-                assert_eq!(code, 0x87, "{operation} by a device");
+                assert_eq!(code, 0x87, "{operation} by {role}");
                 assert!(!may, "{operation}");
                 continue;
             }

@@ -162,12 +162,16 @@ impl Door {
     /// Opens the session of a client that has proved who it is.
     async fn admit(
         &self,
-        connect: Connect,
+        mut connect: Connect,
         peer: Peer,
         grant: Grant,
         told: proof::Told,
         changes: u64,
     ) -> Result<Admitted, Turned> {
+        // Many devices come in by one enrolment: none inherits a session, and with it an answer, of another.
+        let is_passing = grant.identity.role() == Role::Enrolment;
+        connect.clean_start |= is_passing;
+        let connect = connect;
         let unproved = |refusal: Refusal| self.unproved(&connect, peer.address, &refusal);
         let space = self.spaces.get(&grant.namespace);
         let space = space.ok_or_else(|| unproved(Refusal::Namespace))?;
@@ -179,7 +183,7 @@ impl Door {
         let seat = self.seat(&space, &sender)?;
         let permissions = standing::permissions(&grant, &sender, space.kin());
         let permissions = permissions.map_err(|error| unproved(error.into()))?;
-        let mut terms = self.terms(&connect, assigned, &sender.client_id);
+        let mut terms = self.terms(&connect, assigned, &sender.client_id, is_passing);
         let standing = told.as_ref().map(|(method, _)| {
             Box::new(Standing::new(Arc::clone(&self.authenticator), method.clone()))
         });
@@ -282,9 +286,11 @@ impl Door {
         connect: &Connect,
         assigned_client_id: Option<ByteString>,
         client_id: &ClientId,
+        is_passing: bool,
     ) -> Terms {
         let limits = &self.shared.limits;
-        let expiry_secs = connect.session_expiry_secs.min(limits.session_expiry_max_secs);
+        let expiry_max_secs = if is_passing { 0 } else { limits.session_expiry_max_secs };
+        let expiry_secs = connect.session_expiry_secs.min(expiry_max_secs);
         let keep_alive_secs = match (connect.version, connect.keep_alive_secs) {
             (Version::V3, secs) => secs,
             (Version::V5, 0) => limits.keep_alive_max_secs,
@@ -301,7 +307,7 @@ impl Door {
                 aliases_in_max: limits.topic_aliases_max,
                 aliases_out_max: connect.topic_alias_max.min(limits.topic_aliases_max),
                 expiry_secs,
-                expiry_max_secs: limits.session_expiry_max_secs,
+                expiry_max_secs,
             },
             conn_ack: ConnAck {
                 outcome: Ok(()),

@@ -19,18 +19,18 @@ const SERIAL_BYTES_MAX: usize = 128;
 
 /// What is to change; what is absent stays as it is.
 #[derive(Debug, Default)]
-pub(super) struct Edit {
+pub(in crate::admin) struct Edit {
     /// A published version; null: none.
-    pub(super) model: Option<Option<ModelRef>>,
+    pub(in crate::admin) model: Option<Option<ModelRef>>,
     /// Null: back to the default.
-    pub(super) location: Option<Option<String>>,
-    pub(super) parent: Option<Option<ThingId>>,
-    pub(super) serial: Option<Option<String>>,
+    pub(in crate::admin) location: Option<Option<String>>,
+    pub(in crate::admin) parent: Option<Option<ThingId>>,
+    pub(in crate::admin) serial: Option<Option<String>>,
     /// In place of those before.
-    pub(super) tags: Option<Vec<Label>>,
+    pub(in crate::admin) tags: Option<Vec<Label>>,
     /// Set key by key; null deletes one.
-    pub(super) attributes: Map<String, Json>,
-    pub(super) enabled: Option<bool>,
+    pub(in crate::admin) attributes: Map<String, Json>,
+    pub(in crate::admin) enabled: Option<bool>,
 }
 
 impl Edit {

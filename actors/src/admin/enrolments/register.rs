@@ -1,0 +1,129 @@
+//! `enrolments register`: the one thing that a device which is not registered may ask for.
+
+use super::find;
+use crate::admin::plan::{Plan, Request};
+use crate::admin::table::Operation;
+use crate::admin::things::{Edit, handed_over, registered};
+use crate::device::row::DeviceRow;
+use crate::enrolment::row::{EnrolmentKey, EnrolmentRow, SerialRow, Used};
+use crate::enrolment::{Admission, admit, check_nonce, fill, fingerprint, secret_of};
+use proto::id::EnrolmentId;
+use proto::{Refusal, RefusalCode, Role, ThingId};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::json;
+
+pub(super) const OPERATION: Operation = Operation::changes::<Register>(
+    "register",
+    Role::Enrolment,
+    "registers the device that asks, which came in by an enrolment",
+    register,
+);
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Register {
+    /// The serial number of the device, at most 128 bytes.
+    serial: String,
+    /// A random text of the device's own, 16 to 128 bytes: with the same one it gets the same answer again, until it
+    /// has come in as its thing.
+    nonce: String,
+}
+
+/// Registers a device. Answers with the name and the secret that it comes in by from now on.
+fn register(request: &Request<'_>) -> Result<Plan, Refusal> {
+    if request.caller.role != Role::Enrolment {
+        let message = "it is for devices that have come in by an enrolment";
+        return Err(Refusal::new(RefusalCode::Forbidden, message));
+    }
+    let Register { serial, nonce } = request.read()?;
+    check_nonce(&nonce)?;
+    let name = EnrolmentId::parse(&request.caller.name).map_err(Refusal::internal)?;
+    let (key, enrolment) = find(request, name)?;
+    let serial_key = (key.0.clone(), key.1.clone(), serial.clone());
+    let found = request.get::<SerialRow>(&serial_key)?;
+    let is_used = |thing: &ThingId| has_come_in(request, thing);
+    let admission = admit(&enrolment, found.as_ref(), &nonce, request.now(), is_used)?;
+    let secret = secret_of(&enrolment.key, &serial, &nonce);
+    let (thing, mut plan) = match &admission {
+        Admission::Again(thing) => (thing.clone(), Plan::default()),
+        Admission::Takeover(thing) => {
+            let plan = handed_over(request, thing.clone(), None, secret.clone(), None);
+            (thing.clone(), plan.map_err(|refusal| elsewhere(&refusal))?)
+        }
+        Admission::New => new_thing(request, &enrolment, &serial, &secret)?,
+    };
+    if admission != Admission::Again(thing.clone()) {
+        let found = found.unwrap_or_default();
+        note(request, &mut plan, (&key, &enrolment), &serial, found, &thing, &nonce);
+    }
+    plan.data = json!({
+        "thing": thing,
+        "namespace": key.0,
+        "user": format!("{}/{thing}", key.0),
+        "secret": secret,
+    });
+    Ok(plan)
+}
+
+fn new_thing(
+    request: &Request<'_>,
+    enrolment: &EnrolmentRow,
+    serial: &str,
+    secret: &str,
+) -> Result<(ThingId, Plan), Refusal> {
+    let thing = ThingId::parse(&fill(&enrolment.name, serial))
+        .map_err(|error| Refusal::new(RefusalCode::Invalid, error.to_string()).at("serial"))?;
+    let edit = Edit {
+        model: enrolment.model.clone().map(Some),
+        location: enrolment.location.as_deref().map(|template| Some(fill(template, serial))),
+        parent: enrolment.parent.clone().map(Some),
+        serial: Some(Some(serial.to_owned())),
+        tags: Some(enrolment.tags.iter().cloned().collect()),
+        ..Edit::default()
+    };
+    let plan = registered(request, thing.clone(), edit, secret.to_owned());
+    Ok((thing, plan.map_err(|refusal| elsewhere(&refusal))?))
+}
+
+/// Keeps in mind that a serial number is used.
+fn note(
+    request: &Request<'_>,
+    plan: &mut Plan,
+    (key, enrolment): (&EnrolmentKey, &EnrolmentRow),
+    serial: &str,
+    found: SerialRow,
+    thing: &ThingId,
+    nonce: &str,
+) {
+    let is_known = found.is_listed || found.used.is_some();
+    let is_new = found.used.is_none();
+    let used =
+        Used { thing: thing.clone(), nonce: fingerprint(nonce), t: request.now(), is_reset: false };
+    let mut enrolment = enrolment.clone();
+    enrolment.registered += u64::from(is_new);
+    enrolment.serials += u64::from(!is_known);
+    plan.changes.put::<EnrolmentRow>(key, &enrolment);
+    let serial_key = (key.0.clone(), key.1.clone(), serial.to_owned());
+    plan.changes.put::<SerialRow>(&serial_key, &SerialRow { used: Some(used), ..found });
+}
+
+/// Whether anybody has ever come in as the thing.
+fn has_come_in(request: &Request<'_>, thing: &ThingId) -> bool {
+    let key = (request.namespace.clone(), thing.clone());
+    // What cannot be read may have been used.
+    request.get::<DeviceRow>(&key).map_or(true, |row| {
+        row.is_some_and(|row| row.presence.status.is_some() || row.heard.is_some())
+    })
+}
+
+/// A refusal of the registry says which field of the thing is wrong; the device has given a serial number only.
+fn elsewhere(refusal: &Refusal) -> Refusal {
+    let is_of_quota = refusal.code == RefusalCode::QuotaExceeded;
+    let message = match refusal.field.as_deref() {
+        Some(field) if !is_of_quota => format!("{field}: {}", refusal.message),
+        _ => refusal.message.clone(),
+    };
+    let field = if is_of_quota { "quota.things" } else { "serial" };
+    Refusal::new(refusal.code, message).at(field)
+}
