@@ -16,9 +16,11 @@ mod act;
 mod actor;
 mod answers;
 mod audit;
+mod authorities;
 mod backups;
 mod bridges;
 mod catalog;
+mod certificates;
 mod commands;
 mod connections;
 mod credentials;
@@ -52,5 +54,6 @@ mod values;
 pub use catalog::{CatalogOperation, CatalogResource, catalogue};
 
 pub(crate) use actor::{AdminActor, AdminArgs, AdminMsg};
+pub(crate) use request::read as read_request;
 pub(crate) use room::Rooms;
 pub(crate) use things::ThingQuery;

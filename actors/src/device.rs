@@ -13,6 +13,7 @@
 
 mod actor;
 mod batch;
+mod certificate;
 pub(crate) mod command;
 mod commands;
 mod event;

@@ -23,6 +23,7 @@
 mod admin;
 mod ask;
 mod audit;
+mod authority;
 mod backups;
 mod bridge;
 mod bridges;

@@ -5,6 +5,7 @@
 //! ([`lockout`]), and what a slow hash guards is checked [`password::HASHES_AT_ONCE`] at a time, so that guessing
 //! neither succeeds nor keeps devices out, whose secrets are checked with a keyed hash in microseconds.
 
+mod certified;
 mod config;
 mod enhanced;
 mod entitled;

@@ -157,6 +157,7 @@ impl Broker {
         let shared = Shared::new(store, clock, entropy, config.limits, config.policies);
         let shared = shared.with_promises(config.promises).with_quotas(config.quotas);
         let shared = Arc::new(shared);
+        shared.trust.load(&shared.store, &crate::tls::provider())?;
         let spaces = Arc::new(Spaces::default());
         let authenticator =
             Authenticator::open(Arc::clone(&shared), &config.auth, config.anonymous)?;

@@ -6,11 +6,16 @@
 //! the keys of SCRAM-SHA-256, made of the same secret.
 
 mod api_token;
+mod certificate;
 mod role;
 pub(crate) mod scram_keys;
 mod slow_hash;
 
 pub use api_token::{API_TOKENS_MAX, ApiToken, ApiTokenKey};
+pub use certificate::{
+    AuthorityKey, AuthorityRow, CertificateInUse, CertificateKey, CertificateName, CertificateRow,
+    CertificateState,
+};
 pub use role::{CUSTOM_ROLES_MAX, CustomRole, RoleHolder};
 pub use scram_keys::ScramKeys;
 pub use slow_hash::{HashError, SlowHash};

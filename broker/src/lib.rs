@@ -83,6 +83,6 @@ pub use promises::Promises;
 pub use reason::Reason;
 pub use reload::{ReloadOutcome, Reloaded};
 pub use session::drops::Drops;
-pub use tls::certificate::CertificateInfo;
+pub use tls::certificate::{CertificateInfo, is_signed_by, read_authority, read_certificate};
 pub use tls::{ClientAuth, Tls, Tls12, TlsConfig, TlsError};
 pub use witness::{CameIn, TurnedAway, Witness};

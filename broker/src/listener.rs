@@ -45,6 +45,7 @@ pub(crate) async fn listen(
     tracing::info!(listener = config.name, address = %endpoint, "listening");
     if let Some(tls) = &config.tls {
         tls::watch(tls, inner.shared(), inner.stopped());
+        tls.trust(&inner.shared().trust);
         inner.tls().enter(&config.name, tls);
     }
     let listener = Arc::new(Listener {

@@ -223,7 +223,7 @@ fn is_platform_speech(topic: &PlatformTopic) -> bool {
             ThingTopic::Command(_, step) => {
                 matches!(step, CommandTopic::Request | CommandTopic::Result)
             }
-            ThingTopic::Model(stage) => *stage != Stage::Request,
+            ThingTopic::Model(stage) | ThingTopic::Certificate(stage) => *stage != Stage::Request,
             ThingTopic::Job(job) => !is_job_request(job),
         },
     }
@@ -308,6 +308,8 @@ mod tests {
         ("things/pump7/shadow/update/delta", [false; 5]),
         ("things/pump7/status", [false; 5]),
         ("things/pump7/model/get", [true, false, false, true, false]),
+        ("things/pump7/certificates/create", [true, false, false, true, false]),
+        ("things/pump7/certificates/create/accepted", [false; 5]),
         ("things/pump7/model/get/accepted", [false; 5]),
         ("things/pump7/commands/reboot/invoke", [true, true, false, false, false]),
         ("things/pump7/commands/reboot/request", [false; 5]),

@@ -33,6 +33,7 @@ use crate::promises::Promises;
 use crate::reason::Reason;
 use crate::router::Router;
 use crate::session::queue::Bounds;
+use crate::tls::trust::Trust;
 use crate::witness::Witness;
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
@@ -58,6 +59,8 @@ pub(crate) struct Shared {
     pub(crate) is_draining: AtomicBool,
     /// Wakes connections whose clients may have fallen silent.
     pub(crate) alarms: Arc<Alarms>,
+    /// The authorities of all namespaces.
+    pub(crate) trust: Arc<Trust>,
     /// Who is told of logins.
     pub(crate) witness: OnceLock<Arc<dyn Witness>>,
     /// The sender of what the broker itself says.
@@ -92,6 +95,7 @@ impl Shared {
             journal: Journal::default(),
             is_draining: AtomicBool::new(false),
             alarms: Alarms::start(),
+            trust: Arc::default(),
             witness: OnceLock::new(),
             voice: Arc::new(voice()),
             promises: Promises::default(),

@@ -5,15 +5,18 @@
 
 pub(crate) mod certificate;
 mod files;
+pub(crate) mod trust;
 
 use crate::figures::Counters;
 use crate::peer::TlsInfo;
 use crate::space::Shared;
 use certificate::CertificateInfo;
 use files::Stamp;
+pub(crate) use files::provider;
 use parking_lot::RwLock;
 use proto::TimestampMs;
 use rustls::ServerConfig;
+use rustls::pki_types::UnixTime;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +24,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use trust::{ClientVerifier, Trust, TrustCell};
 
 /// Of certificates that end sooner, the log warns when they are loaded.
 const EXPIRY_WARNING_MS: u64 = 14 * 24 * 3600 * 1000;
@@ -124,9 +128,6 @@ pub enum TlsError {
         /// Why.
         why: String,
     },
-    /// Certificates of clients are asked for, but nobody vouches for them.
-    #[error("client certificates are asked for, but no client_ca is given")]
-    NoClientCa,
     /// The library refuses.
     #[error("TLS cannot be set up: {0}")]
     Provider(String),
@@ -136,7 +137,9 @@ pub enum TlsError {
 #[derive(Debug)]
 pub struct Tls {
     config: TlsConfig,
-    current: RwLock<Arc<ServerConfig>>,
+    current: RwLock<InForce>,
+    /// The authorities of the store.
+    trust: TrustCell,
     stamps: RwLock<Vec<Stamp>>,
     is_watched: AtomicBool,
 }
@@ -145,11 +148,13 @@ impl Tls {
     /// Reads the files.
     pub fn load(config: TlsConfig, now: TimestampMs) -> Result<Arc<Self>, TlsError> {
         let stamps = files::stamps(&config);
-        let (server, own) = files::load(&config)?;
+        let trust = TrustCell::default();
+        let (in_force, own) = files::load(&config, &trust)?;
         warn(&config, &own, now);
         Ok(Arc::new(Self {
             config,
-            current: RwLock::new(server),
+            current: RwLock::new(in_force),
+            trust,
             stamps: RwLock::new(stamps),
             is_watched: AtomicBool::new(false),
         }))
@@ -163,9 +168,9 @@ impl Tls {
     /// Reads the files again, changed or not. An error leaves what is in force as it is.
     pub(crate) fn reload(&self, now: TimestampMs) -> Result<(), TlsError> {
         let stamps = files::stamps(&self.config);
-        let (server, own) = files::load(&self.config)?;
+        let (in_force, own) = files::load(&self.config, &self.trust)?;
         warn(&self.config, &own, now);
-        *self.current.write() = server;
+        *self.current.write() = in_force;
         *self.stamps.write() = stamps;
         Ok(())
     }
@@ -183,9 +188,9 @@ impl Tls {
         }
         // Broken files are looked at again when they change again, not at every look.
         *self.stamps.write() = stamps;
-        let (server, own) = files::load(&self.config)?;
+        let (in_force, own) = files::load(&self.config, &self.trust)?;
         warn(&self.config, &own, now);
-        *self.current.write() = server;
+        *self.current.write() = in_force;
         tracing::info!(
             certificate = %self.config.certificate.display(),
             fingerprint = own.fingerprint,
@@ -199,9 +204,46 @@ impl Tls {
         &self,
         stream: S,
     ) -> std::io::Result<TlsStream<S>> {
-        let config = Arc::clone(&self.current.read());
+        let config = Arc::clone(&self.current.read().server);
         TlsAcceptor::from(config).accept(stream).await
     }
+
+    /// Has the authorities of the store vouch for clients, beside those of the configuration.
+    pub(crate) fn trust(&self, trust: &Arc<Trust>) {
+        // One broker opens a listener: whoever comes first is it.
+        let _ = self.trust.set(Arc::clone(trust));
+    }
+
+    /// What was agreed on. A certificate that cannot be read counts as none, which lets nobody in by it.
+    pub(crate) fn info<S>(&self, stream: &TlsStream<S>) -> TlsInfo {
+        let (_, connection) = stream.get_ref();
+        let shown = connection.peer_certificates().and_then(<[_]>::split_first);
+        let certificate = shown.and_then(|(leaf, intermediates)| {
+            let read = CertificateInfo::read(leaf);
+            let read = read
+                .inspect_err(|error| tracing::warn!(%error, "a client's certificate is ignored"));
+            let verifier = self.current.read().clients.clone();
+            let authority =
+                verifier.and_then(|it| it.authority(leaf, intermediates, UnixTime::now()));
+            Some(CertificateInfo { authority, ..read.ok()? })
+        });
+        TlsInfo {
+            version: connection.protocol_version().and_then(|it| it.as_str()).map(version_name),
+            cipher: connection
+                .negotiated_cipher_suite()
+                .and_then(|it| it.suite().as_str())
+                .map(str::to_owned),
+            certificate,
+        }
+    }
+}
+
+/// A configuration in force.
+#[derive(Debug)]
+struct InForce {
+    server: Arc<ServerConfig>,
+    /// Absent where clients are not asked for certificates.
+    clients: Option<Arc<ClientVerifier>>,
 }
 
 /// Looks at the files of `tls` for as long as the broker accepts clients. One watcher serves all its listeners.
@@ -236,24 +278,6 @@ pub(crate) fn watch(
             () = watching => {}
         }
     });
-}
-
-/// What was agreed on. A certificate that cannot be read counts as none, which lets nobody in by it.
-pub(crate) fn info<S>(stream: &TlsStream<S>) -> TlsInfo {
-    let (_, connection) = stream.get_ref();
-    let certificate = connection.peer_certificates().and_then(<[_]>::first).and_then(|der| {
-        CertificateInfo::read(der)
-            .inspect_err(|error| tracing::warn!(%error, "a client's certificate is ignored"))
-            .ok()
-    });
-    TlsInfo {
-        version: connection.protocol_version().and_then(|it| it.as_str()).map(version_name),
-        cipher: connection
-            .negotiated_cipher_suite()
-            .and_then(|it| it.suite().as_str())
-            .map(str::to_owned),
-        certificate,
-    }
 }
 
 /// `TLSv1_3` as everybody else writes it.

@@ -85,6 +85,8 @@ pub mod kind {
     pub enum Group {}
     /// Of [`EnrolmentId`](super::EnrolmentId).
     pub enum Enrolment {}
+    /// Of [`AuthorityId`](super::AuthorityId).
+    pub enum Authority {}
 
     impl Kind for Tenant {
         const NAME: &'static str = "tenant";
@@ -140,6 +142,9 @@ pub mod kind {
     impl Kind for Enrolment {
         const NAME: &'static str = "enrolment";
     }
+    impl Kind for Authority {
+        const NAME: &'static str = "authority";
+    }
     impl Kind for Label {
         const NAME: &'static str = "tag of a thing";
     }
@@ -194,6 +199,8 @@ pub type Label = Id<kind::Label>;
 pub type GroupId = Id<kind::Group>;
 /// A way in for devices that are not registered yet.
 pub type EnrolmentId = Id<kind::Enrolment>;
+/// An authority whose certificates let devices in.
+pub type AuthorityId = Id<kind::Authority>;
 
 impl<K: Kind> Id<K> {
     /// Parses a name.

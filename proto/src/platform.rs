@@ -214,6 +214,8 @@ mod tests {
         "things/pump7/events/overheat",
         "things/pump7/status",
         "things/pump7/model/get",
+        "things/pump7/certificates/create",
+        "things/pump7/certificates/create/accepted",
         "things/pump7/model/get/rejected",
         "things/pump7/shadow/get",
         "things/pump7/shadow/get/accepted",

@@ -223,3 +223,139 @@ async fn an_enrolment_that_makes_no_sense_is_refused_with_the_field() {
     assert_eq!(error["code"], "forbidden", "{error}");
     node.terminate().await;
 }
+
+fn csr() -> String {
+    let key = rcgen::KeyPair::generate().expect("a key can be made");
+    let params = rcgen::CertificateParams::default();
+    let request = params.serialize_request(&key).expect("a request can be made");
+    request.pem().expect("it can be written")
+}
+
+/// Requests with the code and the field of their refusals; there is an authority already, by this request and with this
+/// certificate.
+fn wrong(
+    plant: &Value,
+    theirs: &Value,
+) -> Vec<(&'static str, &'static str, Value, &'static str, &'static str)> {
+    vec![
+        ("authorities", "create", plant.clone(), "already_exists", "authority"),
+        (
+            "authorities",
+            "create",
+            json!({ "authority": "b", "lifetime_days": 0 }),
+            "invalid",
+            "lifetime_days",
+        ),
+        (
+            "authorities",
+            "create",
+            json!({ "authority": "b", "certificate": "x" }),
+            "bad_request",
+            "key",
+        ),
+        (
+            "authorities",
+            "create",
+            json!({ "authority": "b", "certificate": "x", "key": "y" }),
+            "invalid",
+            "certificate",
+        ),
+        (
+            "authorities",
+            "create",
+            json!({ "authority": "b", "certificate": theirs, "key": "y" }),
+            "invalid",
+            "key",
+        ),
+        (
+            "authorities",
+            "update",
+            json!({ "authority": "plant", "revision": 9 }),
+            "version_conflict",
+            "revision",
+        ),
+        ("authorities", "get", json!({ "authority": "b" }), "not_found", "authority"),
+        ("certificates", "create", json!({ "name": "nobody", "csr": csr() }), "not_found", "name"),
+        ("certificates", "create", json!({ "name": "ada", "csr": csr() }), "invalid", "name"),
+        ("certificates", "create", json!({ "name": "pump7", "csr": "x" }), "invalid", "csr"),
+        (
+            "certificates",
+            "create",
+            json!({ "name": "pump7", "csr": csr(), "days": 11 }),
+            "invalid",
+            "days",
+        ),
+        ("certificates", "get", json!({ "fingerprint": "00" }), "not_found", "fingerprint"),
+        ("certificates", "revoke", json!({ "fingerprint": "00" }), "not_found", "fingerprint"),
+    ]
+}
+
+#[tokio::test]
+async fn certificates_that_make_no_sense_are_refused_with_the_field() {
+    let node = Site::new().start().await;
+    let mut admin = Admin::enter(&node).await;
+    admin.create_thing("pump7", "acme/pump7").await;
+    admin.create_user("ada", "user").await;
+    open(&mut admin, json!({ "enrolment": "door" })).await;
+    let ask = json!({ "name": "pump7", "csr": csr() });
+    let error = admin.ask("certificates", "create", ask.clone()).await.unwrap_err();
+    assert_eq!((&error["code"], &error["field"]), (&json!("not_found"), &json!("authority")));
+    let plant = json!({ "authority": "plant", "lifetime_days": 10 });
+    let made = admin.must("authorities", "create", plant.clone()).await;
+    assert!(!made.to_string().contains("PRIVATE"), "{made}");
+    let theirs = made["certificate"].clone();
+    for (resource, verb, body, code, field) in wrong(&plant, &theirs) {
+        let error = admin.ask(resource, verb, body.clone()).await.unwrap_err();
+        let found = (&error["code"], &error["field"]);
+        assert_eq!(found, (&json!(code), &json!(field)), "{resource} {verb} {body}");
+    }
+    assert_eq!(admin.must("certificates", "list", json!({})).await["items"], json!([]));
+    admin.must("certificates", "create", json!({ "name": "door", "csr": csr() })).await;
+    node.terminate().await;
+}
+
+#[tokio::test]
+async fn a_device_has_its_certificates_signed_and_what_was_answered_outlives_a_kill() {
+    let site = Site::new();
+    let node = site.start().await;
+    let mut admin = Admin::enter(&node).await;
+    let secret = admin.create_thing("pump7", "acme/pump7").await;
+    admin.must("authorities", "create", json!({ "authority": "plant" })).await;
+    let mut pump = node.client(&Hello::new(Version::V5, "pump7").user("pump7", &secret)).await;
+    let topic = "things/pump7/certificates/create";
+    pump.subscribe(&format!("{topic}/+"), 1).await;
+    let mut last = Value::Null;
+    for number in 0..9 {
+        let body = json!({ "csr": csr(), "clientToken": number.to_string() }).to_string();
+        pump.publish_acked(topic, body.as_bytes()).await;
+        let answer = pump.next_message().await;
+        let told = answer.json();
+        assert_eq!(told["clientToken"], number.to_string(), "{told}");
+        if number == 8 {
+            assert_eq!(answer.topic, format!("{topic}/rejected"), "eight are enough: {told}");
+            assert_eq!(told["code"], 507);
+        } else {
+            assert_eq!(answer.topic, format!("{topic}/accepted"));
+            assert!(told["chain"].as_str().is_some_and(|it| it.contains("BEGIN CERTIFICATE")));
+            last = told;
+        }
+    }
+    node.kill().await;
+    let node = site.start().await;
+    let mut admin = Admin::enter(&node).await;
+    let of_pump = json!({ "name": "pump7" });
+    let listed = admin.must("certificates", "list", of_pump.clone()).await;
+    assert_eq!(listed["items"].as_array().map(Vec::len), Some(8));
+    let one = json!({ "fingerprint": last["fingerprint"] });
+    assert_eq!(admin.must("certificates", "get", one.clone()).await["state"], "issued");
+    assert_eq!(admin.must("certificates", "revoke", one.clone()).await["state"], "revoked");
+    assert_eq!(admin.must("certificates", "get", one).await["state"], "revoked");
+    let disabled = json!({ "authority": "plant", "enabled": false });
+    assert_eq!(admin.must("authorities", "update", disabled).await["enabled"], false);
+    let listed = admin.must("authorities", "list", json!({})).await;
+    assert_eq!(listed["items"][0]["revision"], 2);
+    admin.must("things", "replace", json!({ "thing": "pump7" })).await;
+    assert_eq!(admin.must("certificates", "list", of_pump).await["items"], json!([]));
+    admin.must("authorities", "delete", json!({ "authority": "plant" })).await;
+    node.terminate().await;
+}

@@ -348,6 +348,12 @@ impl AdminCore {
                     }
                 }
             }
+            After::Certificates(namespace, fingerprint) => {
+                match broker.authorities_changed(&namespace, fingerprint.as_deref()) {
+                    Ok(ended) => tracing::info!(%namespace, ended, "certificates changed"),
+                    Err(error) => tracing::error!(%error, "authorities count as before"),
+                }
+            }
             After::Broadcast(id) => drop(self.tenant.cast(TenantMsg::Broadcast(id))),
             After::Registered(rows) => self.registered(rows),
             After::Tenancy(namespaces) => {

@@ -9,7 +9,7 @@ use super::plan::{After, Plan, Request, Terms};
 use super::table::{ADMIN, Operation, Resource};
 use super::tenants::check_description;
 use super::thing_model::resolve;
-use super::things::check_revision;
+use super::things::{check_revision, forget_certificates};
 use crate::device::row::ThingRow;
 use crate::enrolment::row::{EnrolmentKey, EnrolmentRow, SerialRow};
 use crate::enrolment::{check_name, fill};
@@ -232,6 +232,7 @@ fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
     plan.changes.delete::<EnrolmentRow>(&key);
     plan.changes.delete_prefix::<SerialRow>(&store::prefix(&key));
     plan.changes.delete::<Credential>(&credential_key);
+    forget_certificates(&mut plan, &credential_key);
     let (namespace, user) = credential_key;
     plan.after.push(After::EndSessions(namespace, identity_of(user)));
     Ok(plan)

@@ -114,6 +114,8 @@ pub(super) enum After {
     EndSessions(Namespace, Identity),
     /// Has what credentials, roles and tokens say count for whoever is connected under these names.
     Permissions(Namespace, Vec<UserId>),
+    /// Has what the rows of authorities say count, and that a certificate with this fingerprint has been taken back.
+    Certificates(Namespace, Option<String>),
     /// Has what the rows of projects and their tenant say count.
     Tenancy(Vec<Namespace>),
     /// Tells the members of a broadcast.
@@ -131,7 +133,13 @@ pub(super) enum After {
 impl After {
     /// Whether it is done before the answer, since whoever reads that may rely on it.
     pub(super) fn is_at_once(&self) -> bool {
-        matches!(self, Self::Permissions(..) | Self::Tenancy(..) | Self::Registered(_))
+        matches!(
+            self,
+            Self::Permissions(..)
+                | Self::Certificates(..)
+                | Self::Tenancy(..)
+                | Self::Registered(_)
+        )
     }
 }
 

@@ -15,7 +15,10 @@ use crate::driver::row::DriverRow;
 use crate::enrolment::row::{EnrolmentRow, SerialRow};
 use crate::model::row::ModelRow;
 use crate::registry::row::{GroupMemberRow, GroupRow};
-use broker::credential::{ApiToken, Credential, CustomRole, RoleHolder, system_namespace};
+use broker::credential::{
+    ApiToken, AuthorityRow, CertificateInUse, CertificateName, CertificateRow, Credential,
+    CustomRole, RoleHolder, system_namespace,
+};
 use proto::admin::ListRequest;
 use proto::{Namespace, ProjectId, Refusal, RefusalCode, Role, TenantId};
 use schemars::JsonSchema;
@@ -194,6 +197,10 @@ fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
     plan.changes.delete_prefix::<GroupMemberRow>(&prefix);
     plan.changes.delete_prefix::<EnrolmentRow>(&prefix);
     plan.changes.delete_prefix::<SerialRow>(&prefix);
+    plan.changes.delete_prefix::<AuthorityRow>(&prefix);
+    plan.changes.delete_prefix::<CertificateRow>(&prefix);
+    plan.changes.delete_prefix::<CertificateName>(&prefix);
+    plan.changes.delete_prefix::<CertificateInUse>(&prefix);
     plan.changes.delete_prefix::<AnswerRow>(&prefix);
     plan.changes.delete_prefix::<CustomRole>(&prefix);
     plan.changes.delete_prefix::<RoleHolder>(&prefix);

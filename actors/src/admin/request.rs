@@ -110,7 +110,7 @@ impl Body {
 }
 
 /// Reads JSON as a request; the refusal names the field that is wrong.
-pub(super) fn read<T: DeserializeOwned>(json: Json) -> Result<T, Refusal> {
+pub(crate) fn read<T: DeserializeOwned>(json: Json) -> Result<T, Refusal> {
     serde_path_to_error::deserialize(json).map_err(|error| {
         let path = error.path().to_string();
         let reason = error.inner().to_string();

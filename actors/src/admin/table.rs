@@ -3,9 +3,9 @@
 
 use super::plan::{Plan, Request};
 use super::{
-    audit, backups, bridges, catalog, commands, connections, credentials, drivers, enrolments,
-    groups, metrics, models, node, projects, retained, roles, shadows, subscriptions, tags,
-    tenants, things, users,
+    audit, authorities, backups, bridges, catalog, certificates, commands, connections,
+    credentials, drivers, enrolments, groups, metrics, models, node, projects, retained, roles,
+    shadows, subscriptions, tags, tenants, things, users,
 };
 use proto::{Refusal, RefusalCode, Role};
 use schemars::generate::SchemaSettings;
@@ -75,8 +75,10 @@ pub(super) const SYSTEM: Role = Role::SystemAdmin;
 pub(super) const RESOURCES: &[&Resource] = &[
     &catalog::RESOURCE,
     &audit::RESOURCE,
+    &authorities::RESOURCE,
     &backups::RESOURCE,
     &bridges::RESOURCE,
+    &certificates::RESOURCE,
     &commands::RESOURCE,
     &connections::RESOURCE,
     &credentials::RESOURCE,

@@ -20,7 +20,9 @@ use super::values::{ThingValues, values};
 use crate::device::row::{DeviceRow, ThingKey, ThingRow};
 use crate::registry::index;
 use crate::secret;
-use broker::credential::{Credential, CredentialIdentity, CredentialKey};
+use broker::credential::{
+    CertificateInUse, CertificateRow, Credential, CredentialIdentity, CredentialKey,
+};
 pub(super) use edit::{Edit, check_revision};
 use proto::admin::{ListRequest, Page};
 use proto::id::Label;
@@ -301,6 +303,7 @@ pub(super) fn handed_over(
     let mut row = before.clone();
     Edit { serial, ..Edit::default() }.apply(&View::new(request), &thing, &mut row)?;
     let mut plan = changed(request, (&key, &before), row, Some(secret.clone()), "replaced")?;
+    forget_certificates(&mut plan, &credential_of(request.namespace, &key.1)?.0);
     plan.data["secret"] = secret.into();
     Ok(plan)
 }
@@ -399,6 +402,12 @@ fn credential_of(
 ) -> Result<(CredentialKey, CredentialIdentity), Refusal> {
     let name = UserId::parse(thing.as_str()).map_err(Refusal::internal)?;
     Ok(((namespace.clone(), name), CredentialIdentity::Thing(thing.clone())))
+}
+
+/// Nobody comes in any more by the certificates of a name. What their fingerprints are for leads to nothing then.
+pub(super) fn forget_certificates(plan: &mut Plan, key: &CredentialKey) {
+    plan.changes.delete_prefix::<CertificateRow>(&store::prefix(key));
+    plan.changes.delete::<CertificateInUse>(key);
 }
 
 fn checked(secret: String) -> Result<String, Refusal> {

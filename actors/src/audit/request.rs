@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 /// Fields that say what a request is about.
 const TARGETS: &[&str] = &[
+    "authority",
     "backup",
     "bridge",
     "client_id",
@@ -13,6 +14,7 @@ const TARGETS: &[&str] = &[
     "driver",
     "edge",
     "enrolment",
+    "fingerprint",
     "gateway",
     "group",
     "id",

@@ -254,6 +254,7 @@ impl DeviceCore {
             }
             ThingTopic::Event(name) => self.event(myself, &name, delivery).await?,
             ThingTopic::Model(Stage::Request) => self.model_request(delivery).await?,
+            ThingTopic::Certificate(Stage::Request) => self.certificate_request(delivery).await?,
             ThingTopic::Command(name, step) => self.command(myself, (name, step), delivery).await?,
             // Not subscribed to: jobs and files are not the device actor's yet.
             _ => delivery.ack(),
@@ -309,7 +310,11 @@ impl DeviceCore {
         self.context.outside.broker.set_parents(self.client.namespace(), relation);
     }
 
-    async fn keep(&mut self, changes: Changes, messages: Vec<Outgoing>) -> Result<(), Refusal> {
+    pub(super) async fn keep(
+        &mut self,
+        changes: Changes,
+        messages: Vec<Outgoing>,
+    ) -> Result<(), Refusal> {
         self.flush().await;
         self.client.publish_durably(changes, messages).await.map_err(|error| {
             self.context.counters.commits_failed.increase();

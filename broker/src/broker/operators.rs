@@ -13,11 +13,12 @@ use crate::peer::PeerAddress;
 use crate::reason::Reason;
 use crate::reload::Reloaded;
 use crate::space::Ending;
+use crate::tls;
 use crate::witness::Witness;
 use proto::{ClientId, Namespace, Subscription, TopicName};
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Changes, CommitError};
+use store::{Changes, CommitError, ReadError};
 
 /// How long a connection that is told to end with its session is waited for.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
@@ -29,6 +30,32 @@ impl Broker {
         let mut all = self.inner.tls.reload(&self.inner.shared);
         all.extend(self.inner.door.authenticator.reload_keys());
         all
+    }
+
+    /// Has the authorities of all namespaces count as they stand in the store, and ends the connections that have come
+    /// in by one of `namespace` that does not count any more, or by the certificate with this fingerprint. How many.
+    pub fn authorities_changed(
+        &self,
+        namespace: &Namespace,
+        fingerprint: Option<&str>,
+    ) -> Result<usize, ReadError> {
+        let shared = &self.inner.shared;
+        shared.trust.load(&shared.store, &tls::provider())?;
+        let Some(space) = self.inner.spaces.get(namespace) else { return Ok(0) };
+        let mut ended = 0;
+        space.each_connected(|session, live, _, _| {
+            let Some(certificate) = live.peer.as_ref().and_then(|peer| peer.certificate()) else {
+                return;
+            };
+            let Some(authority) = &certificate.authority else { return };
+            let is_revoked = fingerprint == Some(certificate.fingerprint.as_str());
+            if is_revoked || !shared.trust.has(authority) {
+                live.stop(Reason::NotAuthorized);
+                session.wake();
+                ended += 1;
+            }
+        });
+        Ok(ended)
     }
 
     /// What there is in a namespace now; all zero if it is not mounted.

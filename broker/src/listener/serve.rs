@@ -17,7 +17,7 @@ use crate::peer::{Peer, PeerAddress, Secured, TlsInfo};
 use crate::proxy_protocol::{self, ProxiedTls};
 use crate::reason::Reason;
 use crate::space::Shared;
-use crate::tls::{self, certificate::CertificateInfo};
+use crate::tls::certificate::CertificateInfo;
 use crate::websocket;
 use proto::TimestampMs;
 use std::io;
@@ -183,7 +183,7 @@ async fn peel(
 ) -> Result<Box<dyn Socket>, Stopped> {
     if let Some(tls) = &listener.config.tls {
         let stream = tls.accept(socket).await.map_err(Stopped::Tls)?;
-        peer.secured.get_or_insert_default().tls = Some(tls::info(&stream));
+        peer.secured.get_or_insert_default().tls = Some(tls.info(&stream));
         socket = Box::new(stream);
     }
     if listener.config.kind == ListenerKind::WebSocket {

@@ -2,14 +2,20 @@
 //!
 //! Only for certificates that TLS has verified, or our own: nothing is proved here.
 
+use crate::credential::AuthorityKey;
 use proto::TimestampMs;
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::WebPkiClientVerifier;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
+use std::sync::Arc;
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
-use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::ext::pkix::{BasicConstraints, SubjectAltName};
 
 /// Alternative names kept of one kind.
 const NAMES_MAX: usize = 16;
@@ -32,6 +38,9 @@ pub struct CertificateInfo {
     pub fingerprint: String,
     /// Until when it is valid; absent if a proxy has not handed the certificate on.
     pub expires_at: Option<TimestampMs>,
+    /// The authority of a namespace that vouches for it; absent: one of the configuration.
+    #[serde(skip)]
+    pub authority: Option<AuthorityKey>,
 }
 
 /// A certificate that cannot be read.
@@ -72,6 +81,38 @@ impl CertificateInfo {
     pub(crate) fn is_expired(&self, now: TimestampMs) -> bool {
         self.expires_at.is_some_and(|end| end <= now)
     }
+}
+
+/// Reads a certificate in PEM form.
+pub fn read_certificate(pem: &str) -> Result<CertificateInfo, String> {
+    let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|error| error.to_string())?;
+    CertificateInfo::read(&der).map_err(|error| error.to_string())
+}
+
+/// Reads the certificate of an authority in PEM form, which has to be one (RFC 5280 4.2.1.9).
+pub fn read_authority(pem: &str) -> Result<CertificateInfo, String> {
+    let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|error| error.to_string())?;
+    let info = CertificateInfo::read(&der).map_err(|error| error.to_string())?;
+    let certificate = Certificate::from_der(&der).map_err(|error| error.to_string())?;
+    let constraints = certificate.tbs_certificate().get_extension::<BasicConstraints>();
+    match constraints.map_err(|error| error.to_string())? {
+        Some((_, BasicConstraints { ca: true, .. })) => Ok(info),
+        _ => Err("it is not the certificate of an authority".to_owned()),
+    }
+}
+
+/// Whether an authority has signed a certificate that is valid now, both in PEM form.
+pub fn is_signed_by(pem: &str, authority: &str) -> bool {
+    let check = || -> Result<(), Box<dyn std::error::Error>> {
+        let leaf = CertificateDer::from_pem_slice(pem.as_bytes())?;
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(authority.as_bytes())?)?;
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), super::provider());
+        verifier.build()?.verify_client_cert(&leaf, &[], UnixTime::now())?;
+        Ok(())
+    };
+    check().is_ok()
 }
 
 fn fingerprint(der: &[u8]) -> String {

@@ -1,6 +1,7 @@
 //! The files of a TLS listener: certificate, key, certificate authorities and revocation lists, all in PEM form.
 
-use super::{ClientAuth, Tls12, TlsConfig, TlsError};
+use super::trust::{ClientVerifier, TrustCell};
+use super::{ClientAuth, InForce, Tls12, TlsConfig, TlsError};
 use crate::tls::certificate::CertificateInfo;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::{self, PemObject};
@@ -28,7 +29,10 @@ pub(super) fn stamps(config: &TlsConfig) -> Vec<Stamp> {
 }
 
 /// A configuration for rustls, and what our own certificate says.
-pub(super) fn load(config: &TlsConfig) -> Result<(Arc<ServerConfig>, CertificateInfo), TlsError> {
+pub(super) fn load(
+    config: &TlsConfig,
+    trust: &TrustCell,
+) -> Result<(InForce, CertificateInfo), TlsError> {
     let chain = certificates(&config.certificate)?;
     let key = key(&config.key)?;
     let refused = |path: &Path, why: String| TlsError::Refused { path: path.to_owned(), why };
@@ -42,8 +46,9 @@ pub(super) fn load(config: &TlsConfig) -> Result<(Arc<ServerConfig>, Certificate
     let builder = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(versions)
         .map_err(|error| TlsError::Provider(error.to_string()))?;
-    let builder = match verifier(config)? {
-        Some(verifier) => builder.with_client_cert_verifier(verifier),
+    let clients = verifier(config, trust)?;
+    let builder = match clients.clone() {
+        Some(clients) => builder.with_client_cert_verifier(clients),
         None => builder.with_no_client_auth(),
     };
     let mut server = builder.with_single_cert(chain, key).map_err(|error| match error {
@@ -55,20 +60,33 @@ pub(super) fn load(config: &TlsConfig) -> Result<(Arc<ServerConfig>, Certificate
     })?;
     // Sessions are resumed by tickets with keys of this configuration: a reload ends what a revoked certificate has.
     server.ticketer = ring::Ticketer::new().map_err(|e| TlsError::Provider(e.to_string()))?;
-    Ok((Arc::new(server), own))
+    Ok((InForce { server: Arc::new(server), clients }, own))
 }
 
 /// The one provider of cryptography, named here and nowhere installed for the whole process.
-fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+pub(crate) fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
 /// Who checks the certificates of clients; `None` if none are asked for.
-fn verifier(config: &TlsConfig) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
+fn verifier(
+    config: &TlsConfig,
+    trust: &TrustCell,
+) -> Result<Option<Arc<ClientVerifier>>, TlsError> {
     if config.client_auth == ClientAuth::None {
         return Ok(None);
     }
-    let path = config.client_ca.as_ref().ok_or(TlsError::NoClientCa)?;
+    let configured = config.client_ca.as_ref().map(|path| configured(config, path)).transpose()?;
+    Ok(Some(Arc::new(ClientVerifier {
+        configured,
+        trust: Arc::clone(trust),
+        is_mandatory: config.client_auth == ClientAuth::Required,
+        provider: provider(),
+    })))
+}
+
+/// Who checks certificates by the authorities of the configuration.
+fn configured(config: &TlsConfig, path: &PathBuf) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
         roots
@@ -81,14 +99,10 @@ fn verifier(config: &TlsConfig) -> Result<Option<Arc<dyn ClientCertVerifier>>, T
     for path in &config.revocation_lists {
         builder = builder.with_crls(revocation_lists(path)?);
     }
-    if config.client_auth == ClientAuth::Optional {
-        builder = builder.allow_unauthenticated();
-    }
-    let verifier = builder.build().map_err(|error| TlsError::Refused {
+    builder.build().map_err(|error| TlsError::Refused {
         path: config.revocation_lists.first().unwrap_or(path).clone(),
         why: error.to_string(),
-    })?;
-    Ok(Some(verifier))
+    })
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

@@ -314,7 +314,6 @@ async fn files_that_are_of_no_use_are_told_by_name() {
             "it is not the key of the certificate",
             "server.key",
         ),
-        (TlsConfig { client_ca: None, ..with_ca() }, "no client_ca", ""),
         (TlsConfig { client_ca: Some(at("nothing")), ..with_ca() }, "no certificate", "nothing"),
         (
             TlsConfig { revocation_lists: vec![at("ca.crt")], ..with_ca() },

@@ -52,15 +52,11 @@ impl TlsTable {
         problems.within(&format!("{key}.reload_secs"), self.reload_secs, 1..=86_400);
         let is_empty = |path: &PathBuf| path.as_os_str().is_empty();
         let asks = self.client_auth != ClientAuthKey::None;
-        if asks && is_empty(&self.client_ca) {
-            let why = "it is needed where client_auth asks for certificates";
-            problems.add(&format!("{key}.client_ca"), why);
-        }
         if !asks && (self.client_name != ClientNameKey::None || self.end_with_certificate) {
             let why = "clients that show no certificate have no name or end by it: ask for one";
             problems.add(&format!("{key}.client_auth"), why);
         }
-        if !asks && !self.crl.is_empty() {
+        if (!asks || is_empty(&self.client_ca)) && !self.crl.is_empty() {
             problems.add(&format!("{key}.crl"), "it needs client_auth and client_ca");
         }
         if !is_used {

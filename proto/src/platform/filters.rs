@@ -67,6 +67,7 @@ pub fn thing_requests() -> Vec<TopicFilter> {
         written("things/+/telemetry"),
         written("things/+/events/+"),
         written("things/+/model/get"),
+        written("things/+/certificates/create"),
         written("things/+/commands/+/invoke"),
         written("things/+/commands/+/response"),
     ];
@@ -150,6 +151,7 @@ mod tests {
             "$aws/things/p/shadow/update",
             "things/p/shadow/name/n/get",
             "things/p/model/get",
+            "things/p/certificates/create",
             "things/p/commands/reboot/invoke",
             "things/p/commands/reboot/response",
         ] {
@@ -159,6 +161,7 @@ mod tests {
             "things/p/shadow/update/accepted",
             "things/p/shadow/update/delta",
             "things/p/model/get/accepted",
+            "things/p/certificates/create/accepted",
             "things/p/status",
             "things/p/commands/reboot/request",
             "things/p/commands/reboot/result",

@@ -41,6 +41,8 @@ pub enum ThingTopic {
     Command(CommandName, CommandTopic),
     /// `model/get`: the device asks for its own model.
     Model(Stage),
+    /// `certificates/create`: the device asks for a certificate of its own.
+    Certificate(Stage),
     /// `jobs/…`.
     Job(JobTopic),
     /// `files/<transfer>/<step>`.
@@ -110,6 +112,9 @@ impl ThingTopic {
         if let ("model/get", stage) = Stage::split(text) {
             return Some(Self::Model(stage));
         }
+        if let ("certificates/create", stage) = Stage::split(text) {
+            return Some(Self::Certificate(stage));
+        }
         let mut levels = text.split('/');
         let topic = match (levels.next()?, levels.next(), levels.next()) {
             ("telemetry", None, _) => Self::Telemetry,
@@ -136,6 +141,7 @@ impl fmt::Display for ThingTopic {
             Self::Shadow(topic) => write!(f, "shadow/{topic}"),
             Self::Command(name, step) => write!(f, "commands/{name}/{}", step.as_str()),
             Self::Model(stage) => write!(f, "model/get{}", stage.suffix()),
+            Self::Certificate(stage) => write!(f, "certificates/create{}", stage.suffix()),
             Self::Job(topic) => write!(f, "jobs/{topic}"),
             Self::File(transfer, step) => write!(f, "files/{transfer}/{step}"),
         }

@@ -1,8 +1,8 @@
 //! `things delete`: the end of a thing and of everything that it has.
 
-use super::credential_of;
 use super::edit::check_revision;
 use super::view::View;
+use super::{credential_of, forget_certificates};
 use crate::admin::plan::{After, Owner, Plan, Request, cleared};
 use crate::admin::table::{ADMIN, Operation};
 use crate::device::row::{ThingKey, ThingRow};
@@ -59,6 +59,7 @@ fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
     }
     let (credential_key, _) = credential_of(&namespace, &thing)?;
     plan.changes.delete::<Credential>(&credential_key);
+    forget_certificates(&mut plan, &credential_key);
     plan.messages.push(cleared(&PlatformTopic::thing(&thing, ThingTopic::Status)));
     plan.messages.push(request.thing_event(&thing, "deleted"));
     plan.after.push(After::EndSessions(namespace, Identity::Thing(thing.clone())));

@@ -9,6 +9,7 @@ use crate::listener::config::ListenerConfig;
 use crate::packet::{AuthStage, AuthStep, Connect, Manner, Packet, Reply, Version};
 use crate::peer::{ClientName, Peer, PeerAddress};
 use crate::reason::Reason;
+use crate::tls::certificate::CertificateInfo;
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -52,11 +53,20 @@ impl Door {
             password: connect.password.as_deref(),
         };
         // Where certificates give names, one that is shown decides.
-        let is_way_in =
-            listener.client_name != ClientName::None && self.authenticator.takes_certificates();
-        if let Some(certificate) = peer.certificate().filter(|_| is_way_in) {
-            let name = listener.client_name.of(certificate).map(|name| at_home(name, home));
-            let outcome = match self.authenticator.vouch(name.as_deref(), user_name) {
+        let gives_a_name = |certificate: &&CertificateInfo| {
+            let is_named = listener.client_name != ClientName::None;
+            (is_named || certificate.authority.is_some()) && self.authenticator.takes_certificates()
+        };
+        if let Some(certificate) = peer.certificate().filter(gives_a_name) {
+            let name = match &certificate.authority {
+                Some(authority) => self.authenticator.certified(authority, certificate).map(Some),
+                None => {
+                    let name = listener.client_name.of(certificate);
+                    Ok(name.map(|name| at_home(name, home).into_owned()))
+                }
+            };
+            let vouch = |name: Option<String>| self.authenticator.vouch(name.as_deref(), user_name);
+            let outcome = match name.and_then(vouch) {
                 Ok(grant) => self.authenticator.authorise(grant, shown).await,
                 Err(refusal) => Err(refusal),
             };

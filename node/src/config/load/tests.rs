@@ -52,7 +52,6 @@ fn what_is_wrong_is_told_with_the_path_of_its_key() {
         ("[listen]\nmqtts = \"0.0.0.0:8883\"", "tls.certificate: a listener with TLS needs it"),
         ("[listen]\nwss = \"0.0.0.0:8884\"", "tls.key: a listener with TLS needs it"),
         ("[listen]\nunix_mode = \"rw\"", "listen.unix_mode: `rw` is not a mode"),
-        ("[tls]\nclient_auth = \"required\"", "tls.client_ca: it is needed where client_auth asks"),
         ("[tls]\nclient_auth = \"maybe\"", "tls.client_auth"),
         ("[tls]\nclient_name = \"cn\"", "tls.client_auth: clients that show no certificate"),
         ("[tls]\ncrl = [\"a\"]", "tls.crl: it needs client_auth"),
