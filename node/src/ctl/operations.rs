@@ -219,7 +219,9 @@ mod tests {
     fn an_unknown_resource_is_wrong_usage_that_names_the_known_ones() {
         let failure = list(Some("pumps")).unwrap_err();
         assert_eq!(failure.code(), 2);
-        assert!(failure.reason().contains("bridges, commands, connections, credentials, drivers"));
+        assert!(
+            failure.reason().contains("certificates, commands, connections, credentials, drivers")
+        );
         let failure = help("things", Some("destroy")).unwrap_err();
         assert_eq!(failure.code(), 2);
         assert!(failure.reason().contains("create, delete, export, get, import, list"));

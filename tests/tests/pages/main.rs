@@ -20,6 +20,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("benchmarks.md", "measurements, of which each takes minutes"),
     ("bridges.md", "a mosquitto beside two nodes: tests/peers/bridge.py has the same steps"),
     ("conformance.md", "commands of cargo"),
+    ("first-fleet.md", "ten devices: tests/peers/first_fleet.py takes its commands from the page"),
     ("http.md", "curl: tests/peers/gateway.py takes its commands from the page"),
     (
         "models.md",

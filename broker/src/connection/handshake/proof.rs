@@ -53,23 +53,8 @@ impl Door {
             password: connect.password.as_deref(),
         };
         // Where certificates give names, one that is shown decides.
-        let gives_a_name = |certificate: &&CertificateInfo| {
-            let is_named = listener.client_name != ClientName::None;
-            (is_named || certificate.authority.is_some()) && self.authenticator.takes_certificates()
-        };
-        if let Some(certificate) = peer.certificate().filter(gives_a_name) {
-            let name = match &certificate.authority {
-                Some(authority) => self.authenticator.certified(authority, certificate).map(Some),
-                None => {
-                    let name = listener.client_name.of(certificate);
-                    Ok(name.map(|name| at_home(name, home).into_owned()))
-                }
-            };
-            let vouch = |name: Option<String>| self.authenticator.vouch(name.as_deref(), user_name);
-            let outcome = match name.and_then(vouch) {
-                Ok(grant) => self.authenticator.authorise(grant, shown).await,
-                Err(refusal) => Err(refusal),
-            };
+        if let Some(certificate) = peer.certificate().filter(|it| self.takes(it, listener)) {
+            let outcome = self.by_certificate(connect, certificate, listener, shown).await;
             return outcome
                 .map(|grant| (grant, None))
                 .map_err(|refusal| self.unproved(connect, address, &refusal));
@@ -102,6 +87,34 @@ impl Door {
                 .proceed(dialogue, said.data.as_deref(), shown)
                 .map_err(unproved)?;
         }
+    }
+
+    /// Whether a certificate that is shown decides who a client is.
+    fn takes(&self, certificate: &CertificateInfo, listener: &ListenerConfig) -> bool {
+        let is_named = listener.client_name != ClientName::None;
+        (is_named || certificate.authority.is_some()) && self.authenticator.takes_certificates()
+    }
+
+    /// Who a client is by its certificate.
+    async fn by_certificate(
+        &self,
+        connect: &Connect,
+        certificate: &CertificateInfo,
+        listener: &ListenerConfig,
+        shown: Presented<'_>,
+    ) -> Result<Grant, Refusal> {
+        let name = match &certificate.authority {
+            Some(authority) => Some(self.authenticator.certified(authority, certificate)?),
+            None => {
+                let name = listener.client_name.of(certificate);
+                name.map(|name| at_home(name, listener.namespace.as_ref()).into_owned())
+            }
+        };
+        // AWS IoT Device SDKs tell their version there (`?SDK=…`), which is no name.
+        let is_note = connect.user_name.as_deref().is_some_and(|name| name.starts_with('?'));
+        let user_name = shown.user_name.filter(|_| !is_note);
+        let grant = self.authenticator.vouch(name.as_deref(), user_name)?;
+        self.authenticator.authorise(grant, shown).await
     }
 
     /// The AUTH packet that has to come next (4.12-2).
