@@ -1,8 +1,11 @@
 //! The admin API as an operator with a 3.1.1 client meets it: the request id is the last topic level.
 
 use crate::node::{Node, SECRET};
-use crate::wire::{Hello, Version, Wire};
+use crate::wire::{Hello, Message, Packet, Version, Wire, packet};
 use serde_json::{Value, json};
+
+/// The low bits of a PUBLISH with QoS 1 (MQTT 3.1.1 3.3.1).
+const AT_LEAST_ONCE: u8 = 0b0010;
 
 /// An operator's connection.
 #[derive(Debug)]
@@ -18,9 +21,18 @@ impl Admin {
         Self::enter_as(node, "admin", SECRET).await
     }
 
+    /// `admin` in the default namespace, as one of several that work at a time.
+    pub async fn enter_with(node: &Node, client_id: &str) -> Self {
+        Self::enter_by(node, client_id.to_owned(), "admin", SECRET).await
+    }
+
     /// A user, by the name given at CONNECT, such as `tenant/project/name`.
     pub async fn enter_as(node: &Node, user: &str, secret: &str) -> Self {
         let client_id = format!("operator-{}", user.replace('/', "-"));
+        Self::enter_by(node, client_id, user, secret).await
+    }
+
+    async fn enter_by(node: &Node, client_id: String, user: &str, secret: &str) -> Self {
         let hello = Hello::new(Version::V3, &client_id).user(user, secret);
         let mut wire = node.client(&hello).await;
         let filter = format!("clients/{client_id}/reply/+");
@@ -30,11 +42,47 @@ impl Admin {
 
     /// The data of the answer, or the error of the refusal.
     pub async fn ask(&mut self, resource: &str, verb: &str, body: Value) -> Result<Value, Value> {
+        let (id, topic) = self.next_request(resource, verb);
+        self.wire.publish_acked(&topic, body.to_string().as_bytes()).await;
+        let answer = self.wire.next_message().await;
+        self.outcome(&id, &answer)
+    }
+
+    /// As `ask`; `None` if the connection ends before the answer is there.
+    pub async fn ask_until_gone(
+        &mut self,
+        resource: &str,
+        verb: &str,
+        body: Value,
+    ) -> Option<Result<Value, Value>> {
+        let (id, topic) = self.next_request(resource, verb);
+        let packet_id = self.wire.new_id();
+        let body = body.to_string();
+        let request = packet::publish(
+            Version::V3,
+            topic.as_bytes(),
+            body.as_bytes(),
+            AT_LEAST_ONCE,
+            packet_id,
+        );
+        self.wire.send(&request).await;
+        loop {
+            if let Packet::Publish(answer) = self.wire.next().await? {
+                self.wire.acknowledge(&answer).await;
+                return Some(self.outcome(&id, &answer));
+            }
+        }
+    }
+
+    /// The id of the next request, and its topic.
+    fn next_request(&mut self, resource: &str, verb: &str) -> (String, String) {
         self.requests += 1;
         let id = format!("r{}", self.requests);
         let topic = format!("admin/{resource}/{verb}/{id}");
-        self.wire.publish_acked(&topic, body.to_string().as_bytes()).await;
-        let answer = self.wire.next_message().await;
+        (id, topic)
+    }
+
+    fn outcome(&self, id: &str, answer: &Message) -> Result<Value, Value> {
         assert_eq!(answer.topic, format!("clients/{}/reply/{id}", self.client_id));
         let mut answer = answer.json();
         match answer["ok"].as_bool() {

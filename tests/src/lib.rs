@@ -8,6 +8,7 @@ pub mod admin;
 pub mod authority;
 pub mod binaries;
 pub mod bridges;
+pub mod deeds;
 pub mod exactly;
 pub mod house;
 pub mod http;
