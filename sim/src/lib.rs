@@ -3,6 +3,7 @@
 //! - [`plant`]: a Modbus TCP server around a small plant (tank, pump, valve, oven) whose values
 //!   move on their own and answer to writes.
 //! - [`load`]: a load generator for MQTT brokers that measures rate, latency, losses and cost.
+//! - [`fleet`]: the same for the things of a node: shadows, telemetry, commands.
 //! - `baseline` (cargo feature of that name): rumqttd as a broker to compare with.
 //!
 //! Nothing here is part of a hub or an edge node in production. The crate imports no other crate of
@@ -10,6 +11,7 @@
 
 #[cfg(feature = "baseline")]
 pub mod baseline;
+pub mod fleet;
 pub mod load;
 pub mod plant;
 mod table;

@@ -2,7 +2,7 @@
 //!
 //! - `case`: what is asked for; `options`: the flags; `target`: the brokers.
 //! - `packet`, `batch`, `connection`: MQTT 3.1.1 on raw sockets, encoded once and patched in place.
-//! - `publisher`, `subscriber`, `board`: the connections of a run and what they share.
+//! - `publisher`, `pace`, `subscriber`, `board`: the connections of a run and what they share.
 //! - `run`: one run through its phases; `flood`: one beside bystanders; `compare`: cases and brokers in turn.
 //! - `histogram`, `sequence`, `procfs`, `figures`, `report`: the account.
 //!
@@ -19,6 +19,7 @@ pub mod figures;
 mod flood;
 pub mod histogram;
 mod options;
+pub(crate) mod pace;
 pub mod packet;
 pub mod procfs;
 mod publisher;
@@ -28,6 +29,7 @@ pub mod sequence;
 mod subscriber;
 pub mod target;
 
+pub(crate) use options::resolve;
 pub use options::{Baseline, LoadArgs};
 
 use anyhow::Result;

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
+use sim::fleet::{FleetArgs, fleet};
 use sim::load::case::CaseError;
 use sim::load::connection::Unreachable;
 use sim::load::{LoadArgs, load, report};
@@ -42,6 +43,8 @@ enum Command {
     },
     /// Put load on an MQTT broker and measure it, or two brokers in turn
     Load(Box<LoadArgs>),
+    /// Put load on the things of a node: shadows, telemetry, commands
+    Fleet(Box<FleetArgs>),
     /// Serve the broker of `load --against rumqttd`
     #[cfg(feature = "baseline")]
     #[command(hide = true)]
@@ -77,6 +80,7 @@ fn run(command: Command) -> Result<ExitCode> {
         }
         Command::Plant { listen, step_ms, .. } => block_on(plant(listen, step_ms)),
         Command::Load(args) => block_on(run_load(&args)),
+        Command::Fleet(args) => block_on(run_fleet(&args)),
         #[cfg(feature = "baseline")]
         Command::BaselineBroker(args) => block_on(async move {
             sim::baseline::run(&args).await?;
@@ -114,6 +118,22 @@ async fn run_load(args: &LoadArgs) -> Result<ExitCode> {
     print(&text)?;
     let has_failed = outcomes.iter().flat_map(|it| &it.columns).any(|it| !it.failures.is_empty());
     Ok(if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Fails if a request was refused, lost or answered twice.
+async fn run_fleet(args: &FleetArgs) -> Result<ExitCode> {
+    let mut stop = StopSignals::listen()?;
+    let report = tokio::select! {
+        biased;
+        () = stop.received() => bail!("interrupted"),
+        report = fleet(args) => report?,
+    };
+    let text = match args.json {
+        true => serde_json::to_string_pretty(&report)? + "\n",
+        false => report.table(),
+    };
+    print(&text)?;
+    Ok(if report.is_faultless() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// SIGTERM and SIGINT.

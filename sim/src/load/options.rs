@@ -208,7 +208,7 @@ fn duration(option: &'static str, seconds: f64) -> Result<Duration, CaseError> {
 }
 
 /// The address of `mqtt://host[:port]`.
-async fn resolve(url: &str) -> Result<SocketAddr> {
+pub(crate) async fn resolve(url: &str) -> Result<SocketAddr> {
     let (host, port) = host_and_port(url)?;
     let mut addresses = tokio::net::lookup_host((host.as_str(), port))
         .await
