@@ -28,6 +28,10 @@ const ADMIN_SECRET_VARIABLE: &str = "MANIFOLD_ADMIN_SECRET";
 /// flood; each look is a system call.
 const TURNS_PER_LOOK: u32 = 13;
 
+/// Turns of tasks after which a busy worker takes one that another thread has woken, or that its own queue had no room
+/// for: with tokio's own choice of thirty and more, some of a thousand devices wait for hundreds of milliseconds.
+const TURNS_PER_OUTSIDER: u32 = 2;
+
 /// Runs the command.
 pub(crate) fn run(args: &ServeArgs) -> Outcome {
     let started = Instant::now();
@@ -47,6 +51,9 @@ pub(crate) fn runtime(workers: usize) -> anyhow::Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers.max(1))
         .event_interval(TURNS_PER_LOOK)
+        .global_queue_interval(
+            std::env::var("GQI").map_or(TURNS_PER_OUTSIDER, |it| it.parse().unwrap()),
+        )
         .enable_all()
         .thread_name("manifold")
         .build()

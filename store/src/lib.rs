@@ -19,6 +19,7 @@ mod changes;
 mod checkpoint;
 mod error;
 mod figures;
+mod herald;
 mod inbox;
 mod key;
 mod log;

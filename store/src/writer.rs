@@ -17,6 +17,7 @@ use crate::batch::Batch;
 use crate::changes::{Changes, Durability};
 use crate::error::{CommitError, OpenError};
 use crate::figures::add;
+use crate::herald::Herald;
 use crate::inbox::{Backlog, Job, Taken};
 use crate::log::{Log, Position, recover};
 use crate::medium::Medium;
@@ -59,6 +60,7 @@ pub(crate) struct Writer {
     broken: Option<(CommitError, Instant)>,
     opened: Instant,
     space: Space,
+    herald: Herald,
 }
 
 /// How a writer works.
@@ -138,6 +140,7 @@ impl Writer {
             broken: None,
             opened: Instant::now(),
             space: Space::default(),
+            herald: if mode.has_threads { Herald::here() } else { Herald::default() },
         };
         writer.gauge();
         Ok(writer)
@@ -197,9 +200,7 @@ impl Writer {
             counters.note_batch_size(waiting.len());
         }
         self.shared.inbox.answered(size);
-        for job in waiting {
-            job.answer(answer.clone());
-        }
+        self.herald.tell(waiting, answer);
     }
 
     /// Adds one set to a batch, its derivations worked out after the sets before it. One that is refused adds nothing.
