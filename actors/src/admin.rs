@@ -31,6 +31,7 @@ mod groups;
 mod list;
 mod metrics;
 mod models;
+mod newcomer;
 mod node;
 mod payload;
 mod plan;

@@ -7,6 +7,7 @@ use crate::backups::Backups;
 use crate::bridge::status::Board;
 use crate::figures::Counters;
 use crate::model::ModelCache;
+use crate::newcomers::Desks;
 use crate::ports::Outside;
 use crate::settings::Settings;
 use proto::TimestampMs;
@@ -27,6 +28,8 @@ pub(crate) struct Context {
     pub(crate) audit: Audit,
     /// What is being backed up.
     pub(crate) backups: Backups,
+    /// Where devices are registered that come for the first time.
+    pub(crate) desks: Desks,
     /// How each bridge is.
     pub(crate) bridges: Board,
     /// What is left of the quotas of projects.
@@ -53,6 +56,7 @@ impl Context {
             counters: Counters::default(),
             audit,
             backups: Backups::default(),
+            desks: Desks::default(),
             bridges: Board::default(),
             rooms: Rooms::default(),
             models: ModelCache::default(),

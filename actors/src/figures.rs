@@ -146,6 +146,12 @@ pub struct Figures {
     pub admin_refused: u64,
     /// Admin mutations answered from memory, because they were repeated.
     pub admin_repeated: u64,
+    /// Devices that were registered by their certificates, or have shown a further one.
+    pub newcomers_registered: u64,
+    /// Devices that were not registered by their certificates.
+    pub newcomers_refused: u64,
+    /// Devices that were told to come again, since too many came at a time.
+    pub newcomers_delayed: u64,
     /// Audit records made apart from mutations that were done: logins and refusals.
     pub audit_records: u64,
     /// Logins and refusals that were merged into a record that stands for several.
@@ -215,6 +221,9 @@ pub(crate) struct Counters {
     pub(crate) admin_done: Counter,
     pub(crate) admin_refused: Counter,
     pub(crate) admin_repeated: Counter,
+    pub(crate) newcomers_registered: Counter,
+    pub(crate) newcomers_refused: Counter,
+    pub(crate) newcomers_delayed: Counter,
 }
 
 impl Counters {
@@ -292,6 +301,9 @@ impl Counters {
             admin_done: self.admin_done.read(),
             admin_refused: self.admin_refused.read(),
             admin_repeated: self.admin_repeated.read(),
+            newcomers_registered: self.newcomers_registered.read(),
+            newcomers_refused: self.newcomers_refused.read(),
+            newcomers_delayed: self.newcomers_delayed.read(),
             audit_records: audit.records.read(),
             audit_merged: audit.merged.read(),
             audit_left_out: audit.left_out.read(),

@@ -36,6 +36,7 @@ mod edge_node;
 mod enrolment;
 mod figures;
 mod model;
+mod newcomers;
 mod ports;
 mod refused;
 mod registry;

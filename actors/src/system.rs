@@ -18,6 +18,7 @@ use crate::audit::log::AuditError;
 use crate::audit::witness::Witness;
 use crate::context::{Context, Shared};
 use crate::figures::Figures;
+use crate::newcomers::Registrar;
 use crate::ports::Outside;
 use crate::settings::Settings;
 use actor::{SystemActor, SystemArgs, SystemMsg};
@@ -67,6 +68,8 @@ pub async fn start(outside: Outside, settings: Settings) -> Result<Platform, Sta
     let witness = Witness::new(&audit, Arc::clone(&outside.clock));
     outside.broker.set_witness(Arc::new(witness));
     let context = Arc::new(Context::new(outside, settings, audit));
+    let registrar = Registrar::new(Arc::clone(&context));
+    context.outside.broker.set_registrar(Arc::new(registrar));
     let first_admin = first_start::prepare(&context).await?;
     let is_ready = Arc::new(AtomicBool::new(false));
     let args = SystemArgs { context: Arc::clone(&context), is_ready: Arc::clone(&is_ready) };

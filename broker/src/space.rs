@@ -31,6 +31,7 @@ use crate::overload::quota::{Quota, Quotas};
 use crate::permissions::Kin;
 use crate::promises::Promises;
 use crate::reason::Reason;
+use crate::registrar::Registrar;
 use crate::router::Router;
 use crate::session::queue::Bounds;
 use crate::tls::trust::Trust;
@@ -63,6 +64,8 @@ pub(crate) struct Shared {
     pub(crate) trust: Arc<Trust>,
     /// Who is told of logins.
     pub(crate) witness: OnceLock<Arc<dyn Witness>>,
+    /// Who registers devices that come for the first time.
+    pub(crate) registrar: OnceLock<Arc<dyn Registrar>>,
     /// The sender of what the broker itself says.
     voice: Arc<Sender>,
     promises: Promises,
@@ -97,6 +100,7 @@ impl Shared {
             alarms: Alarms::start(),
             trust: Arc::default(),
             witness: OnceLock::new(),
+            registrar: OnceLock::new(),
             voice: Arc::new(voice()),
             promises: Promises::default(),
             quotas: Quotas::default(),

@@ -222,6 +222,13 @@ def claims(node, folder):
         "admin/enrolments/register/1", "clients/8/reply/+", {"serial": "8", "nonce": "a nonce of the other pump"}
     )
     check("to register and get an identity", answer.get("data", {}).get("thing") == "pump-8", answer)
+    own = Key(folder, "own")
+    request = {"serial": "8", "nonce": "a nonce of the other pump", "csr": "no request"}
+    _, answer = comer.ask("admin/enrolments/register/2", "clients/8/reply/+", request)
+    check("a request that cannot be read is refused", answer.get("error", {}).get("field") == "csr", answer)
+    _, answer = comer.ask("admin/enrolments/register/3", "clients/8/reply/+", {**request, "csr": own.request()})
+    own.keep(answer["data"]["certificate"])
+    check("and a certificate at once", enters(node, folder, own), answer)
     comer.leave()
 
     authority(f"{folder}/theirs")
@@ -250,15 +257,83 @@ def claims(node, folder):
     return node
 
 
+def made(folder, serial, name=None):
+    """A device with a certificate of its maker, who vouches for its serial number."""
+    issue(f"{folder}/maker", serial)
+    key = Key(folder, name or serial)
+    key.path = f"{folder}/maker/{name or serial}"
+    if name:
+        for kind in ("crt", "key"):
+            os.rename(f"{folder}/maker/{serial}.{kind}", f"{key.path}.{kind}")
+    return key
+
+
+def makers(node, folder):
+    """Devices that bring a certificate of their maker register at their first handshake."""
+    authority(f"{folder}/maker")
+    with open(f"{folder}/maker/ca.crt", encoding="utf-8") as file:
+        certificate = "certificate=" + file.read()
+    node.ctl("enrolments", "create", "enrolment=made", "name=made-{serial}", "location=acme/{serial}")
+    node.ctl("enrolments", "add", "enrolment=made", 'serials=["M1","M2"]')
+    refused = node.ctl("authorities", "create", "authority=maker", certificate, "enrolment=none")
+    check("an enrolment has to be there", "enrolment" in str(refused) and "not_found" in str(refused), refused)
+    taken = node.ctl("authorities", "create", "authority=maker", certificate, "enrolment=made")
+    check("an authority is taken in without its key", taken["signs"] is False, taken)
+    refused = node.ctl("certificates", "create", "name=made", "authority=maker", "csr=" + Key(folder, "x").request())
+    check("and signs nothing here", "authority" in str(refused), refused)
+
+    first = made(folder, "M1", "M1-a")
+    device = Device(node, folder, "M1", key=first)
+    check("a device of the maker comes in for the first time", device.welcomed)
+    topic, answer = device.ask("things/made-M1/shadow/get", "things/made-M1/shadow/get/+", {})
+    check("as the thing that it has become", topic.endswith("rejected") and answer["code"] == 404, (topic, answer))
+    node.child.kill()
+    device.leave()
+    node = Node(folder)
+    check("which is there after kill -9", enters(node, folder, first))
+    thing = node.ctl("things", "get", "thing=made-M1")
+    check("as its enrolment says", (thing["serial"], thing["location"]) == ("M1", "acme/M1"), thing)
+    check("whoever is not on the list stays out", not enters(node, folder, made(folder, "M9")))
+    missing = node.ctl("things", "get", "thing=made-M9")
+    check("and is not registered", "not_found" in str(missing), missing)
+    records = node.ctl("audit", "list", "action=enrolments register", "by=made")["items"]
+    outcomes = [record["outcome"] for record in records]
+    check("both stand in the audit", outcomes == ["forbidden", "ok"], records)
+
+    node.ctl("enrolments", "update", "enrolment=made", "enabled=false")
+    other = made(folder, "M2")
+    check("a closed enrolment registers nobody", not enters(node, folder, other))
+    check("and keeps nobody out who is registered", enters(node, folder, first))
+    node.ctl("enrolments", "update", "enrolment=made", "enabled=true")
+    check("an open one does", enters(node, folder, other))
+    node.ctl("things", "replace", "thing=made-M2")
+    check("whose device is replaced stays out", not enters(node, folder, other))
+
+    second = made(folder, "M1", "M1-b")
+    check("a further certificate of the maker counts for its thing", enters(node, folder, second))
+    check("and puts an end to the one before", not enters(node, folder, first))
+    node.ctl("enrolments", "reset", "enrolment=made", 'serial="M1"')
+    third = made(folder, "M1", "M1-c")
+    check("after a reset the next device takes the thing over", enters(node, folder, third))
+    check("and the one before is out", not enters(node, folder, second))
+    node.ctl("things", "delete", "thing=made-M1")
+    check("a thing that is deleted does not come back", not enters(node, folder, made(folder, "M1", "M1-d")))
+    node.ctl("authorities", "update", "authority=maker", "enrolment=null")
+    check("without its enrolment the authority registers nobody", not enters(node, folder, made(folder, "M3")))
+    return node
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         os.mkdir(f"{folder}/theirs")
+        os.mkdir(f"{folder}/maker")
         authority(folder)
         issue(folder, "localhost", "subjectAltName=DNS:localhost")
         node = Node(folder)
         try:
             node = story(node, folder)
             claims(node, folder)
+            node = makers(node, folder)
         finally:
             node.child.kill()
     finish()

@@ -3,7 +3,7 @@
 
 use super::answers::{AnswerRow, Answers};
 use super::plan::{After, Owner, Plan, Request, SecretToHash};
-use super::recording;
+use super::recording::{self, Asked};
 use super::request::{Body, Caller};
 use super::table::{self, Operation, Resource};
 use crate::ask::ask;
@@ -19,7 +19,7 @@ use crate::edge_node::EdgeNodeMsg;
 use crate::refused;
 use crate::tenant::TenantMsg;
 use broker::credential::{Credential, system_namespace};
-use broker::{Client, Delivery, Outgoing};
+use broker::{Client, Delivery, Newcomer, Outgoing};
 use proto::admin::Reply;
 use proto::id::RequestId;
 use proto::{Namespace, PlatformTopic, Qos, Refusal, RefusalCode, Role, ThingId};
@@ -32,6 +32,8 @@ use tracing::{Instrument, Span};
 pub(crate) enum AdminMsg {
     /// A request.
     Request(Delivery),
+    /// A device has come for the first time, with a certificate.
+    Newcomer(Box<Newcomer>, RpcReplyPort<Result<(), Refusal>>),
 }
 
 /// What an admin API is started with.
@@ -69,12 +71,13 @@ impl Actor for AdminActor {
 
     async fn pre_start(
         &self,
-        _myself: ActorRef<AdminMsg>,
+        myself: ActorRef<AdminMsg>,
         args: AdminArgs,
     ) -> Result<AdminCore, ActorProcessingErr> {
         let AdminArgs { context, client, tenant, cluster } = args;
         let answers = load_answers(&context, &client)?;
         let span = tracing::info_span!("admin", tenant = %client.namespace());
+        context.desks.open(client.namespace(), myself);
         Ok(AdminCore { context, client, tenant, cluster, answers, is_unsure: false, span })
     }
 
@@ -84,9 +87,24 @@ impl Actor for AdminActor {
         message: AdminMsg,
         core: &mut AdminCore,
     ) -> Result<(), ActorProcessingErr> {
-        let AdminMsg::Request(delivery) = message;
         let span = core.span.clone();
-        core.request(delivery).instrument(span).await;
+        match message {
+            AdminMsg::Request(delivery) => core.request(delivery).instrument(span).await,
+            AdminMsg::Newcomer(newcomer, reply) => {
+                let outcome = core.newcomer(&newcomer).instrument(span).await;
+                // Who has given up meanwhile finds its thing when it comes again.
+                let _ = reply.send(outcome);
+            }
+        }
+        Ok(())
+    }
+
+    async fn post_stop(
+        &self,
+        myself: ActorRef<AdminMsg>,
+        core: &mut AdminCore,
+    ) -> Result<(), ActorProcessingErr> {
+        core.context.desks.close(core.client.namespace(), &myself);
         Ok(())
     }
 }
@@ -128,7 +146,9 @@ impl AdminCore {
         let found = table::find(resource, verb)?;
         let (_, operation) = found;
         let body = Body::parse(&delivery.payload);
-        let entry = self.entry(delivery, found, body.as_ref().ok());
+        let asked =
+            Asked { identity: &sender.identity, client_id: &sender.client_id, address: None };
+        let entry = self.entry(&asked, found, body.as_ref().ok());
         let outcome = self.carry_out(found, &caller, (body, &entry)).await;
         if operation.is_mutation {
             recording::tell(&caller, found, outcome.as_ref().err());
@@ -139,7 +159,7 @@ impl AdminCore {
         outcome
     }
 
-    async fn carry_out(
+    pub(super) async fn carry_out(
         &mut self,
         (resource, operation): (&'static Resource, &'static Operation),
         caller: &Caller,
@@ -328,7 +348,7 @@ impl AdminCore {
         answered(ask(&self.tenant, question, self.context.call_timeout()).await)
     }
 
-    async fn follow(&self, step: After) {
+    pub(super) async fn follow(&self, step: After) {
         let broker = &self.context.outside.broker;
         match step {
             After::EndSessions(namespace, identity) => {

@@ -1,15 +1,17 @@
 //! `admin/authorities/…`: authorities of a project, whose certificates let its devices in.
 
+use super::enrolments::present;
 use super::list::list as list_rows;
 use super::plan::{After, Plan, Request};
 use super::table::{ADMIN, Operation, Resource};
 use super::tenants::check_description;
 use super::things::check_revision;
 use crate::authority::{check, check_key, make};
+use crate::enrolment::row::EnrolmentRow;
 use broker::credential::{AuthorityKey, AuthorityRow};
 use proto::admin::ListRequest;
-use proto::id::AuthorityId;
-use proto::{Refusal, RefusalCode};
+use proto::id::{AuthorityId, EnrolmentId};
+use proto::{Refusal, RefusalCode, UserId};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
@@ -58,9 +60,13 @@ struct CreateAuthority {
     /// The certificate of an authority that is there already, as PEM; absent: one is made.
     #[serde(default)]
     certificate: Option<String>,
-    /// Its private key, as PEM without a pass phrase.
+    /// Its private key, as PEM without a pass phrase; absent: it is elsewhere, and `enrolment` has to be given.
     #[serde(default)]
     key: Option<String>,
+    /// The enrolment by which devices that it has signed for register when they come for the first time: the common name
+    /// of a certificate is the serial number.
+    #[serde(default)]
+    enrolment: Option<EnrolmentId>,
     /// How long the certificates that it signs are valid, in days: 1 to 3650; absent: 365.
     #[serde(default)]
     #[schemars(range(min = 1, max = 3650))]
@@ -78,6 +84,9 @@ struct UpdateAuthority {
     #[serde(default)]
     #[schemars(range(min = 1, max = 3650))]
     lifetime_days: Option<u32>,
+    /// The enrolment by which devices register that come for the first time; null: none do.
+    #[serde(default, deserialize_with = "present")]
+    enrolment: Option<Option<EnrolmentId>>,
     /// Whether it signs, and anybody comes in by what it has signed.
     #[serde(default)]
     enabled: Option<bool>,
@@ -106,7 +115,7 @@ struct DeleteAuthority {
 
 /// Makes an authority, or takes one in.
 fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
-    let CreateAuthority { authority, certificate, key, lifetime_days, description } =
+    let CreateAuthority { authority, certificate, key, enrolment, lifetime_days, description } =
         request.read()?;
     let row_key = (request.namespace.clone(), authority);
     if request.get::<AuthorityRow>(&row_key)?.is_some() {
@@ -122,7 +131,12 @@ fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
         |field| Refusal::new(RefusalCode::BadRequest, format!("missing field `{field}`")).at(field);
     let (certificate, key) = match (certificate, key) {
         (Some(certificate), Some(key)) => (certificate, key),
-        (Some(_), None) => return Err(missing("key")),
+        (Some(certificate), None) if enrolment.is_some() => (certificate, String::new()),
+        (Some(_), None) => {
+            let message = "it signs nothing without its key: give that, or the `enrolment` by \
+                           which devices register that it has signed for elsewhere";
+            return Err(Refusal::new(RefusalCode::BadRequest, message).at("key"));
+        }
         (None, Some(_)) => return Err(missing("certificate")),
         (None, None) => {
             let entropy = &*request.context.outside.entropy;
@@ -131,12 +145,15 @@ fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
         }
     };
     let expires = check(&certificate, request.now())?;
-    check_key(&certificate, &key)?;
+    if !key.is_empty() {
+        check_key(&certificate, &key)?;
+    }
     check_unknown(request, &certificate)?;
     let row = AuthorityRow {
         description,
         certificate,
         key,
+        enrolment: enrolment.map(|it| opened(request, it)).transpose()?,
         lifetime_days,
         is_disabled: false,
         created: request.now(),
@@ -148,13 +165,16 @@ fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
 
 /// Changes an authority.
 fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
-    let UpdateAuthority { authority, lifetime_days, enabled, description, revision } =
+    let UpdateAuthority { authority, lifetime_days, enrolment, enabled, description, revision } =
         request.read()?;
     let (key, mut row) = find(request, authority)?;
     check_revision(row.revision, revision)?;
     if let Some(description) = description {
         check_description(&description)?;
         row.description = description;
+    }
+    if let Some(enrolment) = enrolment {
+        row.enrolment = enrolment.map(|it| opened(request, it)).transpose()?;
     }
     if let Some(days) = lifetime_days {
         row.lifetime_days = checked(days)?;
@@ -216,6 +236,14 @@ fn check_unknown(request: &Request<'_>, certificate: &str) -> Result<(), Refusal
     Err(Refusal::new(RefusalCode::AlreadyExists, message).at("certificate"))
 }
 
+/// The name of an enrolment, which has to be there.
+fn opened(request: &Request<'_>, enrolment: EnrolmentId) -> Result<UserId, Refusal> {
+    let key = (request.namespace.clone(), enrolment);
+    let found = request.must_get::<EnrolmentRow>(&key, "enrolment", &key.1);
+    found.map_err(|refusal| refusal.at("enrolment"))?;
+    UserId::parse(key.1.as_str()).map_err(Refusal::internal)
+}
+
 fn checked(lifetime_days: u32) -> Result<u32, Refusal> {
     if (1..=LIFETIME_DAYS_MAX).contains(&lifetime_days) {
         return Ok(lifetime_days);
@@ -238,6 +266,8 @@ fn show((_, authority): &AuthorityKey, row: &AuthorityRow) -> Json {
         "authority": authority,
         "description": row.description,
         "certificate": row.certificate,
+        "signs": !row.key.is_empty(),
+        "enrolment": row.enrolment,
         "lifetime_days": row.lifetime_days,
         "enabled": !row.is_disabled,
         "created": row.created,

@@ -1,8 +1,11 @@
 //! `admin/enrolments/…`: ways in for devices that are not registered yet. What is decided when one comes is in
 //! [`crate::enrolment`].
 
+mod just_in_time;
 mod register;
 mod serials;
+
+pub(super) use just_in_time::JUST_IN_TIME;
 
 use super::list::list as list_rows;
 use super::plan::{After, Plan, Request, Terms};
@@ -375,7 +378,7 @@ fn show((namespace, enrolment): &EnrolmentKey, row: &EnrolmentRow, is_disabled: 
 }
 
 /// Tells a field that is null from one that is absent.
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<T>>, D::Error> {
     Option::<T>::deserialize(deserializer).map(Some)

@@ -5,25 +5,37 @@ use super::request::{Body, Caller};
 use super::table::{Operation, Resource};
 use crate::audit::request::{digest, target};
 use crate::audit::{By, Entry};
-use broker::Delivery;
-use proto::{Refusal, RefusalCode};
+use proto::{ClientId, Identity, Refusal, RefusalCode};
+
+/// Who has asked for something.
+pub(super) struct Asked<'a> {
+    pub(super) identity: &'a Identity,
+    pub(super) client_id: &'a ClientId,
+    /// Where it comes from; `None`: where its connection does.
+    pub(super) address: Option<&'a str>,
+}
 
 impl AdminCore {
     /// The entry of a request, as of one that is done.
     pub(super) fn entry(
         &self,
-        delivery: &Delivery,
+        asked: &Asked<'_>,
         (resource, operation): (&Resource, &Operation),
         body: Option<&Body>,
     ) -> Entry {
         let namespace = self.client.namespace().clone();
-        let sender = &delivery.sender;
         let action = format!("{} {}", resource.name, operation.verb);
-        let address = self.context.outside.broker.address(&namespace, &sender.client_id);
+        let address = match asked.address {
+            Some(address) => Some(address.to_owned()),
+            None => {
+                let of_client = self.context.outside.broker.address(&namespace, asked.client_id);
+                of_client.map(|it| it.to_string())
+            }
+        };
         let mut entry =
-            Entry::new(self.context.now(), namespace, By::known(&sender.identity), action);
-        entry.client_id = Some(sender.client_id.to_string());
-        entry.address = address.map(|it| it.to_string());
+            Entry::new(self.context.now(), namespace, By::known(asked.identity), action);
+        entry.client_id = Some(asked.client_id.to_string());
+        entry.address = address;
         if let Some(body) = body {
             entry.target = target(body.fields());
             entry.digest = Some(digest(body.fields()));

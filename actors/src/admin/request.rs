@@ -78,6 +78,15 @@ impl Body {
         Ok(Self { fields, request_id })
     }
 
+    /// One that the platform itself asks with; what is no object is empty.
+    pub(super) fn of(fields: Json) -> Self {
+        let fields = match fields {
+            Json::Object(fields) => fields,
+            _ => Map::new(),
+        };
+        Self { fields, request_id: None }
+    }
+
     /// Takes one field out, for what does not go with the rest.
     pub(super) fn take<T: DeserializeOwned>(&mut self, field: &str) -> Result<Option<T>, Refusal> {
         match self.fields.remove(field) {

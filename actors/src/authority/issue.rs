@@ -84,7 +84,7 @@ pub(crate) fn issue(
 }
 
 /// Keeps in mind that a certificate is for a name.
-fn keep(
+pub(crate) fn keep(
     place: &Place<'_>,
     (namespace, name): (&Namespace, &UserId),
     authority: &AuthorityId,
@@ -157,6 +157,10 @@ fn find(
             Some(row) if row.is_disabled => {
                 refuse(RefusalCode::Invalid, format!("the authority `{id}` is disabled"))
             }
+            Some(row) if row.key.is_empty() => {
+                let message = format!("the key of the authority `{id}` is elsewhere");
+                refuse(RefusalCode::Invalid, message)
+            }
             Some(row) => Ok(Ok((id.clone(), row))),
             None => Ok(Err(Refusal::not_found("authority", id).at("authority"))),
         };
@@ -164,7 +168,7 @@ fn find(
     let mut found = Vec::new();
     for row in place.snapshot.scan::<AuthorityRow>(&store::prefix(namespace))? {
         let ((_, id), row) = row?;
-        if !row.is_disabled {
+        if !row.is_disabled && !row.key.is_empty() {
             found.push((id, row));
         }
     }

@@ -23,6 +23,7 @@ fn authority() -> AuthorityRow {
         description: String::new(),
         certificate: made.certificate,
         key: made.key,
+        enrolment: None,
         lifetime_days: 365,
         is_disabled: false,
         created: now(),

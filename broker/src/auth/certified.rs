@@ -1,20 +1,65 @@
 //! Clients whose certificate an authority of their namespace has signed: who they are stands in the store, not in the
 //! certificate.
 
-use super::{Authenticator, Refusal};
+use super::{Authenticator, Presented, Refusal};
 use crate::credential::{
-    AuthorityKey, CertificateInUse, CertificateName, CertificateRow, CertificateState,
+    AuthorityKey, AuthorityRow, CertificateInUse, CertificateName, CertificateRow, CertificateState,
 };
+use crate::registrar::{Newcomer, Unregistered};
 use crate::tls::certificate::CertificateInfo;
 use store::Changes;
 
 impl Authenticator {
-    /// The user name that a certificate is for. One that is used for the first time puts an end to those before it.
-    pub(crate) fn certified(
+    /// The user name that a certificate is for. A device that nobody knows is registered first, if its authority has an
+    /// enrolment for such devices.
+    pub(crate) async fn certified(
         &self,
         authority: &AuthorityKey,
         certificate: &CertificateInfo,
+        shown: Presented<'_>,
     ) -> Result<String, Refusal> {
+        if let Some(name) = self.known(authority, certificate)? {
+            return Ok(name);
+        }
+        let unknown = || Refusal::Certificate("the certificate is not registered");
+        let newcomer = self.newcomer(authority, certificate, shown)?.ok_or_else(unknown)?;
+        let registrar = self.shared.registrar.get().ok_or_else(unknown)?;
+        match registrar.register(newcomer).await {
+            Ok(()) => self.known(authority, certificate)?.ok_or_else(unknown),
+            Err(Unregistered::Refused) => {
+                Err(Refusal::Certificate("the device may not register by its certificate"))
+            }
+            Err(Unregistered::Unavailable) => Err(Refusal::NoRegistrar),
+        }
+    }
+
+    /// What is to be registered: nothing if the authority has no enrolment, or its certificate no common name.
+    fn newcomer(
+        &self,
+        authority: &AuthorityKey,
+        certificate: &CertificateInfo,
+        shown: Presented<'_>,
+    ) -> Result<Option<Newcomer>, Refusal> {
+        let row = self.snapshot()?.get::<AuthorityRow>(authority)?;
+        let enrolment = row.filter(|row| !row.is_disabled).and_then(|row| row.enrolment);
+        Ok(enrolment.zip(certificate.common_name.clone()).map(|(enrolment, serial)| Newcomer {
+            authority: authority.clone(),
+            enrolment,
+            serial,
+            fingerprint: certificate.fingerprint.clone(),
+            expires_at: certificate.expires_at,
+            client_id: shown.client_id.to_owned(),
+            address: shown.address.to_string(),
+        }))
+    }
+
+    /// The user name that a certificate is for, if it stands in the store. One that is used for the first time puts an end
+    /// to those before it.
+    fn known(
+        &self,
+        authority: &AuthorityKey,
+        certificate: &CertificateInfo,
+    ) -> Result<Option<String>, Refusal> {
         let (namespace, _) = authority;
         let fingerprint = &certificate.fingerprint;
         let snapshot = self.snapshot()?;
@@ -27,7 +72,7 @@ impl Authenticator {
             }
         };
         let Some((name, row)) = found else {
-            return Err(Refusal::Certificate("the certificate is not registered"));
+            return Ok(None);
         };
         let of_name = (namespace.clone(), name.clone());
         let in_use = snapshot.get::<CertificateInUse>(&of_name)?.map(|it| it.0);
@@ -36,12 +81,12 @@ impl Authenticator {
             CertificateState::Revoked => refuse("the certificate has been taken back"),
             CertificateState::Replaced => refuse("a newer certificate is in use"),
             CertificateState::Expired => refuse("the certificate is over"),
-            CertificateState::InUse => Ok(format!("{namespace}/{name}")),
+            CertificateState::InUse => Ok(Some(format!("{namespace}/{name}"))),
             CertificateState::Issued => {
                 let mut changes = Changes::new();
                 changes.put::<CertificateInUse>(&of_name, &CertificateInUse(row.generation));
                 drop(self.shared.store.submit(changes));
-                Ok(format!("{namespace}/{name}"))
+                Ok(Some(format!("{namespace}/{name}")))
             }
         }
     }

@@ -41,6 +41,8 @@ pub(crate) enum Refusal {
     Store(String),
     #[error("the hook does not answer: {0}")]
     NoAnswer(String),
+    #[error("nobody registers devices now")]
+    NoRegistrar,
     #[error("the hook refuses it")]
     Denied,
     #[error("the access list is refused: {0}")]
@@ -76,7 +78,7 @@ impl Refusal {
             Self::Method => Reason::BadAuthenticationMethod,
             Self::LockedOut => Reason::Banned,
             Self::Busy => Reason::ServerBusy,
-            Self::Store(_) | Self::NoAnswer(_) => Reason::ServerUnavailable,
+            Self::Store(_) | Self::NoAnswer(_) | Self::NoRegistrar => Reason::ServerUnavailable,
         }
     }
 
@@ -100,7 +102,9 @@ impl Refusal {
             Self::Method => "the authentication method is not offered (security.chain)",
             Self::LockedOut => "too many failures, try again later (security.lockout)",
             Self::Busy => "too many passwords are being checked, try again later",
-            Self::Store(_) | Self::NoAnswer(_) => "nobody can be checked now, try again later",
+            Self::Store(_) | Self::NoAnswer(_) | Self::NoRegistrar => {
+                "nobody can be checked now, try again later"
+            }
         })
     }
 
@@ -120,6 +124,7 @@ impl Refusal {
             Self::Busy => "busy",
             Self::Store(_) => "store",
             Self::NoAnswer(_) => "hook_failed",
+            Self::NoRegistrar => "registrar_failed",
             Self::Denied => "denied",
             Self::Acl(_) => "access_list",
             Self::Namespace | Self::Listener => "namespace",
@@ -149,7 +154,7 @@ impl Refusal {
         match self {
             Self::LockedOut => &counters.refused_locked_out,
             Self::Busy => &counters.refused_busy,
-            Self::Store(_) | Self::NoAnswer(_) => &counters.refused_unavailable,
+            Self::Store(_) | Self::NoAnswer(_) | Self::NoRegistrar => &counters.refused_unavailable,
             Self::Token(_) => &counters.refused_tokens,
             Self::Disabled
             | Self::Denied

@@ -11,6 +11,7 @@ use crate::inspect::subscriptions::{
 use crate::journal::Endings;
 use crate::peer::PeerAddress;
 use crate::reason::Reason;
+use crate::registrar::Registrar;
 use crate::reload::Reloaded;
 use crate::space::Ending;
 use crate::tls;
@@ -111,6 +112,13 @@ impl Broker {
     pub fn set_witness(&self, witness: Arc<dyn Witness>) {
         if self.inner.shared.witness.set(witness).is_err() {
             tracing::error!("there is a witness of logins already");
+        }
+    }
+
+    /// Has somebody register devices that come for the first time; the first who asks.
+    pub fn set_registrar(&self, registrar: Arc<dyn Registrar>) {
+        if self.inner.shared.registrar.set(registrar).is_err() {
+            tracing::error!("there is a registrar of devices already");
         }
     }
 

@@ -25,8 +25,12 @@ pub struct AuthorityRow {
     pub description: String,
     /// Its certificate, as PEM.
     pub certificate: String,
-    /// Its private key, as PEM. Never shown.
+    /// Its private key, as PEM, never shown; empty if it is elsewhere, and signs nothing here.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub key: String,
+    /// The enrolment by which devices that it has signed for register when they come for the first time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enrolment: Option<UserId>,
     /// How long the certificates that it signs are valid.
     pub lifetime_days: u32,
     /// Nobody comes in by it for now.

@@ -4,11 +4,12 @@ use super::find;
 use crate::admin::plan::{Plan, Request};
 use crate::admin::table::Operation;
 use crate::admin::things::{Edit, handed_over, registered};
+use crate::authority::issue::{Ask, Place, issue};
 use crate::device::row::DeviceRow;
 use crate::enrolment::row::{EnrolmentKey, EnrolmentRow, SerialRow, Used};
 use crate::enrolment::{Admission, admit, check_nonce, fill, fingerprint, secret_of};
-use proto::id::EnrolmentId;
-use proto::{Refusal, RefusalCode, Role, ThingId};
+use proto::id::{AuthorityId, EnrolmentId};
+use proto::{Refusal, RefusalCode, Role, ThingId, UserId};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
@@ -28,6 +29,12 @@ struct Register {
     /// A random text of the device's own, 16 to 128 bytes: with the same one it gets the same answer again, until it
     /// has come in as its thing.
     nonce: String,
+    /// A signing request (PKCS #10) as PEM, at most 16 KiB: a certificate comes with the answer.
+    #[serde(default)]
+    csr: Option<String>,
+    /// Who signs; absent: the only authority of the project that can.
+    #[serde(default)]
+    authority: Option<AuthorityId>,
 }
 
 /// Registers a device. Answers with the name and the secret that it comes in by from now on.
@@ -36,7 +43,7 @@ fn register(request: &Request<'_>) -> Result<Plan, Refusal> {
         let message = "it is for devices that have come in by an enrolment";
         return Err(Refusal::new(RefusalCode::Forbidden, message));
     }
-    let Register { serial, nonce } = request.read()?;
+    let Register { serial, nonce, csr, authority } = request.read()?;
     check_nonce(&nonce)?;
     let name = EnrolmentId::parse(&request.caller.name).map_err(Refusal::internal)?;
     let (key, enrolment) = find(request, name)?;
@@ -63,10 +70,34 @@ fn register(request: &Request<'_>) -> Result<Plan, Refusal> {
         "user": format!("{}/{thing}", key.0),
         "secret": secret,
     });
+    if let Some(csr) = csr {
+        certify(request, &mut plan, &thing, Ask { csr, authority, days: None })?;
+    }
     Ok(plan)
 }
 
-fn new_thing(
+/// Has a certificate signed for the device, which comes in by it as the thing.
+fn certify(
+    request: &Request<'_>,
+    plan: &mut Plan,
+    thing: &ThingId,
+    ask: Ask,
+) -> Result<(), Refusal> {
+    let place = Place {
+        snapshot: &request.snapshot,
+        clock: &*request.context.outside.clock,
+        entropy: &*request.context.outside.entropy,
+    };
+    let name = UserId::parse(thing.as_str()).map_err(Refusal::internal)?;
+    let issued = issue(&place, (request.namespace, &name), &ask).map_err(Refusal::internal)??;
+    plan.changes.append(issued.changes);
+    for field in ["certificate", "chain", "fingerprint", "expires_at"] {
+        plan.data[field] = issued.data[field].clone();
+    }
+    Ok(())
+}
+
+pub(super) fn new_thing(
     request: &Request<'_>,
     enrolment: &EnrolmentRow,
     serial: &str,
@@ -87,7 +118,7 @@ fn new_thing(
 }
 
 /// Keeps in mind that a serial number is used.
-fn note(
+pub(super) fn note(
     request: &Request<'_>,
     plan: &mut Plan,
     (key, enrolment): (&EnrolmentKey, &EnrolmentRow),
@@ -109,7 +140,7 @@ fn note(
 }
 
 /// Whether anybody has ever come in as the thing.
-fn has_come_in(request: &Request<'_>, thing: &ThingId) -> bool {
+pub(super) fn has_come_in(request: &Request<'_>, thing: &ThingId) -> bool {
     let key = (request.namespace.clone(), thing.clone());
     // What cannot be read may have been used.
     request.get::<DeviceRow>(&key).map_or(true, |row| {
@@ -118,7 +149,7 @@ fn has_come_in(request: &Request<'_>, thing: &ThingId) -> bool {
 }
 
 /// A refusal of the registry says which field of the thing is wrong; the device has given a serial number only.
-fn elsewhere(refusal: &Refusal) -> Refusal {
+pub(super) fn elsewhere(refusal: &Refusal) -> Refusal {
     let is_of_quota = refusal.code == RefusalCode::QuotaExceeded;
     let message = match refusal.field.as_deref() {
         Some(field) if !is_of_quota => format!("{field}: {}", refusal.message),

@@ -104,7 +104,9 @@ impl Door {
         shown: Presented<'_>,
     ) -> Result<Grant, Refusal> {
         let name = match &certificate.authority {
-            Some(authority) => Some(self.authenticator.certified(authority, certificate)?),
+            Some(authority) => {
+                Some(self.authenticator.certified(authority, certificate, shown).await?)
+            }
             None => {
                 let name = listener.client_name.of(certificate);
                 name.map(|name| at_home(name, listener.namespace.as_ref()).into_owned())
