@@ -146,6 +146,8 @@ pub struct Figures {
     pub admin_refused: u64,
     /// Admin mutations answered from memory, because they were repeated.
     pub admin_repeated: u64,
+    /// Answers of devices to commands whose output is not what the model says.
+    pub command_outputs_refused: u64,
     /// Devices that were registered by their certificates, or have shown a further one.
     pub newcomers_registered: u64,
     /// Devices that were not registered by their certificates.
@@ -221,6 +223,7 @@ pub(crate) struct Counters {
     pub(crate) admin_done: Counter,
     pub(crate) admin_refused: Counter,
     pub(crate) admin_repeated: Counter,
+    pub(crate) command_outputs_refused: Counter,
     pub(crate) newcomers_registered: Counter,
     pub(crate) newcomers_refused: Counter,
     pub(crate) newcomers_delayed: Counter,
@@ -301,6 +304,7 @@ impl Counters {
             admin_done: self.admin_done.read(),
             admin_refused: self.admin_refused.read(),
             admin_repeated: self.admin_repeated.read(),
+            command_outputs_refused: self.command_outputs_refused.read(),
             newcomers_registered: self.newcomers_registered.read(),
             newcomers_refused: self.newcomers_refused.read(),
             newcomers_delayed: self.newcomers_delayed.read(),

@@ -51,9 +51,7 @@ pub(crate) fn runtime(workers: usize) -> anyhow::Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers.max(1))
         .event_interval(TURNS_PER_LOOK)
-        .global_queue_interval(
-            std::env::var("GQI").map_or(TURNS_PER_OUTSIDER, |it| it.parse().unwrap()),
-        )
+        .global_queue_interval(TURNS_PER_OUTSIDER)
         .enable_all()
         .thread_name("manifold")
         .build()

@@ -1,8 +1,8 @@
 //! Tells those who wait for a batch that it is committed.
 //!
-//! Whoever waits is mostly a task of the runtime that the store was opened in. Woken one by one by the writer's thread, all
-//! of a batch would stand in line with what other threads have woken, which a busy runtime takes from now and then only,
-//! while tasks woken within it go first: with a thousand in flight some waited for half a second. So a task of
+//! Whoever waits is mostly a task of the runtime that the store was opened in. Woken one by one by the writer's thread,
+//! all of a batch would stand in line with what other threads have woken, which a busy runtime takes from now and then
+//! only, while tasks woken within it go first: with a thousand in flight some waited for half a second. So a task of
 //! that runtime wakes them, and they stand in the one line in which everybody stands.
 
 use crate::error::CommitError;

@@ -63,8 +63,8 @@ struct CreateAuthority {
     /// Its private key, as PEM without a pass phrase; absent: it is elsewhere, and `enrolment` has to be given.
     #[serde(default)]
     key: Option<String>,
-    /// The enrolment by which devices that it has signed for register when they come for the first time: the common name
-    /// of a certificate is the serial number.
+    /// The enrolment by which devices that it has signed for register when they come for the first time: the common
+    /// name of a certificate is the serial number.
     #[serde(default)]
     enrolment: Option<EnrolmentId>,
     /// How long the certificates that it signs are valid, in days: 1 to 3650; absent: 365.

@@ -1,5 +1,6 @@
 //! `admin/commands/…`: commands to one thing or to many, where they stand, and their end.
 
+use super::groups;
 use super::list::list as list_rows;
 use super::plan::{After, Owner, Plan, Request};
 use super::table::{ADMIN, Operation, READER, Resource};
@@ -9,6 +10,7 @@ use crate::device::command::document::{self, Invocation, TIMEOUT_MS_DEFAULT};
 use crate::device::command::row::{CommandKey, Ended, Final, Open};
 use crate::device::row::{ThingKey, ThingRow};
 use proto::admin::ListRequest;
+use proto::id::GroupId;
 use proto::{CommandId, CommandName, Refusal, RefusalCode, ThingId, TimestampMs};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -58,6 +60,9 @@ struct CreateCommand {
     /// Or the things of a broadcast, at most 10000.
     #[serde(default)]
     things: Option<Vec<ThingId>>,
+    /// Or the things that are in this group now, at most 10000.
+    #[serde(default)]
+    group: Option<GroupId>,
     name: CommandName,
     /// Absent: one is made. The same id again does nothing.
     #[serde(default)]
@@ -141,11 +146,16 @@ fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
         None => made_id(request)?,
     };
     let deadline = TimestampMs(request.now().0 + timeout_ms);
-    match (asked.thing.take(), asked.things.take()) {
-        (Some(thing), None) => create_one(request, thing, (id, deadline), asked),
-        (None, Some(things)) => create_broadcast(request, &things, (id, deadline), asked),
+    match (asked.thing.take(), asked.things.take(), asked.group.take()) {
+        (Some(thing), None, None) => create_one(request, thing, (id, deadline), asked),
+        (None, Some(things), None) => {
+            create_broadcast(request, Members::Listed(things), (id, deadline), asked)
+        }
+        (None, None, Some(group)) => {
+            create_broadcast(request, Members::Of(group), (id, deadline), asked)
+        }
         _ => {
-            let message = "either `thing` or `things` has to be there";
+            let message = "either `thing`, `things` or `group` has to be there";
             Err(Refusal::new(RefusalCode::BadRequest, message).at("thing"))
         }
     }
@@ -170,9 +180,15 @@ fn create_one(
     Ok(plan)
 }
 
+/// Whom a broadcast is for.
+enum Members {
+    Listed(Vec<ThingId>),
+    Of(GroupId),
+}
+
 fn create_broadcast(
     request: &Request<'_>,
-    things: &[ThingId],
+    members: Members,
     (id, deadline): (CommandId, TimestampMs),
     asked: CreateCommand,
 ) -> Result<Plan, Refusal> {
@@ -184,7 +200,19 @@ fn create_broadcast(
         }
         return Err(Refusal::already_exists("broadcast", &id).at("id"));
     }
-    check_members(request, things)?;
+    let things = match members {
+        Members::Listed(things) => {
+            check_members(request, &things)?;
+            things
+        }
+        Members::Of(group) => match groups::everybody(request, group, MEMBERS_MAX)? {
+            things if things.is_empty() => {
+                let message = "nobody is in the group";
+                return Err(Refusal::new(RefusalCode::Invalid, message).at("group"));
+            }
+            things => things,
+        },
+    };
     let row = BroadcastRow {
         name,
         input,

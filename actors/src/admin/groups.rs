@@ -4,7 +4,7 @@
 use super::list::{limited, list as list_rows};
 use super::plan::{Plan, Request};
 use super::table::{ADMIN, Operation, READER, Resource};
-use super::things::{Source, ThingQuery, parse_cursor, search, search_in, show_found};
+use super::things::{Found, Source, ThingQuery, parse_cursor, search, search_in, show_found};
 use crate::device::row::ThingRow;
 use crate::registry::row::{GroupKey, GroupMemberRow, GroupRow};
 use proto::admin::ListRequest;
@@ -59,6 +59,9 @@ const DESCRIPTION_BYTES_MAX: usize = 1024;
 
 /// The most things that one request adds or takes out.
 const AT_ONCE_MAX: usize = 1000;
+
+/// How many pages of a query are looked at for the things of a group: a million things, if few of them fit.
+const PAGES_MAX: usize = 60;
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -192,15 +195,45 @@ fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
 fn members(request: &Request<'_>) -> Result<Plan, Refusal> {
     let ListMembers { group, limit, cursor } = request.read()?;
     let (key, row) = find(request, group)?;
-    let (after, limit) = (parse_cursor(cursor)?, limited(limit));
-    let found = match &row.query {
-        Some(query) => search(request, query, after, limit)?,
-        None => {
-            let everybody = ThingQuery::default();
-            search_in(request, &Source::Group(&key.1), &everybody, after, limit)?
-        }
-    };
+    let found = page(request, (&key, &row), parse_cursor(cursor)?, limited(limit))?;
     Ok(Plan::answer(show_found(request, found)))
+}
+
+fn page(
+    request: &Request<'_>,
+    (key, row): (&GroupKey, &GroupRow),
+    after: Option<ThingId>,
+    limit: usize,
+) -> Result<Found, Refusal> {
+    match &row.query {
+        Some(query) => search(request, query, after, limit),
+        None => search_in(request, &Source::Group(&key.1), &ThingQuery::default(), after, limit),
+    }
+}
+
+/// The things of a group as it is now, if they are no more than `max`.
+pub(super) fn everybody(
+    request: &Request<'_>,
+    group: GroupId,
+    max: usize,
+) -> Result<Vec<ThingId>, Refusal> {
+    let (key, row) = find(request, group)?;
+    let (mut things, mut after) = (Vec::new(), None);
+    for _ in 0..PAGES_MAX {
+        let found = page(request, (&key, &row), after, AT_ONCE_MAX)?;
+        things.extend(found.things.into_iter().map(|(thing, _)| thing));
+        if things.len() > max {
+            let message = format!("the group has more than {max} things");
+            return Err(Refusal::new(RefusalCode::TooLarge, message).at("group"));
+        }
+        match found.next {
+            Some(next) => after = Some(next),
+            None => return Ok(things),
+        }
+    }
+    let message =
+        "its query looks at too many things: name a tag, a gateway or a beginning of names";
+    Err(Refusal::new(RefusalCode::TooLarge, message).at("group"))
 }
 
 /// Adds things to a static group, all or none.

@@ -3,7 +3,7 @@
 use super::actor::{DeviceCore, DeviceMsg};
 use super::batch::Done;
 use super::command::answer;
-use super::command::book::{Asker, Book, Change, Invoked, Limits};
+use super::command::book::{Asker, Book, Change, Invoked, Limits, to_json};
 use super::command::broadcast::MemberRow;
 use super::command::document::{Invocation, Malformed, Response};
 use super::command::row::{CommandKey, Ended, Open, ReplyTo};
@@ -211,6 +211,10 @@ impl DeviceCore {
             true => Response::parse(&delivery.payload, bytes_max),
             false => Err(Refusal::new(RefusalCode::Forbidden, "only the device itself may answer")),
         };
+        let read = match read {
+            Ok(response) => Ok(self.held_against_model(name, delivery, response, effects)?),
+            refused => refused,
+        };
         let (now, limits) = (self.context.now(), self.command_limits());
         let mut book = self.take_book(now, effects)?;
         match read.and_then(|response| book.respond(name, response, now, &limits)) {
@@ -223,6 +227,22 @@ impl DeviceCore {
         }
         self.commands.book = Some(book);
         Ok(())
+    }
+
+    /// A response whose output is not what the model says is one of failure: nobody takes it for what was asked for.
+    fn held_against_model(
+        &mut self,
+        name: &CommandName,
+        delivery: &Delivery,
+        response: Response,
+        effects: &mut Effects,
+    ) -> Result<Response, ReadError> {
+        let Ok(output) = &response.outcome else { return Ok(response) };
+        let Err(refusal) = self.check_output(name, output)? else { return Ok(response) };
+        let now = self.context.now();
+        effects.says.push(refused::message(&self.thing, &delivery.topic, &refusal, now));
+        self.context.counters.command_outputs_refused.increase();
+        Ok(Response { id: response.id, outcome: Err(to_json(&refusal)) })
     }
 
     /// The book, out of which everything has been taken that is over by now.

@@ -70,6 +70,21 @@ impl DeviceCore {
         }))
     }
 
+    /// Refuses an output that is not one of the model's action. A model that is not there, or has the action no longer,
+    /// has nothing to say.
+    pub(super) fn check_output(
+        &mut self,
+        name: &CommandName,
+        output: &Json,
+    ) -> Result<Result<(), Refusal>, ReadError> {
+        let Ok(model) = self.model()? else { return Ok(Ok(())) };
+        let action = model.as_deref().and_then(|loaded| loaded.model.action(name));
+        let output = (!output.is_null()).then_some(output);
+        Ok(action.map_or(Ok(()), |action| {
+            action.check_output(output).map_err(|violation| violation.refusal("output"))
+        }))
+    }
+
     /// What a shadow request sets that the model has to allow; `None` if the model has no say in it.
     pub(super) fn shadow_model(
         &mut self,

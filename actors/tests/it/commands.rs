@@ -393,3 +393,39 @@ async fn a_broadcast_has_one_result_for_each_thing() {
     assert_eq!(listed["items"][0]["cancelled"], json!(true));
     node.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_broadcast_to_a_group_is_for_who_is_in_it_at_that_moment() {
+    let world = World::new();
+    let (node, mut app) = scene(&world).await;
+    let mut ops = node.peer("ops");
+    for thing in ["p2", "press1"] {
+        app.thing(thing).await;
+    }
+    ops.done("groups/create", json!({ "group": "line" })).await;
+    let ask = |group: &str, id: &str| json!({ "group": group, "name": "run", "id": id });
+    let refused = ops.refused("commands/create", ask("line", "a")).await;
+    assert_eq!((&refused["code"], &refused["field"]), (&json!("invalid"), &json!("group")));
+    let refused = ops.refused("commands/create", ask("none", "a")).await;
+    assert_eq!((&refused["code"], &refused["field"]), (&json!("not_found"), &json!("group")));
+    let both = json!({ "group": "line", "thing": "p1", "name": "run" });
+    assert_eq!(ops.refused("commands/create", both).await["code"], json!("bad_request"));
+
+    ops.done("groups/add", json!({ "group": "line", "things": ["p1", "press1"] })).await;
+    let pumps = json!({ "group": "pumps", "query": { "name_prefix": "p", "name_contains": "2" } });
+    ops.done("groups/create", pumps).await;
+    let members = |shown: &Json| -> Vec<String> {
+        let items = shown["results"]["items"].as_array().unwrap();
+        items.iter().map(|it| it["thing"].as_str().unwrap().to_owned()).collect()
+    };
+    for (group, id, expected) in [("line", "a", vec!["p1", "press1"]), ("pumps", "b", vec!["p2"])] {
+        ops.done("commands/create", ask(group, id)).await;
+        let shown = ops.done("commands/get", json!({ "id": id })).await;
+        assert_eq!(members(&shown), expected, "{shown}");
+    }
+    ops.done("groups/remove", json!({ "group": "line", "things": ["p1"] })).await;
+    ops.done("commands/create", ask("line", "a")).await;
+    let shown = ops.done("commands/get", json!({ "id": "a" })).await;
+    assert_eq!(members(&shown), ["p1", "press1"], "the same id again does nothing");
+    node.stop().await;
+}

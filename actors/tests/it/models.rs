@@ -20,7 +20,7 @@ fn pump() -> Json {
                 "required": ["current"]
             }
         },
-        "actions": {"reset": {"input": {"type":"integer"}}},
+        "actions": {"reset": {"input": {"type":"integer"}, "output": {"type":"boolean"}}},
         "events": {
             "overheat": {"data": {"type":"object",
                 "properties":{"at":{"type":"number","minimum":80}},
@@ -436,5 +436,40 @@ async fn a_command_is_an_action_of_the_model_with_an_input_of_it() {
     let listed = app.done("commands/list", json!({"thing":"p1"})).await;
     assert_eq!(listed["items"], json!([]), "nothing of them is left");
     app.done("commands/create", json!({"thing":"p1","name":"reset","id":"a","input":2})).await;
+    node.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_output_that_is_not_the_actions_is_a_failure() {
+    let node = World::new().start().await;
+    let mut app = node.peer("app");
+    pump_p1(&mut app).await;
+    let device = node.device("p1");
+    device.subscribe("things/p1/commands/+/request");
+    let event = json!({ "identity": {"thing": "p1"}, "connection": 1 });
+    node.peer("events").publish("events/clients/listening", &event.to_string());
+    app.subscribe("things/p1/commands/+/result");
+    app.subscribe("events/rejected/p1");
+    let (invoke, response) =
+        ("things/p1/commands/reset/invoke", "things/p1/commands/reset/response");
+    for (id, output, status) in [
+        ("a", json!(true), "succeeded"),
+        ("b", json!("done"), "failed"),
+        ("c", Json::Null, "failed"),
+    ] {
+        app.publish(invoke, &json!({"id": id, "input": 1}).to_string());
+        device.publish(response, &json!({"id": id, "status": "ok", "output": output}).to_string());
+        if status == "failed" {
+            let told = app.expect("events/rejected/p1").await;
+            assert_eq!(told["field"], "output", "{told}");
+        }
+        let result = app.expect("things/p1/commands/reset/result").await;
+        assert_eq!((&result["id"], &result["status"]), (&json!(id), &json!(status)), "{result}");
+        if status == "failed" {
+            assert_eq!(result["error"]["code"], "invalid", "{result}");
+            assert!(result.get("output").is_none(), "nobody takes it for what was asked for");
+        }
+    }
+    assert_eq!(node.figures().command_outputs_refused, 2);
     node.stop().await;
 }

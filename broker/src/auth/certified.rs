@@ -53,8 +53,8 @@ impl Authenticator {
         }))
     }
 
-    /// The user name that a certificate is for, if it stands in the store. One that is used for the first time puts an end
-    /// to those before it.
+    /// The user name that a certificate is for, if it stands in the store. One that is used for the first time puts an
+    /// end to those before it.
     fn known(
         &self,
         authority: &AuthorityKey,

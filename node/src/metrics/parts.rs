@@ -126,6 +126,26 @@ fn tree(is: &actors::Figures) -> Vec<Figure> {
             "Admin mutations answered from memory.",
             is.admin_repeated,
         ),
+        counter(
+            "actors_command_outputs_refused",
+            "Answers to commands whose output is not what the model says.",
+            is.command_outputs_refused,
+        ),
+        counter(
+            "actors_newcomers_registered",
+            "Devices registered by their certificates.",
+            is.newcomers_registered,
+        ),
+        counter(
+            "actors_newcomers_refused",
+            "Devices not registered by their certificates.",
+            is.newcomers_refused,
+        ),
+        counter(
+            "actors_newcomers_delayed",
+            "Devices told to come again, since many came at a time.",
+            is.newcomers_delayed,
+        ),
         counter("actors_audit_records", "Logins and refusals recorded.", is.audit_records),
         counter(
             "actors_audit_merged",
