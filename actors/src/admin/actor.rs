@@ -378,6 +378,8 @@ impl AdminCore {
             After::Registered(rows) => self.registered(rows),
             After::Tenancy(namespaces) => {
                 namespaces.iter().for_each(|it| crate::cluster::apply(&self.context, it));
+                // A cluster that is gone starts its tenants from what the broker knows now.
+                let _ = self.cluster.cast(ClusterMsg::Tenancy(namespaces));
             }
             After::Backup(name) => backups::begin(&self.context, name),
             After::Disconnect(client_id, reason) => {

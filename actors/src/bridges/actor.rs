@@ -29,6 +29,8 @@ pub(crate) enum BridgesMsg {
         /// Told once it is kept.
         reply: RpcReplyPort<Result<(), Refusal>>,
     },
+    /// The project may have been opened or closed.
+    Tenancy,
     /// The pause of a failed bridge is over.
     Rested {
         /// Which.
@@ -146,6 +148,7 @@ impl BridgesCore {
                 let outcome = self.reconfigure(myself, bridge, changes, messages).await;
                 let _ = reply.send(outcome);
             }
+            BridgesMsg::Tenancy => self.follow_tenancy(myself).await,
             BridgesMsg::Rested { bridge, incarnation } => {
                 let rests = |slot: &Slot| slot.actor.is_none() && slot.incarnation == incarnation;
                 if self.bridges.get(&bridge).is_some_and(rests) {
@@ -158,6 +161,22 @@ impl BridgesCore {
                 myself.stop(None);
             }
         }
+    }
+
+    /// A closed project says nothing to other brokers, and hears nothing from them. What waits for them goes on waiting.
+    async fn follow_tenancy(&mut self, myself: &ActorRef<BridgesMsg>) {
+        if self.is_closed() {
+            return self.stop().await;
+        }
+        let idle = self.bridges.iter().filter(|(_, slot)| slot.actor.is_none());
+        let idle: Vec<BridgeId> = idle.map(|(bridge, _)| bridge.clone()).collect();
+        for bridge in idle {
+            self.start_from_row(myself, bridge).await;
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.context.outside.broker.is_closed(self.client.namespace())
     }
 
     /// The bridge is down while its row changes; what is published meanwhile waits in its client.
@@ -211,8 +230,12 @@ impl BridgesCore {
             self.context.counters.bridges.increase();
         }
         let incarnation = self.context.next_number();
+        let is_closed = self.is_closed();
         let Some(slot) = self.bridges.get_mut(&bridge) else { return };
         slot.incarnation = incarnation;
+        if is_closed {
+            return;
+        }
         let args = BridgeArgs {
             context: self.context.clone(),
             tap: slot.tap.clone(),

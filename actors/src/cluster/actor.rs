@@ -34,6 +34,8 @@ pub(crate) enum ClusterMsg {
         /// Told once it is kept.
         reply: RpcReplyPort<Result<(), Refusal>>,
     },
+    /// These projects may have been opened or closed: their drivers and bridges have to know.
+    Tenancy(Vec<Namespace>),
     /// The pause of a failed tenant is over.
     TenantRested(Namespace),
     /// The node stops: end every tenant.
@@ -91,6 +93,13 @@ impl Actor for ClusterActor {
             }
             ClusterMsg::EndProject { namespace, changes, reply } => {
                 let _ = reply.send(core.end_project(namespace, changes).await);
+            }
+            ClusterMsg::Tenancy(namespaces) => {
+                let members = namespaces.iter().filter_map(|it| core.members.get(it));
+                for tenant in members.filter_map(|member| member.actor.as_ref()) {
+                    // One that has just ended starts anew from what the broker knows.
+                    let _ = tenant.cast(TenantMsg::Tenancy);
+                }
             }
             ClusterMsg::TenantRested(namespace) => core.start_tenant(&myself, &namespace).await,
             ClusterMsg::Stop(reply) => core.stop(&myself, reply),

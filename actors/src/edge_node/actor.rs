@@ -31,6 +31,8 @@ pub(crate) enum EdgeNodeMsg {
         /// Told once it is kept.
         reply: RpcReplyPort<Result<(), Refusal>>,
     },
+    /// The project may have been opened or closed.
+    Tenancy,
     /// The pause of a failed driver is over.
     DriverRested {
         /// Which.
@@ -90,19 +92,9 @@ impl Actor for EdgeNodeActor {
         let edge = local_edge();
         let span =
             tracing::info_span!("edge_node", tenant = %client.namespace(), edge_node = %edge);
-        let prefix = store::prefix(client.namespace());
-        let found = context.outside.store.read()?.scan::<DriverRow>(&prefix)?;
         let drivers = BTreeMap::new();
         let mut core = EdgeNodeCore { context, client, edge, span: span.clone(), drivers };
-        for row in found {
-            match row {
-                Ok(((_, driver), row)) if row.edge == core.edge => {
-                    core.start_driver(&myself, driver).instrument(span.clone()).await;
-                }
-                Ok(_) => {}
-                Err(error) => tracing::error!(%error, "a driver cannot be read and does not run"),
-            }
-        }
+        core.start_all(&myself).instrument(span).await?;
         core.publish_status(true);
         Ok(core)
     }
@@ -146,6 +138,7 @@ impl EdgeNodeCore {
                 let outcome = self.reconfigure(myself, driver, changes, messages).await;
                 let _ = reply.send(outcome);
             }
+            EdgeNodeMsg::Tenancy => self.follow_tenancy(myself).await,
             EdgeNodeMsg::DriverRested { driver, incarnation } => {
                 let rests = |slot: &Slot| slot.actor.is_none() && slot.incarnation == incarnation;
                 if self.drivers.get(&driver).is_some_and(rests) {
@@ -158,6 +151,41 @@ impl EdgeNodeCore {
                 myself.stop(None);
             }
         }
+    }
+
+    /// Starts the drivers that are not there yet.
+    async fn start_all(&mut self, myself: &ActorRef<EdgeNodeMsg>) -> Result<(), ReadError> {
+        let prefix = store::prefix(self.client.namespace());
+        let found = self.context.outside.store.read()?.scan::<DriverRow>(&prefix)?;
+        for row in found {
+            match row {
+                Ok(((_, driver), row)) if row.edge == self.edge => {
+                    if !self.drivers.contains_key(&driver) {
+                        self.start_driver(myself, driver).await;
+                    }
+                }
+                Ok(_) => {}
+                Err(error) => tracing::error!(%error, "a driver cannot be read and does not run"),
+            }
+        }
+        Ok(())
+    }
+
+    /// A closed project reads no machines and writes none.
+    async fn follow_tenancy(&mut self, myself: &ActorRef<EdgeNodeMsg>) {
+        match self.is_closed() {
+            true => self.end_all().await,
+            false => {
+                if let Err(error) = self.start_all(myself).await {
+                    tracing::error!(%error, "the drivers cannot be read and do not run");
+                }
+            }
+        }
+        self.publish_status(true);
+    }
+
+    fn is_closed(&self) -> bool {
+        self.context.outside.broker.is_closed(self.client.namespace())
     }
 
     /// The driver is down while its rows change, so that it cannot publish what they no longer say.
@@ -182,8 +210,11 @@ impl EdgeNodeCore {
         })
     }
 
-    /// Starts a driver from its rows, if it has any.
+    /// Starts a driver from its rows, if it has any and the project is open.
     async fn start_driver(&mut self, myself: &ActorRef<EdgeNodeMsg>, driver: DriverId) {
+        if self.is_closed() {
+            return;
+        }
         let args = match self.read(&driver) {
             Ok(Some(args)) => args,
             Ok(None) => return,
@@ -274,11 +305,15 @@ impl EdgeNodeCore {
     }
 
     async fn stop(&mut self) {
+        self.end_all().await;
+        self.publish_status(false);
+    }
+
+    async fn end_all(&mut self) {
         let timeout = self.context.call_timeout();
         self.context.counters.drivers.subtract(self.drivers.len() as u64);
         let drivers = std::mem::take(&mut self.drivers);
         join_all(drivers.into_values().map(|slot| end(slot.actor, true, timeout))).await;
-        self.publish_status(false);
     }
 }
 

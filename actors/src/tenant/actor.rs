@@ -53,6 +53,8 @@ pub(crate) enum TenantMsg {
     ToEdgeNode(Box<EdgeNodeMsg>),
     /// The admin API has something for the bridges.
     ToBridges(Box<BridgesMsg>),
+    /// The project may have been opened or closed.
+    Tenancy,
     /// A device has commands, the first of which has to end at this time.
     WakeAt(ThingId, TimestampMs),
     /// The timer of the first of these times is over.
@@ -188,6 +190,10 @@ impl TenantCore {
             }
             TenantMsg::ToEdgeNode(message) => self.parts.to_edge_node(*message),
             TenantMsg::ToBridges(message) => self.parts.to_bridges(*message),
+            TenantMsg::Tenancy => {
+                self.parts.to_edge_node(EdgeNodeMsg::Tenancy);
+                self.parts.to_bridges(BridgesMsg::Tenancy);
+            }
             TenantMsg::DeviceRested(thing, incarnation) => {
                 self.device_rested(myself, thing, incarnation).await;
             }

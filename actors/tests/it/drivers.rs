@@ -284,3 +284,40 @@ async fn a_stopped_node_says_that_its_drivers_have_stopped() {
     assert_eq!(app.retained(STATUS).unwrap()["state"], json!("stopped"));
     assert_eq!(app.retained("edges/local/status").unwrap()["online"], json!(false));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_disabled_project_reads_no_machine_until_it_is_enabled_also_over_a_restart() {
+    let world = World::new();
+    let node = world.start().await;
+    let mut system = node.peer("system");
+    system.done("tenants/create", json!({"tenant":"acme"})).await;
+    let project = json!({"tenant":"acme","project":"plant"});
+    system.done("projects/create", project).await;
+    let namespace = proto::Namespace::parse("acme/plant").unwrap();
+    let mut app = node.peer_in(&namespace, "app");
+    world.machines.set(PLC, "holding:0", Scalar::Int(40));
+    let config = json!({"protocol":"modbus_tcp","address":PLC});
+    app.done("drivers/create", json!({"driver":"plc","config":config})).await;
+    app.done("tags/create", json!({"driver":"plc","tags":[tag("level", "holding:0", "read")]}))
+        .await;
+    settled(&app, LEVEL, 40, "good").await;
+    let enabled = |is: bool| json!({"tenant":"acme","project":"plant","enabled":is});
+    system.done("projects/update", enabled(false)).await;
+    until("the driver has stopped", || {
+        app.retained(STATUS).is_some_and(|it| it["state"] == json!("stopped"))
+    })
+    .await;
+    world.machines.set(PLC, "holding:0", Scalar::Int(41));
+    pass(10_000).await;
+    assert_eq!(app.retained(LEVEL).unwrap()["v"], json!(40), "nobody has read it");
+    drop((app, system));
+    node.stop().await;
+
+    let node = world.start().await;
+    let (mut system, app) = (node.peer("system"), node.peer_in(&namespace, "app"));
+    pass(10_000).await;
+    assert_eq!(app.retained(LEVEL).unwrap()["v"], json!(40), "nobody reads it after a restart");
+    system.done("projects/update", enabled(true)).await;
+    settled(&app, LEVEL, 41, "good").await;
+    node.stop().await;
+}
