@@ -329,3 +329,27 @@ async fn a_remote_broker_gives_no_orders() {
     let refusal = admin.ask("users", "get", json!({ "user": "mallory" })).await.unwrap_err();
     assert_eq!(refusal["code"], "not_found", "{refusal}");
 }
+
+#[tokio::test]
+async fn the_bridge_of_a_disabled_project_is_silent_and_what_waits_goes_when_it_is_enabled() {
+    let ((hub_site, hub_port), (edge_site, _)) = (site(), site());
+    let (hub, edge) = (hub_site.start().await, edge_site.start().await);
+    let mut system = Admin::enter_as(&edge, "system/system/admin", SECRET).await;
+    let mut admin = Admin::enter(&edge).await;
+    let rules = json!([{ "direction": "out", "filter": "n/#" }]);
+    let body = json!({ "bridge": "hub", "remote": remote(hub_port), "rules": rules });
+    admin.must("bridges", "create", body).await;
+    connected(&mut admin, "hub").await;
+    let mut at_hub = listener(&hub, "at-hub", "n/#").await;
+    let enabled = |is: bool| json!({ "tenant": "default", "project": "default", "enabled": is });
+    system.must("projects", "update", enabled(false)).await;
+    let mut admin = Admin::enter(&edge).await;
+    status(&mut admin, "hub", "paused", |it| it["state"] == "paused").await;
+    // Who administers the system may still say something there.
+    let mut says = edge.client(&hello("says")).await;
+    assert_eq!(says.publish_acked("n/1", b"1").await, 0);
+    let heard = at_hub.next_within(Duration::from_millis(500)).await;
+    assert!(heard.is_err(), "a disabled project speaks: {heard:?}");
+    system.must("projects", "update", enabled(true)).await;
+    assert_eq!(at_hub.next_message().await.topic, "n/1");
+}

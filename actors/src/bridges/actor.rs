@@ -56,6 +56,8 @@ pub(crate) struct BridgesCore {
     context: Shared,
     client: Client,
     origin: String,
+    /// Whether the project is.
+    is_closed: bool,
     span: Span,
     bridges: BTreeMap<BridgeId, Slot>,
 }
@@ -97,7 +99,9 @@ impl Actor for BridgesActor {
         };
         client.set_origin(&origin);
         let bridges = BTreeMap::new();
-        let mut core = BridgesCore { context, client, origin, span: span.clone(), bridges };
+        let is_closed = context.outside.broker.is_closed(client.namespace());
+        let mut core =
+            BridgesCore { context, client, origin, is_closed, span: span.clone(), bridges };
         for row in found {
             match row {
                 Ok(((_, bridge), row)) => {
@@ -163,20 +167,18 @@ impl BridgesCore {
         }
     }
 
-    /// A closed project says nothing to other brokers, and hears nothing from them. What waits for them goes on waiting.
+    /// The bridges of a closed project are paused: they keep what they are given for later.
     async fn follow_tenancy(&mut self, myself: &ActorRef<BridgesMsg>) {
-        if self.is_closed() {
-            return self.stop().await;
+        let is_closed = self.context.outside.broker.is_closed(self.client.namespace());
+        if is_closed == self.is_closed {
+            return;
         }
-        let idle = self.bridges.iter().filter(|(_, slot)| slot.actor.is_none());
-        let idle: Vec<BridgeId> = idle.map(|(bridge, _)| bridge.clone()).collect();
-        for bridge in idle {
+        self.is_closed = is_closed;
+        self.stop().await;
+        let bridges: Vec<BridgeId> = self.bridges.keys().cloned().collect();
+        for bridge in bridges {
             self.start_from_row(myself, bridge).await;
         }
-    }
-
-    fn is_closed(&self) -> bool {
-        self.context.outside.broker.is_closed(self.client.namespace())
     }
 
     /// The bridge is down while its row changes; what is published meanwhile waits in its client.
@@ -230,17 +232,13 @@ impl BridgesCore {
             self.context.counters.bridges.increase();
         }
         let incarnation = self.context.next_number();
-        let is_closed = self.is_closed();
         let Some(slot) = self.bridges.get_mut(&bridge) else { return };
         slot.incarnation = incarnation;
-        if is_closed {
-            return;
-        }
         let args = BridgeArgs {
             context: self.context.clone(),
             tap: slot.tap.clone(),
             bridge: bridge.clone(),
-            row,
+            row: BridgeRow { is_paused: row.is_paused || self.is_closed, ..row },
             origin: self.origin.clone(),
         };
         match BridgeActor::spawn_linked(None, BridgeActor, args, myself.get_cell()).await {
