@@ -4,6 +4,7 @@ use super::list::list as list_rows;
 use super::plan::{Owner, Plan, Request, cleared};
 use super::request::{Body, read};
 use super::table::{ADMIN, Operation, READER, Resource};
+use super::things::check_revision;
 use crate::bridge::config::{BridgeConfig, Rule};
 use crate::bridge::row::{BridgeKey, BridgeRow, CarriedRow};
 use crate::bridge::status::topic;
@@ -91,6 +92,8 @@ struct UpdateBridge {
     /// Bounds of the queue that change.
     queue: Option<Map<String, Json>>,
     hops_max: Option<u8>,
+    /// Refuses the change if the bridge has another one by now.
+    revision: Option<u64>,
 }
 
 /// Creates a bridge, which connects at once.
@@ -116,7 +119,8 @@ fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
     let config = parse(fields)?;
     check(&config, &others)?;
     let now = request.now();
-    let row = BridgeRow { config, is_paused: false, queue, created: now, updated: now };
+    let row =
+        BridgeRow { config, is_paused: false, queue, created: now, updated: now, revision: 1 };
     Ok(kept(request, &key, &row))
 }
 
@@ -145,9 +149,11 @@ fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
     let bridge: BridgeId = body.must_take("bridge")?;
     let key: BridgeKey = (request.namespace.clone(), bridge.clone());
     let mut row = request.must_get::<BridgeRow>(&key, "bridge", &bridge)?;
+    check_revision(row.revision, body.take("revision")?)?;
     let known = serde_json::to_value(&row.config).map_err(Refusal::internal)?;
     row.config = parse(merged(known, body)?)?;
     row.updated = request.now();
+    row.revision += 1;
     check(&row.config, &others(request, &bridge)?)?;
     Ok(kept(request, &key, &row))
 }
@@ -178,6 +184,7 @@ fn resume(request: &Request<'_>) -> Result<Plan, Refusal> {
 fn set_paused(request: &Request<'_>, is_paused: bool) -> Result<Plan, Refusal> {
     let (key, mut row) = find(request)?;
     row.is_paused = is_paused;
+    row.revision += 1;
     row.updated = request.now();
     Ok(kept(request, &key, &row))
 }
@@ -275,6 +282,7 @@ fn show(request: &Request<'_>, key: &BridgeKey, row: &BridgeRow) -> Json {
         "status": status,
         "created": row.created,
         "updated": row.updated,
+        "revision": row.revision,
     })
 }
 

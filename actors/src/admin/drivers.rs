@@ -4,6 +4,7 @@ use super::list::list as list_rows;
 use super::plan::{Owner, Plan, Request, cleared};
 use super::request::{below, read};
 use super::table::{ADMIN, Operation, READER, Resource};
+use super::things::check_revision;
 use crate::driver::row::{DriverKey, DriverRow, TagRow};
 use crate::edge_node::local_edge;
 use drivers::{ConfigError, DriverConfig, TagConfig};
@@ -52,6 +53,9 @@ struct CreateDriver {
 struct UpdateDriver {
     driver: DriverId,
     config: Json,
+    /// Refuses the change if the driver has another one by now.
+    #[serde(default)]
+    revision: Option<u64>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -74,7 +78,7 @@ fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
     let config = parse_config(config)?;
     check(request, &config, &[]).map_err(|error| refused(&error, "config"))?;
     let now = request.now();
-    let row = DriverRow { edge, config, created: now, updated: now };
+    let row = DriverRow { edge, config, created: now, updated: now, revision: 1 };
     let mut plan = Plan::answer(show(request, &key, &row));
     plan.changes.put::<DriverRow>(&key, &row);
     plan.owner = Owner::Driver(driver);
@@ -103,11 +107,13 @@ fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
 
 /// Replaces the configuration; the driver reconnects, its tags stay.
 fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
-    let UpdateDriver { driver, config } = request.read()?;
+    let UpdateDriver { driver, config, revision } = request.read()?;
     let key: DriverKey = (request.namespace.clone(), driver.clone());
     let mut row = request.must_get::<DriverRow>(&key, "driver", &driver)?;
+    check_revision(row.revision, revision)?;
     row.config = parse_config(config)?;
     row.updated = request.now();
+    row.revision += 1;
     let tags = tags_of(request, &key)?;
     check(request, &row.config, &tags).map_err(|error| refused(&error, "config"))?;
     let mut plan = Plan::answer(show(request, &key, &row));
@@ -176,6 +182,7 @@ fn show(request: &Request<'_>, key: &DriverKey, row: &DriverRow) -> Json {
         "status": status,
         "created": row.created,
         "updated": row.updated,
+        "revision": row.revision,
     })
 }
 

@@ -7,6 +7,7 @@ use super::plan::{After, Owner, Plan, Request, unreadable};
 use super::scope::{may_manage_tenant, may_see, no_such_project};
 use super::table::{Operation, READER, Resource, TENANT};
 use super::tenants::{check_description, find as find_tenant, projects_of};
+use super::things::check_revision;
 use crate::bridge::row::{BridgeRow, OriginRow};
 use crate::cluster::{ProjectRow, Quota, QuotaChange, check_shares};
 use crate::device::command::broadcast::{BroadcastRow, MemberRow};
@@ -93,6 +94,9 @@ struct UpdateProject {
     /// The fields that change; null takes a bound away.
     #[serde(default)]
     quota: QuotaChange,
+    /// Refuses the change if the project has another one by now.
+    #[serde(default)]
+    revision: Option<u64>,
 }
 
 /// Creates a project and serves it: its namespace is mounted before the answer.
@@ -146,9 +150,11 @@ fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
 
 /// Changes description, quota, or whether anybody may enter: at once, for whoever is connected as well.
 fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
-    let UpdateProject { tenant, project, description, enabled, quota } = request.read()?;
+    let UpdateProject { tenant, project, description, enabled, quota, revision } =
+        request.read()?;
     let namespace = Namespace { tenant, project };
     let mut row = find(request, &namespace)?;
+    check_revision(row.revision, revision)?;
     if let Some(description) = description {
         check_description(&description)?;
         row.description = description;
@@ -159,6 +165,7 @@ fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
     }
     row.quota = row.quota.changed(quota);
     check_quota(request, &namespace, row.quota)?;
+    row.revision += 1;
     let mut plan = Plan::answer(show(&namespace, &row));
     plan.changes.put::<ProjectRow>(&namespace, &row);
     plan.after.push(After::Tenancy(vec![namespace]));
@@ -265,5 +272,6 @@ fn show(namespace: &Namespace, row: &ProjectRow) -> Json {
         "enabled": !row.is_disabled,
         "quota": row.quota,
         "created": row.created,
+        "revision": row.revision,
     })
 }

@@ -8,6 +8,7 @@ use super::request::rank;
 use super::scope::{InNamespace, read};
 use super::table::{ADMIN, Operation, Resource};
 use super::tenants::check_description;
+use super::things::check_revision;
 use super::users::check_acl;
 use broker::AclRule;
 use broker::credential::{CUSTOM_ROLES_MAX, CredentialKey, CustomRole, RoleHolder};
@@ -71,6 +72,9 @@ struct UpdateRole {
     /// At most 1024 bytes.
     #[serde(default)]
     description: Option<String>,
+    /// Refuses the change if the role has another one by now.
+    #[serde(default)]
+    revision: Option<u64>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -96,7 +100,7 @@ fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
         return Err(Refusal::new(RefusalCode::QuotaExceeded, message).at("role"));
     }
     let now = request.now();
-    let row = CustomRole { base, acl, description, created: now, updated: now };
+    let row = CustomRole { base, acl, description, created: now, updated: now, revision: 1 };
     let mut plan = Plan::answer(show(&key.1, &row));
     plan.changes.put::<CustomRole>(&key, &row);
     Ok(plan)
@@ -125,9 +129,10 @@ fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
 
 /// Changes what a custom role allows, at once for whoever has it.
 fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
-    let (namespace, UpdateRole { role, acl, description }) = read(request)?;
+    let (namespace, UpdateRole { role, acl, description, revision }) = read(request)?;
     let mut row = find(request, &namespace, &role, "role")?;
     check_base(request.caller.role, row.base)?;
+    check_revision(row.revision, revision)?;
     if let Some(acl) = acl {
         check_acl(Some(&acl))?;
         row.acl = acl;
@@ -137,6 +142,7 @@ fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
         row.description = description;
     }
     row.updated = request.now();
+    row.revision += 1;
     let mut plan = Plan::answer(show(&role, &row));
     plan.changes.put::<CustomRole>(&(namespace.clone(), role.clone()), &row);
     let holders = holders(request, namespace.clone(), role)?;
@@ -260,5 +266,6 @@ fn show(role: &RoleId, row: &CustomRole) -> Json {
         "description": row.description,
         "created": row.created,
         "updated": row.updated,
+        "revision": row.revision,
     })
 }

@@ -4,6 +4,7 @@ use super::list::list as list_rows;
 use super::plan::{After, Plan, Request};
 use super::scope::{may_manage_tenant, no_such_tenant};
 use super::table::{Operation, Resource, SYSTEM, TENANT};
+use super::things::check_revision;
 use crate::cluster::{ProjectRow, Quota, QuotaChange, TenantRow, check_shares};
 use broker::credential::system_namespace;
 use proto::admin::ListRequest;
@@ -68,6 +69,9 @@ struct UpdateTenant {
     /// The fields that change; null takes a bound away.
     #[serde(default)]
     quota: QuotaChange,
+    /// Refuses the change if the tenant has another one by now.
+    #[serde(default)]
+    revision: Option<u64>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -117,8 +121,9 @@ fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
 
 /// Changes description, quota, or whether anybody may enter: at once, for whoever is connected as well.
 fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
-    let UpdateTenant { tenant, description, enabled, quota } = request.read()?;
+    let UpdateTenant { tenant, description, enabled, quota, revision } = request.read()?;
     let mut row = find(request, &tenant)?;
+    check_revision(row.revision, revision)?;
     if let Some(description) = description {
         check_description(&description)?;
         row.description = description;
@@ -134,6 +139,7 @@ fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
     let projects = projects_of(request, &tenant)?;
     let shares: Vec<_> = projects.iter().map(|(it, row)| (it.clone(), row.quota)).collect();
     check_shares(&row.quota, &shares)?;
+    row.revision += 1;
     let mut plan = Plan::answer(show(&tenant, &row));
     plan.changes.put::<TenantRow>(&tenant, &row);
     let namespace = |(project, _)| Namespace { tenant: tenant.clone(), project };
@@ -195,5 +201,6 @@ fn show(tenant: &TenantId, row: &TenantRow) -> Json {
         "enabled": !row.is_disabled,
         "quota": row.quota,
         "created": row.created,
+        "revision": row.revision,
     })
 }

@@ -25,6 +25,9 @@ pub(crate) struct BridgeRow {
     pub(crate) created: TimestampMs,
     /// When it was last changed.
     pub(crate) updated: TimestampMs,
+    /// Rises with each change, from 1; 0 in rows of before there were any.
+    #[serde(default)]
+    pub(crate) revision: u64,
 }
 
 impl BridgeRow {

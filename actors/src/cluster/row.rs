@@ -20,6 +20,9 @@ pub(crate) struct TenantRow {
     /// What its projects have in all.
     #[serde(default, skip_serializing_if = "Quota::is_unbounded")]
     pub(crate) quota: Quota,
+    /// Rises with each change, from 1; 0 in rows of before there were any.
+    #[serde(default)]
+    pub(crate) revision: u64,
 }
 
 /// A project: one namespace that is served.
@@ -37,19 +40,34 @@ pub(crate) struct ProjectRow {
     /// What it has of the pool of its tenant.
     #[serde(default, skip_serializing_if = "Quota::is_unbounded")]
     pub(crate) quota: Quota,
+    /// Rises with each change, from 1; 0 in rows of before there were any.
+    #[serde(default)]
+    pub(crate) revision: u64,
 }
 
 impl TenantRow {
     /// A tenant without description and bounds.
     pub(crate) fn new(created: TimestampMs) -> Self {
-        Self { created, description: String::new(), is_disabled: false, quota: Quota::default() }
+        Self {
+            created,
+            description: String::new(),
+            is_disabled: false,
+            quota: Quota::default(),
+            revision: 1,
+        }
     }
 }
 
 impl ProjectRow {
     /// A project without description and bounds.
     pub(crate) fn new(created: TimestampMs) -> Self {
-        Self { created, description: String::new(), is_disabled: false, quota: Quota::default() }
+        Self {
+            created,
+            description: String::new(),
+            is_disabled: false,
+            quota: Quota::default(),
+            revision: 1,
+        }
     }
 }
 

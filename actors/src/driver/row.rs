@@ -23,6 +23,9 @@ pub(crate) struct DriverRow {
     pub(crate) created: TimestampMs,
     /// When it was last changed.
     pub(crate) updated: TimestampMs,
+    /// Rises with each change, from 1; 0 in rows of before there were any.
+    #[serde(default)]
+    pub(crate) revision: u64,
 }
 
 /// A configured tag.

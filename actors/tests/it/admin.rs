@@ -3,7 +3,7 @@
 use crate::world::{START_MS, World};
 use broker::credential::Credential;
 use proto::{Namespace, UserId};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 #[tokio::test(start_paused = true)]
 async fn things_are_created_shown_changed_and_deleted() {
@@ -245,5 +245,54 @@ async fn users_come_and_go_and_the_last_operator_stays() {
     let second = json!({"user":"eve","role":"system_admin","namespace":"system/system"});
     app.done("users/create", second).await;
     app.done("users/delete", system).await;
+    node.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_was_made_for_another_revision_is_refused() {
+    let world = World::new();
+    let node = world.start().await;
+    let mut app = node.peer("app");
+    let acl = json!([{"permission":"allow","action":"publish","topic":"a/#"}]);
+    let remote = json!({"url":"mqtt://127.0.0.1:1"});
+    let rules = json!([{"direction":"out","filter":"a/#"}]);
+    let config = json!({"protocol":"modbus_tcp","address":"plc1:502"});
+    let cases = [
+        ("tenants", json!({"tenant":"acme"}), json!({}), json!({"description":"d"})),
+        ("projects", json!({"tenant":"acme","project":"p"}), json!({}), json!({"description":"d"})),
+        ("roles", json!({"role":"r"}), json!({"base":"app","acl":acl}), json!({"description":"d"})),
+        (
+            "bridges",
+            json!({"bridge":"b"}),
+            json!({"remote":remote,"rules":rules}),
+            json!({"hops_max":2}),
+        ),
+        ("drivers", json!({"driver":"d"}), json!({"config":config}), json!({"config":config})),
+        ("groups", json!({"group":"g"}), json!({}), json!({"description":"d"})),
+        ("enrolments", json!({"enrolment":"e"}), json!({}), json!({"description":"d"})),
+        ("things", json!({"thing":"t"}), json!({}), json!({"tags":["a"]})),
+    ];
+    let with = |one: &Json, other: &Json, revision: Option<u64>| {
+        let mut all = one.as_object().unwrap().clone();
+        all.extend(other.as_object().unwrap().clone());
+        all.extend(revision.map(|it| ("revision".to_owned(), json!(it))));
+        Json::Object(all)
+    };
+    for (resource, key, made_with, change) in cases {
+        let ask = |verb: &str| format!("{resource}/{verb}");
+        app.done(&ask("create"), with(&key, &made_with, None)).await;
+        let shown = app.done(&ask("get"), key.clone()).await;
+        assert_eq!(shown["revision"], json!(1), "{resource}: {shown}");
+        app.done(&ask("update"), with(&key, &change, Some(1))).await;
+        let refused = app.refused(&ask("update"), with(&key, &change, Some(1))).await;
+        assert_eq!(
+            (&refused["code"], &refused["field"]),
+            (&json!("version_conflict"), &json!("revision")),
+            "{resource}: {refused}"
+        );
+        app.done(&ask("update"), with(&key, &change, None)).await;
+        let shown = app.done(&ask("get"), key).await;
+        assert_eq!(shown["revision"], json!(3), "{resource}: {shown}");
+    }
     node.stop().await;
 }

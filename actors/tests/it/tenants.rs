@@ -83,7 +83,7 @@ async fn tenants_are_created_shown_changed_and_deleted() {
     let made = json!({"tenant":"acme","description":"makes everything","quota":{"things":5}});
     let made = app.done("tenants/create", made).await;
     let expected = json!({"tenant":"acme","description":"makes everything","enabled":true,
-        "quota":{"things":5},"created":START_MS});
+        "quota":{"things":5},"created":START_MS,"revision":1});
     assert_eq!(made, expected);
     assert_eq!(app.done("tenants/get", json!({"tenant":"acme"})).await, expected);
     let changed = json!({"tenant":"acme","enabled":false,"quota":{"things":null,"tags":3}});

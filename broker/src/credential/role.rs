@@ -26,6 +26,9 @@ pub struct CustomRole {
     pub created: TimestampMs,
     /// When it was changed last.
     pub updated: TimestampMs,
+    /// Rises with each change, from 1; 0 in rows of before there were any.
+    #[serde(default)]
+    pub revision: u64,
 }
 
 /// That a user has a custom role.
