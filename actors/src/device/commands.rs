@@ -211,12 +211,14 @@ impl DeviceCore {
             true => Response::parse(&delivery.payload, bytes_max),
             false => Err(Refusal::new(RefusalCode::Forbidden, "only the device itself may answer")),
         };
-        let read = match read {
-            Ok(response) => Ok(self.held_against_model(name, delivery, response, effects)?),
-            refused => refused,
-        };
         let (now, limits) = (self.context.now(), self.command_limits());
         let mut book = self.take_book(now, effects)?;
+        let read = match read {
+            Ok(response) if book.is_asked(name, &response.id) => {
+                Ok(self.held_against_model(name, delivery, response, effects)?)
+            }
+            other => other,
+        };
         match read.and_then(|response| book.respond(name, response, now, &limits)) {
             Ok(changes) => self.carry(&mut book, changes, effects),
             Err(refusal) => {

@@ -470,6 +470,10 @@ async fn an_output_that_is_not_the_actions_is_a_failure() {
             assert!(result.get("output").is_none(), "nobody takes it for what was asked for");
         }
     }
+    // Nobody waits for this one: its output is not looked at.
+    device.publish(response, &json!({"id": "b", "status": "ok", "output": "late"}).to_string());
+    let told = app.expect("events/rejected/p1").await;
+    assert_ne!(told["field"], "output", "{told}");
     assert_eq!(node.figures().command_outputs_refused, 2);
     node.stop().await;
 }

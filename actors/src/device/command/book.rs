@@ -169,6 +169,15 @@ impl Book {
         self.open.iter().filter(waits).map(|(id, _)| Change::Sent(id.clone(), now)).collect()
     }
 
+    /// Whether the device has this command, and has yet to answer it.
+    pub(crate) fn is_asked(&self, name: &CommandName, id: &CommandId) -> bool {
+        self.asked(name, id).is_some()
+    }
+
+    fn asked(&self, name: &CommandName, id: &CommandId) -> Option<&Open> {
+        self.open(id).filter(|open| open.name == *name && open.sent.is_some())
+    }
+
     /// What a device's response leads to.
     pub(crate) fn respond(
         &self,
@@ -178,8 +187,7 @@ impl Book {
         limits: &Limits,
     ) -> Result<Vec<Change>, Refusal> {
         let Response { id, outcome } = response;
-        let open = self.open(&id).filter(|open| open.name == *name && open.sent.is_some());
-        let Some(open) = open else { return Err(self.unasked(&id, name)) };
+        let Some(open) = self.asked(name, &id) else { return Err(self.unasked(&id, name)) };
         let end = match outcome {
             Ok(output) => (&id, open, Final::Succeeded, Some(output), None),
             Err(error) => (&id, open, Final::Failed, None, Some(error)),
