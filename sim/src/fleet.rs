@@ -56,7 +56,7 @@ async fn run(plan: Plan) -> Result<Report> {
     Ok(account.report(plan.title()))
 }
 
-/// Connects whoever asks, and keeps their order.
+/// Connects whoever asks, at most [`CONNECTING_MAX`] at a time.
 async fn open_askers(plan: &Plan, scene: &Scene, account: &Rc<Account>) -> Result<Vec<Asker>> {
     let mut askers = Vec::new();
     let mut opening: JoinSet<Result<Asker>> = JoinSet::new();

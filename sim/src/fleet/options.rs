@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args;
 
-use crate::load::case::CaseError;
+use crate::load::case::between;
 use crate::load::connection::Endpoint;
 use crate::load::packet::Credentials;
 use crate::load::resolve;
@@ -147,15 +147,6 @@ impl Plan {
     }
 }
 
-fn between(option: &'static str, given: f64, least: f64, most: f64) -> Result<(), CaseError> {
-    // Written so that a NaN is refused too.
-    if given >= least && given <= most {
-        return Ok(());
-    }
-    let allowed = format!("between {least} and {most}");
-    Err(CaseError { option, allowed, given: given.to_string() })
-}
-
 /// Twenty-four bytes of chance as text.
 fn random_secret() -> Result<String> {
     let mut bytes = [0; 24];
@@ -166,6 +157,7 @@ fn random_secret() -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::case::CaseError;
     use clap::{Command, FromArgMatches as _};
 
     fn parse(words: &[&str]) -> FleetArgs {

@@ -248,7 +248,13 @@ impl Case {
     }
 }
 
-fn between(option: &'static str, given: f64, least: f64, most: f64) -> Result<(), CaseError> {
+/// Refuses a number that is not between two others, both included.
+pub(crate) fn between(
+    option: &'static str,
+    given: f64,
+    least: f64,
+    most: f64,
+) -> Result<(), CaseError> {
     // Written so that a NaN is refused too.
     if given >= least && given <= most {
         return Ok(());
