@@ -64,7 +64,7 @@ struct CreateAuthority {
     #[serde(default)]
     key: Option<String>,
     /// The enrolment by which devices that it has signed for register when they come for the first time: the common
-    /// name of a certificate is the serial number.
+    /// name of a certificate is the serial number. For an authority whose key is elsewhere only.
     #[serde(default)]
     enrolment: Option<EnrolmentId>,
     /// How long the certificates that it signs are valid, in days: 1 to 3650; absent: 365.
@@ -127,6 +127,7 @@ fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
     }
     check_description(&description)?;
     let lifetime_days = checked(lifetime_days.unwrap_or(LIFETIME_DAYS))?;
+    let enrolment = enrolment.map(|it| opened(request, it)).transpose()?;
     let missing =
         |field| Refusal::new(RefusalCode::BadRequest, format!("missing field `{field}`")).at(field);
     let (certificate, key) = match (certificate, key) {
@@ -147,13 +148,14 @@ fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
     let expires = check(&certificate, request.now())?;
     if !key.is_empty() {
         check_key(&certificate, &key)?;
+        check_enrolment(enrolment.as_ref())?;
     }
     check_unknown(request, &certificate)?;
     let row = AuthorityRow {
         description,
         certificate,
         key,
-        enrolment: enrolment.map(|it| opened(request, it)).transpose()?,
+        enrolment,
         lifetime_days,
         is_disabled: false,
         created: request.now(),
@@ -175,6 +177,9 @@ fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
     }
     if let Some(enrolment) = enrolment {
         row.enrolment = enrolment.map(|it| opened(request, it)).transpose()?;
+        if !row.key.is_empty() {
+            check_enrolment(row.enrolment.as_ref())?;
+        }
     }
     if let Some(days) = lifetime_days {
         row.lifetime_days = checked(days)?;
@@ -234,6 +239,15 @@ fn check_unknown(request: &Request<'_>, certificate: &str) -> Result<(), Refusal
     }
     let message = "the authority is known already";
     Err(Refusal::new(RefusalCode::AlreadyExists, message).at("certificate"))
+}
+
+/// Devices that this platform signs for are registered already.
+fn check_enrolment(enrolment: Option<&UserId>) -> Result<(), Refusal> {
+    if enrolment.is_none() {
+        return Ok(());
+    }
+    let message = "devices register by the certificates of an authority whose key is elsewhere";
+    Err(Refusal::new(RefusalCode::Invalid, message).at("enrolment"))
 }
 
 /// The name of an enrolment, which has to be there.

@@ -2,7 +2,6 @@
 
 use super::actor::AdminCore;
 use super::enrolments;
-use super::plan::After;
 use super::recording::{self, Asked};
 use super::request::{Body, Caller};
 use broker::Newcomer;
@@ -37,9 +36,7 @@ impl AdminCore {
         match outcome {
             Ok((_, after)) => {
                 self.context.counters.newcomers_registered.increase();
-                let (at_once, after): (Vec<After>, Vec<After>) =
-                    after.into_iter().partition(After::is_at_once);
-                for step in at_once.into_iter().chain(after) {
+                for step in after {
                     self.follow(step).await;
                 }
                 Ok(())

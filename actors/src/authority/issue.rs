@@ -101,8 +101,13 @@ pub(crate) fn keep(
         match row.state(in_use, now) {
             CertificateState::Issued | CertificateState::InUse => valid += 1,
             // What is over says nothing any more; what was taken back is remembered until its time is over.
-            CertificateState::Replaced | CertificateState::Expired => forget(&mut changes, &key),
-            CertificateState::Revoked => {}
+            _ if row.expires <= now => forget(&mut changes, &key),
+            CertificateState::Replaced if signs_here(place, namespace, &row.authority)? => {
+                forget(&mut changes, &key);
+            }
+            // Its fingerprint is remembered, or its device would be a newcomer by it.
+            CertificateState::Replaced => changes.delete::<CertificateRow>(&key),
+            CertificateState::Expired | CertificateState::Revoked => {}
         }
     }
     if valid >= CERTIFICATES_MAX {
@@ -138,6 +143,16 @@ pub(crate) fn show(
         "created": row.created,
         "expires_at": row.expires,
     })
+}
+
+/// Whether what an authority has signed was signed here, so that nobody registers by it.
+fn signs_here(
+    place: &Place<'_>,
+    namespace: &Namespace,
+    authority: &AuthorityId,
+) -> Result<bool, ReadError> {
+    let row = place.snapshot.get::<AuthorityRow>(&(namespace.clone(), authority.clone()))?;
+    Ok(row.is_some_and(|row| !row.key.is_empty()))
 }
 
 fn forget(changes: &mut Changes, key: &CertificateKey) {

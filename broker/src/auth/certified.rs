@@ -64,16 +64,11 @@ impl Authenticator {
         let fingerprint = &certificate.fingerprint;
         let snapshot = self.snapshot()?;
         let name = snapshot.get::<CertificateName>(&(namespace.clone(), fingerprint.clone()))?;
-        let found = match name {
-            None => None,
-            Some(CertificateName(name)) => {
-                let key = (namespace.clone(), name, fingerprint.clone());
-                snapshot.get::<CertificateRow>(&key)?.map(|row| (key.1, row))
-            }
-        };
-        let Some((name, row)) = found else {
-            return Ok(None);
-        };
+        let Some(CertificateName(name)) = name else { return Ok(None) };
+        let key = (namespace.clone(), name.clone(), fingerprint.clone());
+        // One that was forgotten with its device is over, and not that of a newcomer.
+        let row = snapshot.get::<CertificateRow>(&key)?;
+        let row = row.ok_or(Refusal::Certificate("the certificate is over"))?;
         let of_name = (namespace.clone(), name.clone());
         let in_use = snapshot.get::<CertificateInUse>(&of_name)?.map(|it| it.0);
         let refuse = |why| Err(Refusal::Certificate(why));

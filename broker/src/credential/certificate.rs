@@ -61,7 +61,8 @@ pub struct CertificateRow {
     pub is_revoked: bool,
 }
 
-/// The name that a certificate is for, by namespace and fingerprint.
+/// The name that a certificate is for, by namespace and fingerprint. It may outlive what is known of the certificate:
+/// so one that others have signed is not taken for a newcomer's when it is over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct CertificateName(pub UserId);

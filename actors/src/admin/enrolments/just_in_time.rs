@@ -9,7 +9,7 @@ use crate::authority::issue::{Place, keep};
 use crate::enrolment::{Admission, admit};
 use crate::secret;
 use broker::CertificateInfo;
-use broker::credential::{CertificateKey, CertificateName, CertificateRow, Credential};
+use broker::credential::{CertificateRow, Credential};
 use proto::id::{AuthorityId, EnrolmentId};
 use proto::{Refusal, RefusalCode, Role, ThingId, TimestampMs, UserId};
 use schemars::JsonSchema;
@@ -23,9 +23,6 @@ pub(in crate::admin) static JUST_IN_TIME: Operation = Operation::changes::<JustI
     "registers a device by its certificate",
     just_in_time,
 );
-
-/// Certificates with their keys.
-type Certificates = Vec<(CertificateKey, CertificateRow)>;
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -48,15 +45,13 @@ fn just_in_time(request: &Request<'_>) -> Result<Plan, Refusal> {
     }
     let found = request.get::<SerialRow>(&(key.0.clone(), key.1.clone(), serial.clone()))?;
     let known = found.as_ref().and_then(|row| row.used.as_ref()).filter(|it| !it.is_reset);
-    let before = match found.as_ref().and_then(|row| row.used.as_ref()) {
-        Some(used) => certificates_of(request, &used.thing)?,
-        None => Vec::new(),
-    };
     // The secret that a thing has besides is told to nobody.
     let secret = secret::generate(&*request.context.outside.entropy);
     let (thing, mut plan) = match known {
         // The authority has given it another certificate.
-        Some(used) if vouched(&before, &authority) => (used.thing.clone(), Plan::default()),
+        Some(used) if is_vouched(request, &used.thing, &authority)? => {
+            (used.thing.clone(), Plan::default())
+        }
         Some(_) => {
             let message =
                 "a device with this serial number is registered; an operator can reset it";
@@ -70,10 +65,7 @@ fn just_in_time(request: &Request<'_>) -> Result<Plan, Refusal> {
                 Admission::New => new_thing(request, &enrolment, &serial, &secret)?,
                 Admission::Again(thing) | Admission::Takeover(thing) => {
                     let plan = handed_over(request, thing.clone(), None, secret, None);
-                    let mut plan = plan.map_err(|refusal| elsewhere(&refusal))?;
-                    // What is forgotten could be shown again.
-                    take_back(&mut plan, before);
-                    (thing, plan)
+                    (thing, plan.map_err(|refusal| elsewhere(&refusal))?)
                 }
             };
             let found = found.unwrap_or_default();
@@ -95,21 +87,14 @@ fn just_in_time(request: &Request<'_>) -> Result<Plan, Refusal> {
     Ok(plan)
 }
 
-fn certificates_of(request: &Request<'_>, thing: &ThingId) -> Result<Certificates, Refusal> {
-    let name = UserId::parse(thing.as_str()).map_err(Refusal::internal)?;
-    request.scan::<CertificateRow>(&store::prefix(&(request.namespace.clone(), name)))
-}
-
 /// Whether the authority has vouched for the device that is this thing now: not for one that was deleted or replaced.
-fn vouched(certificates: &[(CertificateKey, CertificateRow)], authority: &AuthorityId) -> bool {
-    certificates.iter().any(|(_, row)| row.authority == *authority && !row.is_revoked)
-}
-
-fn take_back(plan: &mut Plan, certificates: Certificates) {
-    for (key, row) in certificates {
-        let row = CertificateRow { is_revoked: true, ..row };
-        plan.changes.put::<CertificateRow>(&key, &row);
-        let (namespace, name, fingerprint) = key;
-        plan.changes.put::<CertificateName>(&(namespace, fingerprint), &CertificateName(name));
-    }
+fn is_vouched(
+    request: &Request<'_>,
+    thing: &ThingId,
+    authority: &AuthorityId,
+) -> Result<bool, Refusal> {
+    let name = UserId::parse(thing.as_str()).map_err(Refusal::internal)?;
+    let prefix = store::prefix(&(request.namespace.clone(), name));
+    let certificates = request.scan::<CertificateRow>(&prefix)?;
+    Ok(certificates.iter().any(|(_, row)| row.authority == *authority && !row.is_revoked))
 }
