@@ -14,7 +14,8 @@ mod tag;
 
 pub use data_type::{ByteOrder, DataType, TEXT_BYTES_MAX};
 pub use tag::{
-    Access, POLL_INTERVAL_MS_DEFAULT, POLL_INTERVAL_MS_MAX, POLL_INTERVAL_MS_MIN, TagConfig,
+    Access, LABEL_BYTES_MAX, LABELS_MAX, POLL_INTERVAL_MS_DEFAULT, POLL_INTERVAL_MS_MAX,
+    POLL_INTERVAL_MS_MIN, PRECISION_MAX, Publish, TagConfig,
 };
 
 /// The most tags of one driver. At the default poll interval even a slow machine keeps up with this

@@ -19,13 +19,15 @@ pub mod contract;
 pub mod modbus;
 pub mod open;
 pub mod port;
+mod scaling;
 pub mod schedule;
 
 pub use backoff::Backoff;
-pub use config::{Access, ByteOrder, ConfigError, DataType, DriverConfig, TagConfig};
+pub use config::{Access, ByteOrder, ConfigError, DataType, DriverConfig, Publish, TagConfig};
 pub use open::open;
 pub use port::{
-    ConnectError, Connectivity, Counters, DeviceError, Driver, Health, Lost, PointId, PointRead,
-    ReadError, ReadOutcome, Sample, SubscribeError, Subscription, WriteError,
+    ConnectError, Connectivity, Counters, DeviceError, Driver, Found, Health, Lost, PointId,
+    PointRead, QueryError, ReadError, ReadOutcome, Sample, SubscribeError, Subscription,
+    WriteError,
 };
 pub use schedule::Schedule;

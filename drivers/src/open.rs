@@ -39,6 +39,7 @@ fn check_tags(tags: &[TagConfig]) -> Result<(), ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Publish;
     use crate::modbus::ModbusTcpConfig;
     use serde_json::json;
 
@@ -108,12 +109,19 @@ mod tests {
         let config = DriverConfig::ModbusTcp(ModbusTcpConfig::new("plc:502"));
         let mut tag = tag("a", "40001", "x/_raw/a");
         (tag.unit, tag.deadband) = (Some("Cel".to_owned()), Some(0.5));
+        (tag.deadband_percent, tag.precision) = (Some(1.0), Some(2));
+        tag.labels.insert(0, "off".to_owned());
+        (tag.publish, tag.min_interval_ms, tag.max_interval_ms) = (Publish::Always, 1, 1);
         let options = [serde_json::to_value(&config).unwrap(), serde_json::to_value(&tag).unwrap()];
         let required = ["address", "tag", "type", "path"];
         for (option, value) in options.iter().flat_map(|it| it.as_object().unwrap()) {
             let default = match option.as_str() {
                 "protocol" => continue,
-                "unit" | "deadband" => "none".to_owned(),
+                "unit" | "deadband" | "deadband_percent" | "precision" | "labels" => {
+                    "none".to_owned()
+                }
+                "publish" => "`\"on_change\"`".to_owned(),
+                "min_interval_ms" | "max_interval_ms" => "`0`".to_owned(),
                 it if required.contains(&it) => "required".to_owned(),
                 _ => format!("`{value}`"),
             };

@@ -7,14 +7,17 @@
 //! connection, since an answer that is still under way would otherwise be taken for that of the
 //! next request.
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use futures_util::stream::BoxStream;
-use proto::{Quality, Scalar};
+use proto::{Quality, Scalar, TimestampMs};
+use serde::Serialize;
 
 mod error;
 mod health;
 
-pub use error::{ConnectError, DeviceError, Lost, ReadError, SubscribeError, WriteError};
+pub use error::{
+    ConnectError, DeviceError, Lost, QueryError, ReadError, SubscribeError, WriteError,
+};
 pub use health::{Connectivity, Counters, Health};
 
 /// One point of a machine: the index of its tag in the list the driver was opened with.
@@ -37,6 +40,8 @@ pub struct Sample {
     pub value: Scalar,
     /// How far the machine itself trusts the value; protocols that do not say so report good.
     pub quality: Quality,
+    /// When it came about, as the machine says; `None` where it does not say, and the time of the read counts.
+    pub at: Option<TimestampMs>,
 }
 
 /// What became of one point of a read.
@@ -52,8 +57,26 @@ pub struct ReadOutcome {
     pub lost: Option<Lost>,
 }
 
-/// Values that a machine pushes; the stream ends when the connection is lost.
-pub type Subscription = BoxStream<'static, PointRead>;
+/// What a machine pushes, some points at a time, in order; it ends after the outcome that says why the connection is
+/// lost. Who listens too slowly misses values that are followed by newer ones, which is counted, never the last one.
+pub type Subscription = BoxStream<'static, ReadOutcome>;
+
+/// Something that a machine has, as [`Driver::browse`] finds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Found {
+    /// Its address, as a tag names it, and as [`Driver::browse`] takes it.
+    pub address: String,
+    /// What the machine calls it.
+    pub name: String,
+    /// What it is, in the words of the protocol: `object`, `variable`, `method`.
+    pub is: &'static str,
+    /// Its type as the machine says, of what has a value.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub data_type: Option<String>,
+    /// Whether it can be written, of what has a value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub is_writable: Option<bool>,
+}
 
 /// One connection to one machine.
 pub trait Driver: Send {
@@ -77,11 +100,32 @@ pub trait Driver: Send {
         verify: bool,
     ) -> BoxFuture<'a, Result<Scalar, WriteError>>;
 
-    /// Asks the machine to push changes; [`SubscribeError::Unsupported`] where it must be polled.
+    /// Whether the points are subscribed to after a connect, rather than polled.
+    fn is_pushed(&self) -> bool {
+        false
+    }
+
+    /// Asks the machine to push changes; [`SubscribeError::Unsupported`] where it must be polled. A point that cannot be
+    /// subscribed to does not fail its neighbours: it is among the first that come, with its error.
     fn subscribe<'a>(
         &'a mut self,
         points: &'a [PointId],
     ) -> BoxFuture<'a, Result<Subscription, SubscribeError>>;
+
+    /// What the machine has below an address, or at its root, at most `limit` of it and in its order.
+    fn browse<'a>(
+        &'a mut self,
+        below: Option<&'a str>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Found>, QueryError>> {
+        let _ = (below, limit);
+        ready(Err(QueryError::Unsupported)).boxed()
+    }
+
+    /// What the machine says of itself: maker, product, version and the like, each with its name.
+    fn identify(&mut self) -> BoxFuture<'_, Result<Vec<(String, String)>, QueryError>> {
+        ready(Err(QueryError::Unsupported)).boxed()
+    }
 
     /// The state of the connection and what happened since the driver was opened.
     fn health(&self) -> Health;

@@ -208,6 +208,20 @@ impl DriverCore {
                 self.counters = counters;
                 state.connected(outcome, now, random)
             }
+            Outcome::Subscribed(outcome, counters) => {
+                self.counters = counters;
+                if let Err(error) = &outcome {
+                    tracing::warn!(%error, "the machine does not push, its points are polled");
+                }
+                state.subscribed(outcome, now, random)
+            }
+            Outcome::Pushed(outcome, counters, _room) => {
+                self.counters = counters;
+                let (good, bad) = tally(&outcome.points);
+                self.context.counters.points_good.add(good);
+                self.context.counters.points_bad.add(bad);
+                state.pushed(outcome, now, random)
+            }
             Outcome::Read(outcome, counters) => {
                 self.counters = counters;
                 let (good, bad) = tally(&outcome.points);
@@ -266,7 +280,7 @@ impl DriverCore {
                 let stale = values.iter().filter(|(_, value)| value.q == Quality::Stale).count();
                 self.context.counters.values_published.add(values.len() as u64);
                 self.context.counters.points_stale.add(stale as u64);
-                running.state.published(values);
+                running.state.published(values, now);
             }
             Err(error) => {
                 // They are offered again with the next poll.

@@ -1,24 +1,33 @@
 //! The task that talks to the machine, so that a slow or hung one never blocks the actor's mailbox.
 //!
-//! It carries out one command at a time and reports each outcome. The actor gives the next command
+//! It carries out one command at a time and reports each outcome; between commands it passes on what the machine pushes,
+//! the next only when the actor has done with the one before. The actor gives the next command
 //! only after an outcome, so a channel of one holds them all. A driver that exceeds every time-out
 //! of its own is dropped half way, which closes its connection; a panic of a driver ends the task
 //! with a report.
 
 use super::state::Command;
 use super::write::Write;
-use drivers::{ConnectError, Counters, Driver, ReadOutcome, WriteError};
-use futures_util::FutureExt;
+use drivers::{
+    ConnectError, Counters, Driver, Lost, ReadOutcome, SubscribeError, Subscription, WriteError,
+};
+use futures_util::future::pending;
+use futures_util::{FutureExt, StreamExt};
 use proto::Scalar;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
 /// What became of a command, with the driver's counters after it.
 pub(crate) enum Outcome {
     /// Of [`Command::Connect`].
     Connected(Result<(), ConnectError>, Counters),
+    /// Of [`Command::Subscribe`].
+    Subscribed(Result<(), SubscribeError>, Counters),
+    /// The machine has pushed something; the permit makes room for the next.
+    Pushed(ReadOutcome, Counters, OwnedSemaphorePermit),
     /// Of [`Command::Read`].
     Read(ReadOutcome, Counters),
     /// Of [`Command::Write`].
@@ -29,15 +38,42 @@ pub(crate) enum Outcome {
     Panicked(String),
 }
 
+/// How much of what is pushed the actor may have before it.
+const PUSHED_AT_ONCE: usize = 2;
+
+/// The machine's side: the driver, and what it has subscribed to.
+struct Machine {
+    driver: Box<dyn Driver>,
+    pushes: Option<Subscription>,
+}
+
 /// Carries out commands until the actor is gone.
 pub(crate) async fn run(
-    mut driver: Box<dyn Driver>,
+    driver: Box<dyn Driver>,
     mut commands: mpsc::Receiver<Command>,
     deadline_ms: u64,
     report: impl Fn(Outcome),
 ) {
-    while let Some(command) = commands.recv().await {
-        let work = AssertUnwindSafe(carry_out(&mut *driver, command)).catch_unwind();
+    let room = Arc::new(Semaphore::new(PUSHED_AT_ONCE));
+    let mut machine = Machine { driver, pushes: None };
+    loop {
+        let pushed = AssertUnwindSafe(pushed(&mut machine.pushes, &room)).catch_unwind();
+        let command = tokio::select! {
+            biased;
+            command = commands.recv() => command,
+            pushed = pushed => match pushed {
+                Ok((outcome, permit)) => {
+                    if outcome.lost.is_some() {
+                        machine.pushes = None;
+                    }
+                    report(Outcome::Pushed(outcome, machine.driver.health().counters, permit));
+                    continue;
+                }
+                Err(panic) => return report(Outcome::Panicked(text_of(&*panic))),
+            },
+        };
+        let Some(command) = command else { return };
+        let work = AssertUnwindSafe(machine.carry_out(command)).catch_unwind();
         match timeout(Duration::from_millis(deadline_ms), work).await {
             Ok(Ok(outcome)) => report(outcome),
             Ok(Err(panic)) => return report(Outcome::Panicked(text_of(&*panic))),
@@ -46,19 +82,45 @@ pub(crate) async fn run(
     }
 }
 
-async fn carry_out(driver: &mut dyn Driver, command: Command) -> Outcome {
-    match command {
-        Command::Connect => {
-            let outcome = driver.connect().await;
-            Outcome::Connected(outcome, driver.health().counters)
-        }
-        Command::Read(points) => {
-            let outcome = driver.read(&points).await;
-            Outcome::Read(outcome, driver.health().counters)
-        }
-        Command::Write(write) => {
-            let outcome = driver.write(write.point, &write.value, write.verify).await;
-            Outcome::Written(write, outcome, driver.health().counters)
+/// The next that the machine pushes, once there is room for it. It is safe to be given up: nothing is taken from the
+/// stream before there is.
+async fn pushed(
+    pushes: &mut Option<Subscription>,
+    room: &Arc<Semaphore>,
+) -> (ReadOutcome, OwnedSemaphorePermit) {
+    let (Some(stream), Ok(permit)) = (pushes, room.clone().acquire_owned().await) else {
+        return pending().await;
+    };
+    let outcome = stream
+        .next()
+        .await
+        .unwrap_or_else(|| ReadOutcome { points: Vec::new(), lost: Some(Lost::NotConnected) });
+    (outcome, permit)
+}
+
+impl Machine {
+    async fn carry_out(&mut self, command: Command) -> Outcome {
+        let driver = &mut *self.driver;
+        match command {
+            Command::Connect => {
+                self.pushes = None;
+                let outcome = driver.connect().await;
+                Outcome::Connected(outcome, driver.health().counters)
+            }
+            Command::Subscribe(points) => {
+                self.pushes = None;
+                let outcome = driver.subscribe(&points).await;
+                let outcome = outcome.map(|pushes| self.pushes = Some(pushes));
+                Outcome::Subscribed(outcome, driver.health().counters)
+            }
+            Command::Read(points) => {
+                let outcome = driver.read(&points).await;
+                Outcome::Read(outcome, driver.health().counters)
+            }
+            Command::Write(write) => {
+                let outcome = driver.write(write.point, &write.value, write.verify).await;
+                Outcome::Written(write, outcome, driver.health().counters)
+            }
         }
     }
 }

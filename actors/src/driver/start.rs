@@ -45,7 +45,7 @@ impl Running {
             .map_err(|error| error.to_string())?;
         let tags: Result<Vec<Tag>, String> =
             args.tags.iter().map(|config| tag(&args.client, config, now)).collect();
-        let state = DriverState::new(tags?, context.settings.writes_max, now);
+        let state = DriverState::new(tags?, driver.is_pushed(), context.settings.writes_max, now);
         let (commands, receiver) = mpsc::channel(1);
         let actor = myself.clone();
         let report = move |outcome| {

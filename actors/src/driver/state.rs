@@ -14,7 +14,8 @@
 use super::tag::Tag;
 use super::write::{Write, refusal_of};
 use drivers::{
-    Backoff, ConnectError, PointId, PointRead, ReadError, ReadOutcome, Schedule, WriteError,
+    Backoff, ConnectError, PointId, PointRead, ReadError, ReadOutcome, Schedule, SubscribeError,
+    WriteError,
 };
 use proto::{Quality, Refusal, RefusalCode, Scalar, TimestampMs, Value};
 use std::collections::{BTreeSet, VecDeque};
@@ -33,6 +34,8 @@ pub(crate) struct Now {
 pub(crate) enum Command {
     /// Make the connection.
     Connect,
+    /// Have points pushed.
+    Subscribe(Vec<PointId>),
     /// Read points.
     Read(Vec<PointId>),
     /// Write a point.
@@ -55,7 +58,15 @@ enum Link {
 /// The state of one driver.
 pub(crate) struct DriverState {
     tags: Vec<Tag>,
+    /// Those that are published from time to time without a change.
+    repeated: Vec<PointId>,
+    /// When it was last looked what has to be published.
+    seen_ms: u64,
     link: Link,
+    /// Whether points are pushed rather than polled.
+    is_pushed: bool,
+    /// They are yet to be subscribed to, on this connection.
+    must_subscribe: bool,
     /// A command is under way.
     is_busy: bool,
     /// The write that is under way, if it is one.
@@ -74,10 +85,16 @@ pub(crate) struct DriverState {
 }
 
 impl DriverState {
-    /// A driver that has yet to connect.
-    pub(crate) fn new(tags: Vec<Tag>, writes_max: usize, now: Now) -> Self {
+    /// A driver that has yet to connect, and whose points are then pushed or polled.
+    pub(crate) fn new(tags: Vec<Tag>, is_pushed: bool, writes_max: usize, now: Now) -> Self {
+        let again = (0_u32..).zip(&tags).filter(|(_, tag)| tag.config.max_interval_ms > 0);
+        let repeated = again.map(|(index, _)| PointId(index)).collect();
         Self {
             tags,
+            repeated,
+            seen_ms: now.ms,
+            is_pushed,
+            must_subscribe: false,
             link: Link::Down { retry_at_ms: now.ms },
             is_busy: false,
             writing: None,
@@ -124,17 +141,58 @@ impl DriverState {
             Ok(()) => {
                 self.link = Link::Up;
                 self.reason = None;
-                let intervals = (0_u32..).zip(&self.tags);
-                let intervals =
-                    intervals.map(|(index, tag)| (PointId(index), tag.config.poll_interval_ms));
-                // From now: every point is due, and its first value is published, changed or not.
-                self.schedule = Schedule::new(intervals.collect::<Vec<_>>(), now.ms);
+                self.must_subscribe = self.is_pushed && !self.tags.is_empty();
+                if !self.is_pushed {
+                    self.poll_from(now);
+                }
+                // The first value after a connect is published, changed or not.
                 for tag in &mut self.tags {
                     tag.is_fresh_connection = true;
                 }
                 Vec::new()
             }
             Err(error) => self.lost(error.to_string(), now, random),
+        }
+    }
+
+    /// Every point is due, and then by its interval.
+    fn poll_from(&mut self, now: Now) {
+        let intervals = (0_u32..).zip(&self.tags);
+        let intervals = intervals.map(|(index, tag)| (PointId(index), tag.config.poll_interval_ms));
+        self.schedule = Schedule::new(intervals.collect::<Vec<_>>(), now.ms);
+    }
+
+    /// How a subscription began. A machine that does not push after all is polled while this connection lasts.
+    pub(crate) fn subscribed(
+        &mut self,
+        outcome: Result<(), SubscribeError>,
+        now: Now,
+        random: u64,
+    ) -> Vec<Answer> {
+        self.is_busy = false;
+        match outcome {
+            Ok(()) => Vec::new(),
+            Err(SubscribeError::Lost(lost)) => self.lost(lost.to_string(), now, random),
+            Err(_) => {
+                self.poll_from(now);
+                Vec::new()
+            }
+        }
+    }
+
+    /// What the machine has pushed.
+    pub(crate) fn pushed(&mut self, outcome: ReadOutcome, now: Now, random: u64) -> Vec<Answer> {
+        for point in outcome.points {
+            if self.point_read(point, now) {
+                self.backoff.reset();
+            }
+        }
+        match outcome.lost {
+            // What is under way fails by the same loss, and says so.
+            Some(lost) if !self.is_busy && self.is_connected() => {
+                self.lost(lost.to_string(), now, random)
+            }
+            _ => Vec::new(),
         }
     }
 
@@ -159,7 +217,7 @@ impl DriverState {
     fn point_read(&mut self, (point, outcome): PointRead, now: Now) -> bool {
         let Some(tag) = self.tags.get_mut(point.index()) else { return false };
         let (is_good, is_news) = match outcome {
-            Ok(sample) => (true, tag.take_good(sample.value, sample.quality, now)),
+            Ok(sample) => (true, tag.take_good(sample, now)),
             Err(ReadError::ConnectionLost) => (false, false),
             Err(error) => (false, tag.take_bad(error.to_string(), now)),
         };
@@ -212,6 +270,7 @@ impl DriverState {
         let retry_at_ms = now.ms + self.backoff.next_delay_ms(random);
         self.link = Link::Down { retry_at_ms };
         self.is_busy = false;
+        self.must_subscribe = false;
         self.reread.clear();
         self.ticks_missed += self.schedule.ticks_missed();
         self.schedule = Schedule::new([], now.ms);
@@ -224,8 +283,14 @@ impl DriverState {
         tickets.map(|ticket| (ticket, Err(refused.clone()))).collect()
     }
 
-    /// Marks what has become stale by `now`.
+    /// Marks what has become stale by `now`, and what has to be said again.
     pub(crate) fn age(&mut self, now: Now) {
+        self.seen_ms = now.ms;
+        for point in &self.repeated {
+            if self.tags[point.index()].again_at_ms().is_some_and(|at_ms| at_ms <= now.ms) {
+                self.dirty.insert(*point);
+            }
+        }
         if self.is_connected() {
             return;
         }
@@ -261,6 +326,11 @@ impl DriverState {
             self.writing = Some(write.ticket);
             return Some(Command::Write(write));
         }
+        if std::mem::take(&mut self.must_subscribe) {
+            return Some(Command::Subscribe(
+                (0..).zip(&self.tags).map(|(it, _)| PointId(it)).collect(),
+            ));
+        }
         let mut points = std::mem::take(&mut self.reread);
         points.extend(self.schedule.take_due(now.ms));
         (!points.is_empty()).then(|| Command::Read(points.into_iter().collect()))
@@ -278,20 +348,26 @@ impl DriverState {
             Link::Up => None,
             _ => self.tags.iter().filter_map(Tag::stale_at_ms).min(),
         };
-        machine.into_iter().chain(stale).min()
+        let held = self.dirty.iter();
+        let held = held.filter_map(|it| self.tags[it.index()].held_until_ms(self.seen_ms)).min();
+        let again = self.repeated.iter().filter_map(|it| self.tags[it.index()].again_at_ms()).min();
+        // What was due already is offered again with the next outcome, and not at once.
+        let again = again.filter(|at_ms| *at_ms > self.seen_ms);
+        machine.into_iter().chain(stale).chain(held).chain(again).min()
     }
 
     /// The values to publish, each with its point.
     pub(crate) fn unpublished(&self, now: Now) -> Vec<(PointId, Value)> {
-        let value = |point: &PointId| (*point, self.tags[point.index()].value(now.t));
-        self.dirty.iter().map(value).collect()
+        let due = self.dirty.iter().map(|point| (*point, &self.tags[point.index()]));
+        let due = due.filter(|(_, tag)| tag.held_until_ms(now.ms).is_none());
+        due.map(|(point, tag)| (point, tag.value(now.t))).collect()
     }
 
     /// The values are on the bus, durably.
-    pub(crate) fn published(&mut self, values: Vec<(PointId, Value)>) {
+    pub(crate) fn published(&mut self, values: Vec<(PointId, Value)>, now: Now) {
         for (point, value) in values {
             self.dirty.remove(&point);
-            self.tags[point.index()].published = Some(value);
+            self.tags[point.index()].note_published(value, now.ms);
         }
     }
 }

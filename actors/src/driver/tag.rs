@@ -2,7 +2,7 @@
 //! stale.
 
 use super::state::Now;
-use drivers::TagConfig;
+use drivers::{Publish, Sample, TagConfig};
 use proto::{Quality, Scalar, TimestampMs, UnsPath, Value};
 
 /// Poll intervals without a word from the machine after which a value is stale.
@@ -25,6 +25,8 @@ pub(crate) struct Tag {
     datum: Option<Scalar>,
     good_at: Option<TimestampMs>,
     heard_at_ms: u64,
+    /// When the bus last got it; `None` if that was before this run.
+    published_at_ms: Option<u64>,
 }
 
 impl Tag {
@@ -40,12 +42,15 @@ impl Tag {
             good_at: retained.as_ref().map(|value| value.t),
             published: retained,
             heard_at_ms: now.ms,
+            published_at_ms: None,
         }
     }
 
     /// Takes a good read in; whether it has to be published.
-    pub(super) fn take_good(&mut self, datum: Scalar, quality: Quality, now: Now) -> bool {
+    pub(super) fn take_good(&mut self, sample: Sample, now: Now) -> bool {
+        let Sample { value: datum, quality, at, .. } = sample;
         let is_news = std::mem::take(&mut self.is_fresh_connection)
+            || self.config.publish == Publish::Always
             || match &self.published {
                 Some(Value { v: Some(before), q, .. }) => {
                     *q != quality || self.config.is_changed(before, &datum)
@@ -55,9 +60,32 @@ impl Tag {
         self.quality = quality;
         self.error = None;
         self.datum = Some(datum);
-        self.good_at = Some(now.t);
+        self.good_at = Some(at.unwrap_or(now.t));
         self.heard_at_ms = now.ms;
         is_news
+    }
+
+    /// The bus has this value, since `now`.
+    pub(super) fn note_published(&mut self, value: Value, now_ms: u64) {
+        self.published = Some(value);
+        self.published_at_ms = Some(now_ms);
+    }
+
+    /// Until when a value that has to be published is held back, if it is.
+    pub(super) fn held_until_ms(&self, now_ms: u64) -> Option<u64> {
+        let min_ms = u64::from(self.config.min_interval_ms);
+        // A change of quality does not wait.
+        if self.published.as_ref().is_none_or(|value| value.q != self.quality) {
+            return None;
+        }
+        self.published_at_ms.map(|at_ms| at_ms.saturating_add(min_ms)).filter(|it| *it > now_ms)
+    }
+
+    /// When it has to be published again, changed or not; `None` if never, or not now.
+    pub(super) fn again_at_ms(&self) -> Option<u64> {
+        let max_ms = u64::from(self.config.max_interval_ms);
+        let is_due = max_ms > 0 && self.quality == Quality::Good && self.datum.is_some();
+        self.published_at_ms.filter(|_| is_due).map(|at_ms| at_ms.saturating_add(max_ms))
     }
 
     /// Takes a refusal of the machine in; whether it has to be published.

@@ -102,6 +102,11 @@ pub(crate) fn refusal_of(error: &WriteError) -> Refusal {
             | DeviceError::DeviceBusy
             | DeviceError::GatewayFailure
             | DeviceError::Other(_) => RefusalCode::Unavailable,
+            DeviceError::Named { code, .. } => match *code {
+                "not_permitted" => RefusalCode::Forbidden,
+                "illegal_function" | "illegal_address" | "illegal_value" => RefusalCode::Invalid,
+                _ => RefusalCode::Unavailable,
+            },
         },
         WriteError::NotVerified { .. } => RefusalCode::VersionConflict,
         WriteError::NotReadBack(_) => RefusalCode::Unavailable,

@@ -110,7 +110,9 @@ impl FakeDriver {
                 machine.values.get(&target).filter(|_| !is_refused).cloned()
             });
             let outcome = match value {
-                Some(value) => Ok(Sample { point: *point, value, quality: Quality::Good }),
+                Some(value) => {
+                    Ok(Sample { point: *point, value, quality: Quality::Good, at: None })
+                }
                 None => Err(ReadError::Device { target, error: DeviceError::IllegalAddress }),
             };
             (*point, outcome)

@@ -4,15 +4,19 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 /// The longest text of a point, in bytes: what one Modbus request can carry.
 pub const TEXT_BYTES_MAX: u16 = 246;
 
 /// The type of a point, as the machine stores it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum DataType {
+    /// What the machine says it is; only where the protocol has the machine say so.
+    #[default]
+    Auto,
     /// One bit.
     Bool,
     /// 16 bits, signed.
@@ -27,6 +31,10 @@ pub enum DataType {
     Int64,
     /// 64 bits, unsigned.
     Uint64,
+    /// 16 bits, a decimal digit in each four of them.
+    Bcd16,
+    /// 32 bits, a decimal digit in each four of them.
+    Bcd32,
     /// IEEE 754, 32 bits.
     Float32,
     /// IEEE 754, 64 bits.
@@ -43,6 +51,26 @@ impl DataType {
     pub fn is_number(self) -> bool {
         !matches!(self, Self::Bool | Self::Text { .. })
     }
+
+    /// Whether the type is a whole number, whose values can have labels.
+    pub fn is_whole(self) -> bool {
+        self.is_number() && !matches!(self, Self::Float32 | Self::Float64)
+    }
+
+    /// The numbers of a type of whole numbers; of another those of 64 bits, signed or not.
+    pub(crate) fn whole_range(self) -> RangeInclusive<i128> {
+        match self {
+            Self::Int16 => i128::from(i16::MIN)..=i128::from(i16::MAX),
+            Self::Uint16 => 0..=i128::from(u16::MAX),
+            Self::Int32 => i128::from(i32::MIN)..=i128::from(i32::MAX),
+            Self::Uint32 => 0..=i128::from(u32::MAX),
+            Self::Int64 => i128::from(i64::MIN)..=i128::from(i64::MAX),
+            Self::Uint64 => 0..=i128::from(u64::MAX),
+            Self::Bcd16 => 0..=9_999,
+            Self::Bcd32 => 0..=99_999_999,
+            _ => i128::from(i64::MIN)..=i128::from(u64::MAX),
+        }
+    }
 }
 
 impl JsonSchema for DataType {
@@ -56,7 +84,7 @@ impl JsonSchema for DataType {
         json_schema!({
             "type": "string",
             "description": "The type of a point; `string(<bytes>)` is a text in a field of 1 to 246 bytes.",
-            "pattern": r"^(bool|u?int(16|32|64)|float(32|64)|string\([0-9]{1,3}\))$",
+            "pattern": r"^(auto|bool|u?int(16|32|64)|bcd(16|32)|float(32|64)|string\([0-9]{1,3}\))$",
         })
     }
 }
@@ -64,6 +92,7 @@ impl JsonSchema for DataType {
 impl fmt::Display for DataType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Auto => "auto",
             Self::Bool => "bool",
             Self::Int16 => "int16",
             Self::Uint16 => "uint16",
@@ -71,6 +100,8 @@ impl fmt::Display for DataType {
             Self::Uint32 => "uint32",
             Self::Int64 => "int64",
             Self::Uint64 => "uint64",
+            Self::Bcd16 => "bcd16",
+            Self::Bcd32 => "bcd32",
             Self::Float32 => "float32",
             Self::Float64 => "float64",
             Self::Text { bytes } => return write!(f, "string({bytes})"),
@@ -83,6 +114,7 @@ impl FromStr for DataType {
 
     fn from_str(text: &str) -> Result<Self, String> {
         Ok(match text {
+            "auto" => Self::Auto,
             "bool" => Self::Bool,
             "int16" => Self::Int16,
             "uint16" => Self::Uint16,
@@ -90,6 +122,8 @@ impl FromStr for DataType {
             "uint32" => Self::Uint32,
             "int64" => Self::Int64,
             "uint64" => Self::Uint64,
+            "bcd16" => Self::Bcd16,
+            "bcd32" => Self::Bcd32,
             "float32" => Self::Float32,
             "float64" => Self::Float64,
             other => return parse_text_type(other),
@@ -100,8 +134,8 @@ impl FromStr for DataType {
 fn parse_text_type(text: &str) -> Result<DataType, String> {
     let Some(length) = text.strip_prefix("string(").and_then(|rest| rest.strip_suffix(')')) else {
         return Err(format!(
-            "unknown type {text:?}, expected bool, int16, uint16, int32, uint32, int64, uint64, \
-             float32, float64 or string(length in bytes)"
+            "unknown type {text:?}, expected auto, bool, int16, uint16, int32, uint32, int64, \
+             uint64, bcd16, bcd32, float32, float64 or string(length in bytes)"
         ));
     };
     match length.parse::<u16>() {
@@ -167,7 +201,10 @@ mod tests {
     #[test]
     fn every_type_has_one_text() {
         for text in [
+            "auto",
             "bool",
+            "bcd16",
+            "bcd32",
             "int16",
             "uint16",
             "int32",

@@ -5,6 +5,7 @@ use proto::value::UNIT_BYTES_MAX;
 use proto::{Scalar, TagId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The default poll interval, in milliseconds: fast enough for people, cheap for any machine.
 pub const POLL_INTERVAL_MS_DEFAULT: u32 = 1000;
@@ -15,6 +16,15 @@ pub const POLL_INTERVAL_MS_MIN: u32 = 10;
 
 /// The longest poll interval, in milliseconds: one day.
 pub const POLL_INTERVAL_MS_MAX: u32 = 86_400_000;
+
+/// The most decimal places that can be asked for; a float has no more.
+pub const PRECISION_MAX: u8 = 15;
+
+/// The most labels of a tag.
+pub const LABELS_MAX: usize = 256;
+
+/// The longest label, in bytes.
+pub const LABEL_BYTES_MAX: usize = 128;
 
 /// The longest address of a point and the longest path, in bytes.
 const TEXT_FIELD_BYTES_MAX: usize = 1024;
@@ -30,6 +40,17 @@ pub enum Access {
     ReadWrite,
 }
 
+/// Which good values are published.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Publish {
+    /// Those that differ from the one before, by more than the deadband.
+    #[default]
+    OnChange,
+    /// All that are read.
+    Always,
+}
+
 /// One tag of a driver.
 ///
 /// The value of a number is `raw * scale + offset`, in `unit`; a write goes the other way and is
@@ -43,7 +64,7 @@ pub struct TagConfig {
     /// `coil:3`.
     pub address: String,
     /// The type of the point in the machine.
-    #[serde(rename = "type")]
+    #[serde(rename = "type", default)]
     pub data_type: DataType,
     /// The order of its bytes.
     #[serde(default)]
@@ -54,6 +75,13 @@ pub struct TagConfig {
     /// What a raw 0 is worth; finite.
     #[serde(default)]
     pub offset: f64,
+    /// To how many decimal places the value is rounded, 0 to [`PRECISION_MAX`]; absent: not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<u8>,
+    /// What the raw whole numbers are called: `{"0":"stopped","1":"running"}`. The value is then the label, and a
+    /// number without one is no good value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<i64, String>,
     /// How often to read it, in milliseconds, [`POLL_INTERVAL_MS_MIN`] to [`POLL_INTERVAL_MS_MAX`].
     #[serde(default = "poll_interval_ms_default")]
     pub poll_interval_ms: u32,
@@ -68,6 +96,23 @@ pub struct TagConfig {
     /// The change below which a number counts as unchanged, in `unit`; absent: every change counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadband: Option<f64>,
+    /// The same in per cent of the value before; with both, a change counts that exceeds both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadband_percent: Option<f64>,
+    /// Which good values are published.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub publish: Publish,
+    /// Published at most once in so many milliseconds, 0 to [`POLL_INTERVAL_MS_MAX`]: of what changes faster the last
+    /// value counts. A change of quality does not wait.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub min_interval_ms: u32,
+    /// Published at least once in so many milliseconds while it is good, changed or not; 0: only when it changes.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub max_interval_ms: u32,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 fn scale_default() -> f64 {
@@ -84,13 +129,7 @@ impl TagConfig {
         check_text("address", &self.address)?;
         check_text("path", &self.path)?;
         self.check_scaling()?;
-        if !(POLL_INTERVAL_MS_MIN..=POLL_INTERVAL_MS_MAX).contains(&self.poll_interval_ms) {
-            let reason = format!(
-                "{} is not between {POLL_INTERVAL_MS_MIN} and {POLL_INTERVAL_MS_MAX}",
-                self.poll_interval_ms
-            );
-            return Err(ConfigError::new("poll_interval_ms", reason));
-        }
+        self.check_intervals()?;
         if self.unit.as_ref().is_some_and(|unit| unit.is_empty() || unit.len() > UNIT_BYTES_MAX) {
             let reason = format!("a unit has 1 to {UNIT_BYTES_MAX} bytes");
             return Err(ConfigError::new("unit", reason));
@@ -103,12 +142,14 @@ impl TagConfig {
     /// The caller compares with the last value it published, not the last it read: a slow drift
     /// shows.
     pub fn is_changed(&self, previous: &Scalar, current: &Scalar) -> bool {
-        match (self.deadband, previous.as_f64(), current.as_f64()) {
-            (Some(deadband), Some(previous), Some(current)) => {
-                (current - previous).abs() > deadband
-            }
-            _ => previous != current,
+        if self.deadband.is_none() && self.deadband_percent.is_none() {
+            return previous != current;
         }
+        let (Some(before), Some(now)) = (previous.as_f64(), current.as_f64()) else {
+            return previous != current;
+        };
+        let share = self.deadband_percent.map_or(0.0, |percent| before.abs() * percent / 100.0);
+        (now - before).abs() > self.deadband.unwrap_or(0.0).max(share)
     }
 
     fn check_scaling(&self) -> Result<(), ConfigError> {
@@ -118,22 +159,81 @@ impl TagConfig {
         if !self.offset.is_finite() {
             return Err(ConfigError::new("offset", "it must be finite"));
         }
-        if self.deadband.is_some_and(|it| !it.is_finite() || it < 0.0) {
-            return Err(ConfigError::new("deadband", "it must be finite and not negative"));
+        let bands = [("deadband", self.deadband), ("deadband_percent", self.deadband_percent)];
+        for (field, band) in bands {
+            if band.is_some_and(|it| !it.is_finite() || it < 0.0) {
+                return Err(ConfigError::new(field, "it must be finite and not negative"));
+            }
         }
+        if self.precision.is_some_and(|places| places > PRECISION_MAX) {
+            let reason = format!("at most {PRECISION_MAX} decimal places");
+            return Err(ConfigError::new("precision", reason));
+        }
+        self.check_labels()?;
         if self.data_type.is_number() {
             return Ok(());
         }
         let number_only = [
             ("scale", self.scale != 1.0),
             ("offset", self.offset != 0.0),
+            ("precision", self.precision.is_some()),
             ("deadband", self.deadband.is_some()),
+            ("deadband_percent", self.deadband_percent.is_some()),
         ];
         for (field, is_set) in number_only {
             if is_set {
                 let reason = format!("a value of type {} has none", self.data_type);
                 return Err(ConfigError::new(field, reason));
             }
+        }
+        Ok(())
+    }
+}
+
+impl TagConfig {
+    fn check_labels(&self) -> Result<(), ConfigError> {
+        let refuse = |reason: String| Err(ConfigError::new("labels", reason));
+        if self.labels.is_empty() {
+            return Ok(());
+        }
+        if !self.data_type.is_whole() {
+            return refuse(format!("a value of type {} has none", self.data_type));
+        }
+        if self.scale != 1.0 || self.offset != 0.0 || self.precision.is_some() {
+            return refuse("a number with labels has no scale, offset or precision".to_owned());
+        }
+        if self.labels.len() > LABELS_MAX {
+            return refuse(format!("{} labels, at most {LABELS_MAX}", self.labels.len()));
+        }
+        let mut seen = BTreeSet::new();
+        for (raw, label) in &self.labels {
+            if label.is_empty() || label.len() > LABEL_BYTES_MAX {
+                return refuse(format!(
+                    "the label of {raw} must have 1 to {LABEL_BYTES_MAX} bytes"
+                ));
+            }
+            if !seen.insert(label) {
+                return refuse(format!("{label:?} is there twice, so it cannot be written"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_intervals(&self) -> Result<(), ConfigError> {
+        let limits = [
+            ("poll_interval_ms", self.poll_interval_ms, POLL_INTERVAL_MS_MIN),
+            ("min_interval_ms", self.min_interval_ms, 0),
+            ("max_interval_ms", self.max_interval_ms, 0),
+        ];
+        for (field, value, min) in limits {
+            if !(min..=POLL_INTERVAL_MS_MAX).contains(&value) {
+                let reason = format!("{value} is not between {min} and {POLL_INTERVAL_MS_MAX}");
+                return Err(ConfigError::new(field, reason));
+            }
+        }
+        if self.max_interval_ms != 0 && self.max_interval_ms < self.min_interval_ms {
+            let reason = format!("it is below min_interval_ms, {}", self.min_interval_ms);
+            return Err(ConfigError::new("max_interval_ms", reason));
         }
         Ok(())
     }
@@ -183,6 +283,14 @@ mod tests {
             (json!({"poll_interval_ms": 86_400_001}), "poll_interval_ms"),
             (json!({"unit": ""}), "unit"),
             (json!({"unit": "x".repeat(33)}), "unit"),
+            (json!({"deadband_percent": -1.0}), "deadband_percent"),
+            (json!({"precision": 16}), "precision"),
+            (json!({"min_interval_ms": 86_400_001}), "min_interval_ms"),
+            (json!({"min_interval_ms": 20, "max_interval_ms": 10}), "max_interval_ms"),
+            (json!({"labels": {"0": ""}}), "labels"),
+            (json!({"labels": {"0": "on", "1": "on"}}), "labels"),
+            (json!({"labels": {"0": "on"}, "scale": 2.0}), "labels"),
+            (json!({"labels": {"0": "on"}, "type": "float32"}), "labels"),
             (json!({"type": "bool", "scale": 2.0}), "scale"),
             (json!({"type": "string(4)", "offset": 2.0}), "offset"),
             (json!({"type": "bool", "deadband": 1.0}), "deadband"),
@@ -226,6 +334,10 @@ mod tests {
         assert!(!plain.is_changed(&low, &low));
         assert!(!damped.is_changed(&low, &near));
         assert!(damped.is_changed(&low, &far));
+        let relative = tag(&json!({"deadband_percent": 10.0})).unwrap();
+        let (hundred, less, more) = (Scalar::Int(-100), Scalar::Int(-110), Scalar::Int(-111));
+        assert!(!relative.is_changed(&hundred, &less));
+        assert!(relative.is_changed(&hundred, &more));
         assert!(damped.is_changed(&Scalar::Bool(true), &Scalar::Bool(false)));
     }
 }

@@ -1,7 +1,6 @@
 //! The [`Driver`] port on Modbus TCP.
 
 use super::config::ModbusTcpConfig;
-use super::decode::EncodeError;
 use super::plan::Limits;
 use super::point::Point;
 use super::read::Reading;
@@ -12,6 +11,7 @@ use crate::port::{
     ConnectError, Driver, Health, PointId, ReadError, ReadOutcome, SubscribeError, Subscription,
     WriteError,
 };
+use crate::scaling::Unfit;
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use proto::Scalar;
 
@@ -81,11 +81,11 @@ impl ModbusDriver {
     }
 }
 
-fn refused_value(error: EncodeError, target: String, value: &Scalar, point: &Point) -> WriteError {
+fn refused_value(error: Unfit, target: String, value: &Scalar, point: &Point) -> WriteError {
     let (value, data_type) = (value.clone(), point.encoding.data_type.to_string());
     match error {
-        EncodeError::WrongType => WriteError::WrongType { target, value, data_type },
-        EncodeError::OutOfRange => WriteError::OutOfRange { target, value, data_type },
+        Unfit::WrongType => WriteError::WrongType { target, value, data_type },
+        Unfit::OutOfRange => WriteError::OutOfRange { target, value, data_type },
     }
 }
 

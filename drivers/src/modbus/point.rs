@@ -5,10 +5,11 @@
 
 use super::address::Address;
 use super::config::ModbusTcpConfig;
-use super::decode::{EncodeError, Encoding, register_count};
+use super::decode::{Encoding, register_count};
 use super::plan::Span;
 use super::session::{Answer, Write};
 use crate::config::{Access, ByteOrder, ConfigError, DataType, TagConfig};
+use crate::scaling::{Scaling, Unfit};
 use proto::Scalar;
 
 /// One point.
@@ -31,8 +32,7 @@ impl Point {
             encoding: Encoding {
                 data_type: tag.data_type,
                 byte_order: tag.byte_order,
-                scale: tag.scale,
-                offset: tag.offset,
+                scaling: Scaling::of(tag),
             },
             is_writable: tag.access == Access::ReadWrite,
         };
@@ -65,7 +65,7 @@ impl Point {
     }
 
     /// What to send for a value, and the value as it will read back.
-    pub(crate) fn encode(&self, value: &Scalar) -> Result<(Write, Scalar), EncodeError> {
+    pub(crate) fn encode(&self, value: &Scalar) -> Result<(Write, Scalar), Unfit> {
         let offset = self.address.offset;
         if self.encoding.data_type == DataType::Bool {
             let value = truth(value)?;
@@ -76,24 +76,27 @@ impl Point {
             return Ok((write, Scalar::Bool(value)));
         }
         let registers = self.encoding.encode(value)?;
-        let seen = self.encoding.decode(&registers).map_err(|_| EncodeError::OutOfRange)?;
+        let seen = self.encoding.decode(&registers).map_err(|_| Unfit::OutOfRange)?;
         Ok((Write::Registers { offset, registers }, seen))
     }
 }
 
 /// Many applications say 1 and 0 for a coil.
-fn truth(value: &Scalar) -> Result<bool, EncodeError> {
+fn truth(value: &Scalar) -> Result<bool, Unfit> {
     match value {
         Scalar::Bool(it) => Ok(*it),
         Scalar::Int(0) => Ok(false),
         Scalar::Int(1) => Ok(true),
-        Scalar::Int(_) | Scalar::UInt(_) => Err(EncodeError::OutOfRange),
-        Scalar::Float(_) | Scalar::Text(_) => Err(EncodeError::WrongType),
+        Scalar::Int(_) | Scalar::UInt(_) => Err(Unfit::OutOfRange),
+        Scalar::Float(_) | Scalar::Text(_) => Err(Unfit::WrongType),
     }
 }
 
 fn check_type(tag: &TagConfig, address: Address) -> Result<(), ConfigError> {
     let is_bit = address.area.is_bits() || address.bit.is_some();
+    if tag.data_type == DataType::Auto {
+        return Err(ConfigError::new("type", "Modbus does not tell types: name one"));
+    }
     let is_bool = tag.data_type == DataType::Bool;
     if is_bit && !is_bool {
         let reason = format!("{} at {address}, which is one bit: bool", tag.data_type);
@@ -158,6 +161,7 @@ mod tests {
             ("50001", "uint16", json!({}), "address"),
             ("holding:65535", "uint32", json!({}), "address"),
             ("coil:0", "uint16", json!({}), "type"),
+            ("holding:0", "auto", json!({}), "type"),
             ("holding:0.3", "uint16", json!({}), "type"),
             ("holding:0", "bool", json!({}), "type"),
             ("holding:0", "string(33)", json!({}), "type"),
@@ -189,9 +193,9 @@ mod tests {
         for (value, expected) in [
             (Scalar::Bool(true), Ok(true)),
             (Scalar::Int(0), Ok(false)),
-            (Scalar::Int(2), Err(EncodeError::OutOfRange)),
-            (Scalar::Float(1.0), Err(EncodeError::WrongType)),
-            (Scalar::Text("true".into()), Err(EncodeError::WrongType)),
+            (Scalar::Int(2), Err(Unfit::OutOfRange)),
+            (Scalar::Float(1.0), Err(Unfit::WrongType)),
+            (Scalar::Text("true".into()), Err(Unfit::WrongType)),
         ] {
             let encoded = point.encode(&value).map(|(_, seen)| seen);
             assert_eq!(encoded, expected.map(Scalar::Bool), "{value}");

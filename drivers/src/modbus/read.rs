@@ -173,7 +173,7 @@ impl<'a> Reading<'a> {
         let (place, point) = self.points[index];
         let id = self.outcome[place].0;
         let result = match point.decode(read, answer) {
-            Ok(value) => Ok(Sample { point: id, value, quality: Quality::Good }),
+            Ok(value) => Ok(Sample { point: id, value, quality: Quality::Good, at: None }),
             Err(reason) => Err(ReadError::NoValue {
                 target: self.session.target(point.span()),
                 data_type: point.encoding.data_type.to_string(),

@@ -8,7 +8,7 @@ use proto::Scalar;
 use thiserror::Error;
 
 /// The machine answered, and the answer is a refusal. Named as in Modbus, which has the fewest
-/// words.
+/// words; a protocol with more of them keeps its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
 pub enum DeviceError {
     /// The machine does not know this kind of request.
@@ -32,6 +32,14 @@ pub enum DeviceError {
     /// A code that the protocol's specification does not name.
     #[error("exception code {0}")]
     Other(u8),
+    /// A refusal in the words of the protocol, such as the name of a status code.
+    #[error("{name}")]
+    Named {
+        /// The stable code: one of those above, or `not_permitted`.
+        code: &'static str,
+        /// The name in the protocol.
+        name: &'static str,
+    },
 }
 
 impl DeviceError {
@@ -45,6 +53,7 @@ impl DeviceError {
             Self::DeviceBusy => "device_busy",
             Self::GatewayFailure => "gateway_failure",
             Self::Other(_) => "device_error",
+            Self::Named { code, .. } => code,
         }
     }
 }
@@ -118,6 +127,14 @@ pub enum ConnectError {
         /// What the operating system said.
         reason: String,
     },
+    /// The machine is there, but it does not take us, or is not the one that we trust. It needs an operator.
+    #[error("{address}: {reason}")]
+    NotTrusted {
+        /// The configured address.
+        address: String,
+        /// Who does not trust whom, and what to do.
+        reason: String,
+    },
 }
 
 impl ConnectError {
@@ -127,6 +144,7 @@ impl ConnectError {
             Self::Refused { .. } => "refused",
             Self::Timeout { .. } => "timeout",
             Self::Unreachable { .. } => "unreachable",
+            Self::NotTrusted { .. } => "not_trusted",
         }
     }
 }
@@ -271,6 +289,40 @@ impl SubscribeError {
         match self {
             Self::Unsupported => "unsupported",
             Self::UnknownPoint(_) => "unknown_point",
+            Self::Device(error) => error.code(),
+            Self::Lost(lost) => lost.code(),
+        }
+    }
+}
+
+/// Why a machine does not tell what it has, or who it is.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum QueryError {
+    /// The protocol has no such question.
+    #[error("the protocol has no such request")]
+    Unsupported,
+    /// What was asked about cannot be an address.
+    #[error("{address:?} is no address: {reason}")]
+    Address {
+        /// What was given.
+        address: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The machine refused.
+    #[error("the machine refuses: {0}")]
+    Device(DeviceError),
+    /// The connection was lost.
+    #[error(transparent)]
+    Lost(#[from] Lost),
+}
+
+impl QueryError {
+    /// The stable code of this kind.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unsupported => "unsupported",
+            Self::Address { .. } => "invalid_address",
             Self::Device(error) => error.code(),
             Self::Lost(lost) => lost.code(),
         }

@@ -20,13 +20,13 @@ fn tag(index: usize, retained: Option<Value>) -> Tag {
 }
 
 fn state(tags: usize) -> DriverState {
-    DriverState::new((0..tags).map(|index| tag(index, None)).collect(), 2, at(0))
+    DriverState::new((0..tags).map(|index| tag(index, None)).collect(), false, 2, at(0))
 }
 
 fn good(values: &[i64]) -> ReadOutcome {
     let point = |(index, value): (u32, &i64)| {
         let (point, value) = (PointId(index), Scalar::Int(*value));
-        (point, Ok(Sample { point, value, quality: Quality::Good }))
+        (point, Ok(Sample { point, value, quality: Quality::Good, at: None }))
     };
     ReadOutcome { points: (0..).zip(values).map(point).collect(), lost: None }
 }
@@ -60,7 +60,7 @@ fn publish(state: &mut DriverState, now: Now) -> String {
         format!("{}:{v} {:?}@{}", point.0, value.q, value.t.0 - 1_000_000)
     };
     let shown: Vec<String> = values.iter().map(show).collect();
-    state.published(values);
+    state.published(values, now);
     shown.join(", ")
 }
 
@@ -151,7 +151,7 @@ fn values_turn_stale_two_intervals_after_the_last_word_and_keep_its_time() {
 fn a_retained_value_ages_and_one_never_read_is_not_published() {
     let before = Value::good(Scalar::Int(5), TimestampMs(1_000_000), None);
     let tags = vec![tag(0, Some(before)), tag(1, None)];
-    let mut state = DriverState::new(tags, 2, at(0));
+    let mut state = DriverState::new(tags, false, 2, at(0));
     state.next_command(at(0));
     assert_eq!(publish(&mut state, at(1999)), "");
     assert_eq!(publish(&mut state, at(2000)), "0:5 Stale@0");
@@ -212,4 +212,95 @@ fn attempts_to_connect_are_spread_out_until_a_good_read() {
         now = retry_at_ms;
     }
     assert_eq!(pauses, [125, 250, 500]);
+}
+
+#[test]
+fn pushed_values_are_published_like_polled_ones_and_a_loss_connects_anew() {
+    let mut state = DriverState::new(vec![tag(0, None), tag(1, None)], true, 2, at(0));
+    assert_eq!(state.next_command(at(0)), Some(Command::Connect));
+    state.connected(Ok(()), at(0), 0);
+    let all = vec![PointId(0), PointId(1)];
+    assert_eq!(state.next_command(at(0)), Some(Command::Subscribe(all.clone())));
+    state.subscribed(Ok(()), at(1), 0);
+    assert_eq!((state.next_command(at(5000)), state.wake_at_ms()), (None, None), "never polled");
+    state.pushed(good(&[1, 2]), at(5000), 0);
+    assert_eq!(publish(&mut state, at(5000)), "0:1 Good@5000, 1:2 Good@5000");
+    state.pushed(lost(), at(6000), 0);
+    assert!(!state.is_connected());
+    assert_eq!(publish(&mut state, at(8000)), "0:1 Stale@5000, 1:2 Stale@5000");
+    assert_eq!(state.next_command(at(8000)), Some(Command::Connect));
+    state.connected(Ok(()), at(8000), 0);
+    assert_eq!(state.next_command(at(8000)), Some(Command::Subscribe(all)), "subscribed anew");
+}
+
+#[test]
+fn a_loss_while_a_command_is_under_way_is_that_commands_to_tell() {
+    let mut state = DriverState::new(vec![tag(0, None)], true, 2, at(0));
+    state.next_command(at(0));
+    state.connected(Ok(()), at(0), 0);
+    state.next_command(at(0));
+    state.pushed(lost(), at(1), 0);
+    assert!(state.is_connected(), "the subscribe is still under way");
+    let lost = SubscribeError::Lost(Lost::NotConnected);
+    state.subscribed(Err(lost), at(2), 0);
+    assert!(!state.is_connected());
+}
+
+#[test]
+fn a_machine_that_does_not_push_after_all_is_polled() {
+    let mut state = DriverState::new(vec![tag(0, None)], true, 2, at(0));
+    state.next_command(at(0));
+    state.connected(Ok(()), at(0), 0);
+    state.next_command(at(0));
+    state.subscribed(Err(SubscribeError::Unsupported), at(1), 0);
+    assert_eq!(state.next_command(at(1)), read(&[0]));
+}
+
+fn paced(changes: serde_json::Value) -> DriverState {
+    let mut paced = tag(0, None);
+    let mut config = serde_json::to_value(&paced.config).unwrap();
+    config.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    paced.config = serde_json::from_value(config).unwrap();
+    let mut state = DriverState::new(vec![paced], true, 2, at(0));
+    state.next_command(at(0));
+    state.connected(Ok(()), at(0), 0);
+    state.next_command(at(0));
+    state.subscribed(Ok(()), at(0), 0);
+    state
+}
+
+#[test]
+fn what_changes_too_fast_waits_and_its_last_value_counts() {
+    let mut state = paced(json!({"min_interval_ms": 100}));
+    state.pushed(good(&[1]), at(0), 0);
+    assert_eq!(publish(&mut state, at(0)), "0:1 Good@0");
+    for ms in [10, 20, 30] {
+        state.pushed(good(&[ms]), at(ms as u64), 0);
+        assert_eq!(publish(&mut state, at(ms as u64)), "");
+    }
+    assert_eq!(state.wake_at_ms(), Some(100));
+    assert_eq!(publish(&mut state, at(100)), "0:30 Good@30");
+    assert_eq!(state.wake_at_ms(), None);
+}
+
+#[test]
+fn what_does_not_change_is_said_again() {
+    let mut state = paced(json!({"max_interval_ms": 500}));
+    state.pushed(good(&[1]), at(0), 0);
+    assert_eq!(publish(&mut state, at(0)), "0:1 Good@0");
+    assert_eq!(state.wake_at_ms(), Some(500));
+    assert_eq!(publish(&mut state, at(499)), "");
+    assert_eq!(publish(&mut state, at(500)), "0:1 Good@0");
+    state.pushed(lost(), at(600), 0);
+    publish(&mut state, at(5000));
+    assert_eq!(publish(&mut state, at(9000)), "", "a stale value is not");
+}
+
+#[test]
+fn what_is_always_published_needs_no_change() {
+    let mut state = paced(json!({"publish": "always"}));
+    for ms in [0, 10] {
+        state.pushed(good(&[1]), at(ms), 0);
+        assert_eq!(publish(&mut state, at(ms)), format!("0:1 Good@{ms}"));
+    }
 }

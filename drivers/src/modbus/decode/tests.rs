@@ -5,11 +5,14 @@ use ByteOrder::{Abcd, Badc, Cdab, Dcba};
 use proptest::prelude::*;
 
 fn encoding(data_type: &str, byte_order: ByteOrder) -> Encoding {
-    Encoding { data_type: data_type.parse().unwrap(), byte_order, scale: 1.0, offset: 0.0 }
+    Encoding { data_type: data_type.parse().unwrap(), byte_order, scaling: Scaling::default() }
 }
 
 fn scaled(data_type: &str, scale: f64, offset: f64) -> Encoding {
-    Encoding { scale, offset, ..encoding(data_type, Abcd) }
+    Encoding {
+        scaling: Scaling { scale, offset, ..Scaling::default() },
+        ..encoding(data_type, Abcd)
+    }
 }
 
 fn text(text: &str) -> Scalar {
@@ -40,6 +43,10 @@ fn every_type_in_every_order() {
         ("float32", Cdab, vec![0x0000, 0x41ac], float(21.5)),
         ("float32", Abcd, vec![0x3dcc, 0xcccd], float(0.1)),
         ("float64", Abcd, vec![0x3fb9, 0x9999, 0x9999, 0x999a], float(0.1)),
+        ("bcd16", Abcd, vec![0x1234], Scalar::Int(1234)),
+        ("bcd16", Dcba, vec![0x3412], Scalar::Int(1234)),
+        ("bcd32", Abcd, vec![0x1234, 0x5678], Scalar::Int(12_345_678)),
+        ("bcd32", Cdab, vec![0x5678, 0x1234], Scalar::Int(12_345_678)),
         ("string(4)", Abcd, vec![0x4142, 0x4300], text("ABC")),
         ("string(4)", Badc, vec![0x4241, 0x0043], text("ABC")),
         ("string(3)", Abcd, vec![0xc3a9, 0x4100], text("éA")),
@@ -76,7 +83,7 @@ fn a_scaled_write_goes_to_the_nearest_step() {
 
 #[test]
 fn what_does_not_fit_is_refused() {
-    use EncodeError::{OutOfRange, WrongType};
+    use Unfit::{OutOfRange, WrongType};
     let plain = |data_type| encoding(data_type, Abcd);
     for (encoding, value, error) in [
         (plain("uint16"), Scalar::Int(-1), OutOfRange),
@@ -156,7 +163,10 @@ proptest! {
     #[test]
     fn no_number_panics(encoding in any_number(), value: f64, scale: f64, offset: f64) {
         if scale.is_finite() && scale != 0.0 && offset.is_finite() {
-            let encoding = Encoding { scale, offset, ..encoding };
+            let encoding = Encoding {
+                scaling: Scaling { scale, offset, ..Scaling::default() },
+                ..encoding
+            };
             let _ = encoding.encode(&Scalar::Float(value));
         }
     }
@@ -166,5 +176,16 @@ proptest! {
         let encoding = encoding("string(40)", Badc);
         let registers = encoding.encode(&Scalar::Text(written.clone())).unwrap();
         prop_assert_eq!(encoding.decode(&registers), Ok(Scalar::Text(written)));
+    }
+}
+
+#[test]
+fn what_is_no_decimal_digit_is_no_value() {
+    let bcd = encoding("bcd16", Abcd);
+    for register in [0x000a, 0xf000, 0x1a34] {
+        assert!(bcd.decode(&[register]).is_err(), "{register:x}");
+    }
+    for value in [Scalar::Int(10_000), Scalar::Int(-1)] {
+        assert_eq!(bcd.encode(&value), Err(Unfit::OutOfRange), "{value}");
     }
 }
