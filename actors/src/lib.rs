@@ -49,6 +49,7 @@ mod tenant;
 pub use admin::{CatalogOperation, CatalogResource, catalogue};
 pub use audit::log::AuditError;
 pub use driver::{DriverPhase, DriverStatus, PointFigures};
+pub use drivers::Site;
 pub use figures::Figures;
 pub use ports::{OpenDriver, Outside};
 pub use restart::RestartPolicy;

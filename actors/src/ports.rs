@@ -4,7 +4,7 @@
 //! on an in-memory store, a made-up driver and a clock of the test's own elsewhere.
 
 use broker::Broker;
-use drivers::{ConfigError, Driver, DriverConfig, TagConfig};
+use drivers::{ConfigError, Driver, DriverConfig, Site, TagConfig};
 use proto::{Clock, Entropy};
 use std::sync::Arc;
 use store::Store;
@@ -29,13 +29,16 @@ pub struct Outside {
 }
 
 impl Outside {
-    /// The outside with the real drivers.
+    /// The outside with the real drivers, which share `site`.
     pub fn new(
         store: Store,
         broker: Broker,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
+        site: Site,
     ) -> Self {
-        Self { store, broker, clock, entropy, open_driver: Arc::new(drivers::open) }
+        let open_driver: OpenDriver =
+            Arc::new(move |config, tags| drivers::open(config, tags, &site));
+        Self { store, broker, clock, entropy, open_driver }
     }
 }

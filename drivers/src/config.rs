@@ -5,6 +5,7 @@
 //! protocol asks of an address is checked by [`open()`](crate::open()), which does no I/O either.
 
 use crate::modbus::ModbusTcpConfig;
+use crate::opcua::OpcUaConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -41,6 +42,9 @@ pub const ADDRESS_BYTES_MAX: usize = 259;
 pub enum DriverConfig {
     /// Modbus TCP.
     ModbusTcp(ModbusTcpConfig),
+    /// OPC UA.
+    #[serde(rename = "opcua")]
+    OpcUa(OpcUaConfig),
 }
 
 /// Why a configuration is refused.
@@ -71,6 +75,7 @@ impl DriverConfig {
     pub fn check(&self) -> Result<(), ConfigError> {
         match self {
             Self::ModbusTcp(config) => config.check(),
+            Self::OpcUa(config) => config.check(),
         }
     }
 
@@ -78,6 +83,7 @@ impl DriverConfig {
     pub fn protocol(&self) -> &'static str {
         match self {
             Self::ModbusTcp(_) => "modbus_tcp",
+            Self::OpcUa(_) => "opcua",
         }
     }
 }
@@ -123,7 +129,7 @@ mod tests {
         let config: DriverConfig = serde_json::from_str(json).unwrap();
         assert_eq!(config.check(), Ok(()));
         assert_eq!(config.protocol(), "modbus_tcp");
-        let DriverConfig::ModbusTcp(modbus) = &config;
+        let DriverConfig::ModbusTcp(modbus) = &config else { panic!("{config:?}") };
         assert_eq!((modbus.unit_id, modbus.timeout_ms), (1, TIMEOUT_MS_DEFAULT));
         let stored = serde_json::to_string(&config).unwrap();
         assert_eq!(serde_json::from_str::<DriverConfig>(&stored).unwrap(), config);

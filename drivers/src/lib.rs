@@ -4,6 +4,7 @@
 //! - [`config`]: what an operator says about a machine and its tags
 //! - [`open()`]: turns that into a driver, or says which field is wrong
 //! - [`modbus`]: Modbus TCP
+//! - [`opcua`]: OPC UA
 //! - [`bridge`]: a client of another MQTT broker, for bridges
 //! - [`schedule`] and [`backoff`]: when to poll and when to reconnect, as pure values for the actor
 //! - [`contract`]: what every driver must keep, as a check that runs against any of them
@@ -17,6 +18,7 @@ pub mod bridge;
 pub mod config;
 pub mod contract;
 pub mod modbus;
+pub mod opcua;
 pub mod open;
 pub mod port;
 mod scaling;
@@ -24,7 +26,7 @@ pub mod schedule;
 
 pub use backoff::Backoff;
 pub use config::{Access, ByteOrder, ConfigError, DataType, DriverConfig, Publish, TagConfig};
-pub use open::open;
+pub use open::{Site, open};
 pub use port::{
     ConnectError, Connectivity, Counters, DeviceError, Driver, Found, Health, Lost, PointId,
     PointRead, QueryError, ReadError, ReadOutcome, Sample, SubscribeError, Subscription,

@@ -7,13 +7,49 @@ use crate::config::{ConfigError, DriverConfig, TAGS_MAX, TagConfig};
 use crate::modbus::ModbusDriver;
 use crate::port::Driver;
 use std::collections::HashSet;
+use std::path::PathBuf;
+#[cfg(feature = "opcua")]
+use std::sync::Arc;
+
+/// What the drivers of one node share: where they keep what machines know the node by.
+#[derive(Clone)]
+pub struct Site {
+    /// The directory of the node.
+    pub(crate) dir: PathBuf,
+    #[cfg(feature = "opcua")]
+    pub(crate) identity: Arc<tokio::sync::Mutex<Option<Arc<crate::opcua::identity::Identity>>>>,
+}
+
+impl Site {
+    /// The site of a node that keeps its state in `dir`. Nothing is written there before it is needed.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            #[cfg(feature = "opcua")]
+            identity: Arc::default(),
+        }
+    }
+}
 
 /// Opens a driver, not yet connected, or says which field is wrong.
-pub fn open(config: &DriverConfig, tags: &[TagConfig]) -> Result<Box<dyn Driver>, ConfigError> {
+pub fn open(
+    config: &DriverConfig,
+    tags: &[TagConfig],
+    site: &Site,
+) -> Result<Box<dyn Driver>, ConfigError> {
     config.check()?;
     check_tags(tags)?;
     match config {
         DriverConfig::ModbusTcp(config) => Ok(Box::new(ModbusDriver::new(config, tags)?)),
+        #[cfg(feature = "opcua")]
+        DriverConfig::OpcUa(config) => {
+            Ok(Box::new(crate::opcua::OpcUaDriver::new(config, tags, site)?))
+        }
+        #[cfg(not(feature = "opcua"))]
+        DriverConfig::OpcUa(_) => {
+            let _ = &site.dir;
+            Err(ConfigError::new("protocol", "this build has no OPC UA"))
+        }
     }
 }
 
@@ -41,6 +77,7 @@ mod tests {
     use super::*;
     use crate::config::Publish;
     use crate::modbus::ModbusTcpConfig;
+    use crate::opcua::{OpcUaConfig, OpcUaUser};
     use serde_json::json;
 
     fn tag(name: &str, address: &str, path: &str) -> TagConfig {
@@ -49,7 +86,9 @@ mod tests {
     }
 
     fn refusal(config: ModbusTcpConfig, tags: &[TagConfig]) -> Option<String> {
-        open(&DriverConfig::ModbusTcp(config), tags).err().map(|error| error.field)
+        open(&DriverConfig::ModbusTcp(config), tags, &Site::new("unused"))
+            .err()
+            .map(|error| error.field)
     }
 
     #[test]
@@ -82,26 +121,49 @@ mod tests {
         assert_eq!(refusal(config, &tags(TAGS_MAX + 1)).as_deref(), Some("tags"));
     }
 
-    const README: &str = include_str!("modbus/README.md");
+    const MODBUS: &str = include_str!("modbus/README.md");
+    const OPCUA: &str = include_str!("opcua/README.md");
 
-    /// The `index`-th JSON block of the reference.
-    fn example<T: serde::de::DeserializeOwned>(index: usize) -> T {
-        let block = README.split("```json").nth(index + 1).unwrap();
+    /// The `index`-th JSON block of a reference.
+    fn example<T: serde::de::DeserializeOwned>(reference: &str, index: usize) -> T {
+        let block = reference.split("```json").nth(index + 1).unwrap();
         serde_json::from_str(block.split("```").next().unwrap()).unwrap()
     }
 
     /// The cells of the row of an option.
-    fn row(option: &str) -> Vec<&'static str> {
+    fn row<'a>(reference: &'a str, option: &str) -> Vec<&'a str> {
         let start = format!("| `{option}` |");
-        let rows = README.lines().find(|line| line.starts_with(&start));
+        let rows = reference.lines().find(|line| line.starts_with(&start));
         rows.unwrap_or_else(|| panic!("{option} is not in the reference")).split(" | ").collect()
     }
 
     #[test]
-    fn the_examples_of_the_reference_open() {
-        let (config, tags): (DriverConfig, Vec<TagConfig>) = (example(0), example(1));
-        assert_eq!(open(&config, &tags).err(), None);
-        assert_eq!(tags.len(), 6);
+    fn the_examples_of_the_references_open() {
+        for (reference, count) in [(MODBUS, 6), (OPCUA, 4)] {
+            let config: DriverConfig = example(reference, 0);
+            let tags: Vec<TagConfig> = example(reference, 1);
+            let opened = open(&config, &tags, &Site::new("unused"));
+            #[cfg(not(feature = "opcua"))]
+            let opened = if reference == OPCUA { continue } else { opened };
+            assert_eq!(opened.err(), None);
+            assert_eq!(tags.len(), count);
+        }
+    }
+
+    #[test]
+    fn the_reference_of_opc_ua_names_every_option_with_its_default() {
+        let mut config = OpcUaConfig::new("opc.tcp://plc:4840");
+        config.user = Some(OpcUaUser::Name { name: "n".into(), secret: "s".into() });
+        config.trusted = vec!["0".repeat(64)];
+        let options = serde_json::to_value(config).unwrap();
+        for (option, value) in options.as_object().unwrap() {
+            let default = match option.as_str() {
+                "url" => "required".to_owned(),
+                "user" | "trusted" => "none".to_owned(),
+                _ => format!("`{value}`"),
+            };
+            assert_eq!(row(OPCUA, option)[1], default, "{option}");
+        }
     }
 
     #[test]
@@ -125,7 +187,7 @@ mod tests {
                 it if required.contains(&it) => "required".to_owned(),
                 _ => format!("`{value}`"),
             };
-            assert_eq!(row(option)[1], default, "{option}");
+            assert_eq!(row(MODBUS, option)[1], default, "{option}");
         }
     }
 }

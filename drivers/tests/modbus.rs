@@ -9,7 +9,8 @@ mod machine;
 use drivers::contract::{self, Fixture};
 use drivers::modbus::ModbusTcpConfig;
 use drivers::{
-    Access, Connectivity, Driver, DriverConfig, PointId, PointRead, ReadOutcome, TagConfig, open,
+    Access, Connectivity, Driver, DriverConfig, PointId, PointRead, ReadOutcome, Site, TagConfig,
+    open,
 };
 use machine::{CLAMP_MAX, CLAMPED, HOLE, Machine, PROTECTED, TABLE_LEN};
 use proto::Scalar;
@@ -41,7 +42,7 @@ fn config(address: SocketAddr, timeout_ms: u32) -> ModbusTcpConfig {
 }
 
 fn driver_with(config: ModbusTcpConfig, tags: &[TagConfig]) -> Box<dyn Driver> {
-    match open(&DriverConfig::ModbusTcp(config), tags) {
+    match open(&DriverConfig::ModbusTcp(config), tags, &Site::new("unused")) {
         Ok(driver) => driver,
         Err(error) => panic!("{error}"),
     }

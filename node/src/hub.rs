@@ -11,7 +11,7 @@ use crate::http::{HttpListener, Pages, Phase, Vitals};
 use crate::listeners::{self, Bound};
 use crate::metrics;
 use crate::outside::{SystemClock, SystemEntropy};
-use actors::{FirstAdmin, Outside, Platform, Settings};
+use actors::{FirstAdmin, Outside, Platform, Settings, Site};
 use anyhow::Context as _;
 use broker::{Broker, BrokerConfig};
 use proto::{Clock, Entropy};
@@ -66,7 +66,8 @@ impl Hub {
             Arc::clone(&entropy),
         )
         .context("cannot start the broker")?;
-        let outside = Outside::new(store.clone(), broker.clone(), clock, entropy);
+        let site = Site::new(&config.data.dir);
+        let outside = Outside::new(store.clone(), broker.clone(), clock, entropy, site);
         let settings = settings(config, admin_secret);
         let platform = actors::start(outside, settings).await.context("cannot start the actors")?;
         if let Some(admin) = platform.first_admin() {

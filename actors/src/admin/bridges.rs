@@ -303,7 +303,7 @@ fn summary(request: &Request<'_>, key: &BridgeKey, row: &BridgeRow) -> Json {
 }
 
 /// Says that there is a secret, and not which.
-fn hide(object: &mut Json, field: &str) {
+pub(super) fn hide(object: &mut Json, field: &str) {
     if let Some(object) = object.as_object_mut() {
         let is_set = object.remove(field).is_some();
         object.insert(format!("has_{field}"), Json::Bool(is_set));

@@ -1,5 +1,6 @@
 //! `admin/drivers/…`: the machines that are connected to.
 
+use super::bridges::hide;
 use super::list::list as list_rows;
 use super::plan::{Owner, Plan, Request, cleared};
 use super::request::{below, read};
@@ -175,10 +176,14 @@ fn show(request: &Request<'_>, key: &DriverKey, row: &DriverRow) -> Json {
     let found = TopicFilter::parse(status.as_str().to_owned());
     let found = found.ok().and_then(|filter| request.client.retained(&filter).pop());
     let status = found.and_then(|(_, payload)| serde_json::from_slice::<Json>(&payload).ok());
+    let mut config = json!(row.config);
+    if let Some(user) = config.get_mut("user").filter(|it| it.is_object()) {
+        ["secret", "key"].iter().for_each(|field| hide(user, field));
+    }
     json!({
         "driver": key.1,
         "edge": row.edge,
-        "config": row.config,
+        "config": config,
         "status": status,
         "created": row.created,
         "updated": row.updated,

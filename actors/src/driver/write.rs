@@ -109,7 +109,7 @@ pub(crate) fn refusal_of(error: &WriteError) -> Refusal {
             },
         },
         WriteError::NotVerified { .. } => RefusalCode::VersionConflict,
-        WriteError::NotReadBack(_) => RefusalCode::Unavailable,
+        WriteError::NotReadBack(_) | WriteError::NotWritten(_) => RefusalCode::Unavailable,
         WriteError::Lost(Lost::Timeout { .. }) => RefusalCode::TimedOut,
         WriteError::Lost(_) => RefusalCode::Unavailable,
     };

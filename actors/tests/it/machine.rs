@@ -60,7 +60,7 @@ impl Machines {
     pub(crate) fn opener(&self) -> OpenDriver {
         let machines = self.clone();
         Arc::new(move |config: &DriverConfig, tags: &[TagConfig]| {
-            drivers::open(config, tags)?;
+            drivers::open(config, tags, &drivers::Site::new("unused"))?;
             let DriverConfig::ModbusTcp(modbus) = config;
             let driver: Box<dyn Driver> = Box::new(FakeDriver {
                 machines: machines.clone(),

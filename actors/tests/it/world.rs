@@ -109,7 +109,13 @@ impl World {
         let brokers = Arc::new(brokers);
         let broker = Broker::open(config, self.store.clone(), brokers, entropy.clone());
         let broker = broker.unwrap();
-        let mut outside = Outside::new(self.store.clone(), broker.clone(), clock, entropy);
+        let mut outside = Outside::new(
+            self.store.clone(),
+            broker.clone(),
+            clock,
+            entropy,
+            drivers::Site::new(std::env::temp_dir()),
+        );
         outside.open_driver = self.machines.opener();
         let platform = actors::start(outside, self.settings.clone()).await.unwrap();
         Node { broker, platform, devices: AtomicU64::new(1) }

@@ -231,6 +231,9 @@ pub enum WriteError {
         /// How it refused.
         error: DeviceError,
     },
+    /// Nothing was sent, since something has to be known of the point first that cannot be read.
+    #[error("not written: {0}")]
+    NotWritten(ReadError),
     /// The machine accepted the value but holds another one.
     #[error("wrote {written} to {target}, read back {found}")]
     NotVerified {
@@ -259,6 +262,7 @@ impl WriteError {
             Self::WrongType { .. } => "wrong_type",
             Self::OutOfRange { .. } => "out_of_range",
             Self::Device { error, .. } => error.code(),
+            Self::NotWritten(_) => "not_written",
             Self::NotVerified { .. } => "not_verified",
             Self::NotReadBack(_) => "not_read_back",
             Self::Lost(lost) => lost.code(),

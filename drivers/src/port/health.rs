@@ -42,6 +42,8 @@ pub struct Counters {
     pub points_read: u64,
     /// Points that failed to be read.
     pub points_failed: u64,
+    /// Values that were pushed, and let go since newer ones of the same point had come before anybody took them.
+    pub values_skipped: u64,
     /// Values written.
     pub writes: u64,
     /// Writes that failed, those refused before anything was sent included.

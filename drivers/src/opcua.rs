@@ -1,0 +1,43 @@
+//! OPC UA (OPC 10000, the client's side, binary over TCP).
+//!
+//! `opcua/README.md` is the reference for operators: options, addresses, security, an example. Inside: `address`,
+//! `value` and `status` give words of OPC UA a meaning, `points` is what a tag is on this connection; `identity` and
+//! `endpoint` say who we are and whom we trust; `link` is the connection, `requests` and `browse` what is asked of it,
+//! `subscribe` and `pushes` what comes by itself, `driver` is the port.
+//!
+//! Only `config` is there without the feature `opcua`, so that a configuration reads the same in every build.
+
+mod config;
+
+#[cfg(feature = "opcua")]
+mod address;
+#[cfg(feature = "opcua")]
+mod browse;
+#[cfg(feature = "opcua")]
+mod driver;
+#[cfg(feature = "opcua")]
+mod endpoint;
+#[cfg(feature = "opcua")]
+pub(crate) mod identity;
+#[cfg(feature = "opcua")]
+mod link;
+#[cfg(feature = "opcua")]
+mod points;
+#[cfg(feature = "opcua")]
+mod pushes;
+#[cfg(feature = "opcua")]
+mod requests;
+#[cfg(feature = "opcua")]
+mod status;
+#[cfg(feature = "opcua")]
+mod subscribe;
+#[cfg(feature = "opcua")]
+mod value;
+
+pub use config::{
+    NODES_PER_REQUEST_MAX, OpcUaConfig, OpcUaUser, PUBLISHING_INTERVAL_MS_DEFAULT,
+    PUBLISHING_INTERVAL_MS_MAX, PUBLISHING_INTERVAL_MS_MIN, QUEUE_SIZE_MAX, SecurityMode,
+    SecurityPolicy,
+};
+#[cfg(feature = "opcua")]
+pub use driver::OpcUaDriver;

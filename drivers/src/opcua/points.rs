@@ -1,0 +1,206 @@
+//! The points of a server: what the operator said of each, and what the server calls it on this connection.
+
+use super::address::{Address, NodeRef};
+use super::status::{quality, refusal};
+use super::value::{kind_of, show};
+use crate::config::{Access, ByteOrder, ConfigError, DataType, TagConfig};
+use crate::port::{PointId, PointRead, ReadError, Sample};
+use crate::scaling::Scaling;
+use opcua::types::{
+    AttributeId, DataValue, DateTime, NodeId, ReadValueId, StatusCode, VariantScalarTypeId,
+};
+use proto::{Quality, TimestampMs};
+use std::sync::OnceLock;
+
+/// One point.
+pub(crate) struct Point {
+    pub(crate) address: Address,
+    data_type: DataType,
+    pub(crate) scaling: Scaling,
+    pub(crate) is_writable: bool,
+    pub(crate) sampling_ms: u32,
+}
+
+impl Point {
+    /// Checks what can be checked without the server.
+    pub(crate) fn new(tag: &TagConfig) -> Result<Self, ConfigError> {
+        let address = tag
+            .address
+            .parse()
+            .map_err(|error| ConfigError::new("address", format!("{:?}: {error}", tag.address)))?;
+        if tag.byte_order != ByteOrder::Abcd {
+            return Err(ConfigError::new("byte_order", "an OPC UA server tells its own"));
+        }
+        if matches!(tag.data_type, DataType::Bcd16 | DataType::Bcd32) {
+            let reason = format!("OPC UA has no {}", tag.data_type);
+            return Err(ConfigError::new("type", reason));
+        }
+        Ok(Self {
+            address,
+            data_type: tag.data_type,
+            scaling: Scaling::of(tag),
+            is_writable: tag.access == Access::ReadWrite,
+            sampling_ms: tag.poll_interval_ms,
+        })
+    }
+
+    /// The type as it is told in errors.
+    pub(crate) fn data_type(&self) -> String {
+        self.data_type.to_string()
+    }
+
+    /// What a server that answers with `value` says of this point.
+    pub(crate) fn read(&self, id: PointId, value: &DataValue) -> PointRead {
+        let status = value.status.unwrap_or(StatusCode::Good);
+        let quality = quality(status);
+        if quality == Quality::Bad {
+            let target = self.address.to_string();
+            return (id, Err(ReadError::Device { target, error: refusal(status) }));
+        }
+        let raw = value.value.as_ref().ok_or("the machine says nothing");
+        match raw.and_then(|raw| show(raw, self.data_type, &self.scaling)) {
+            Ok(shown) => {
+                let at =
+                    time_of(value.source_timestamp).or_else(|| time_of(value.server_timestamp));
+                (id, Ok(Sample { point: id, value: shown, quality, at }))
+            }
+            Err(reason) => {
+                let (target, data_type) = (self.address.to_string(), self.data_type());
+                (id, Err(ReadError::NoValue { target, data_type, reason }))
+            }
+        }
+    }
+
+    /// Why this point cannot be read at all, on this connection.
+    pub(crate) fn unknown(&self, id: PointId, status: StatusCode) -> PointRead {
+        let (target, error) = (self.address.to_string(), refusal(status));
+        (id, Err(ReadError::Device { target, error }))
+    }
+}
+
+/// A time that a machine says, unless it says none, or one before there were any.
+fn time_of(time: Option<DateTime>) -> Option<TimestampMs> {
+    let ms = time.filter(|it| !it.is_null())?.as_chrono().timestamp_millis();
+    u64::try_from(ms).ok().filter(|ms| *ms > 0).map(TimestampMs)
+}
+
+/// What the server calls a point, on one connection.
+pub(crate) struct Node {
+    /// The node, or why it cannot be told.
+    pub(crate) id: Result<NodeId, StatusCode>,
+    /// The type of its value, once it was seen.
+    pub(crate) kind: OnceLock<VariantScalarTypeId>,
+}
+
+impl Node {
+    pub(crate) fn new(id: Result<NodeId, StatusCode>) -> Self {
+        Self { id, kind: OnceLock::new() }
+    }
+
+    /// Remembers of which type the server's value is.
+    pub(crate) fn learn(&self, value: &DataValue) {
+        if let Some(kind) = value.value.as_ref().and_then(kind_of) {
+            let _ = self.kind.set(kind);
+        }
+    }
+}
+
+/// The node of an address that needs no server to be looked up; `namespaces` is the array of the connection.
+pub(crate) fn known_node(
+    node: &NodeRef,
+    namespaces: &[String],
+) -> Option<Result<NodeId, StatusCode>> {
+    match node {
+        NodeRef::Id(id) => Some(Ok(id.clone())),
+        NodeRef::InNamespace { uri, id } => {
+            let index = namespaces.iter().position(|it| it == uri);
+            let index = index.and_then(|it| u16::try_from(it).ok());
+            Some(match index {
+                Some(namespace) => Ok(NodeId { namespace, ..id.clone() }),
+                None => Err(StatusCode::BadNodeIdUnknown),
+            })
+        }
+        NodeRef::Path(_) => None,
+    }
+}
+
+/// The question for the value of a point.
+pub(crate) fn value_of(node: &NodeId, point: &Point) -> ReadValueId {
+    ReadValueId {
+        node_id: node.clone(),
+        attribute_id: AttributeId::Value as u32,
+        index_range: point.address.range(),
+        ..ReadValueId::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use opcua::types::Variant;
+    use proto::Scalar;
+    use serde_json::json;
+
+    fn point(address: &str, more: &serde_json::Value) -> Result<Point, ConfigError> {
+        let mut tag = json!({"tag": "t", "path": "a/_raw/t", "address": address});
+        for (key, value) in more.as_object().unwrap() {
+            tag[key] = value.clone();
+        }
+        Point::new(&serde_json::from_value(tag).unwrap())
+    }
+
+    #[test]
+    fn what_opc_ua_cannot_do_is_refused_with_the_field() {
+        for (address, more, field) in [
+            ("40001", json!({}), "address"),
+            ("i=1", json!({"byte_order": "DCBA"}), "byte_order"),
+            ("i=1", json!({"type": "bcd16"}), "type"),
+        ] {
+            assert_eq!(point(address, &more).err().unwrap().field, field, "{address} {more}");
+        }
+        assert!(point("i=1", &json!({"access": "read_write"})).unwrap().is_writable);
+    }
+
+    #[test]
+    fn the_source_time_counts_before_that_of_the_server() {
+        let point = point("i=1", &json!({})).unwrap();
+        let value = DataValue {
+            value: Some(Variant::Int32(5)),
+            status: Some(StatusCode::UncertainLastUsableValue),
+            source_timestamp: Some(DateTime::ymd_hms(2026, 1, 1, 0, 0, 1)),
+            server_timestamp: Some(DateTime::ymd_hms(2026, 1, 1, 0, 0, 2)),
+            ..DataValue::default()
+        };
+        let (_, Ok(sample)) = point.read(PointId(3), &value) else { panic!("no sample") };
+        assert_eq!(sample.value, Scalar::Int(5));
+        assert_eq!(sample.quality, Quality::Uncertain);
+        assert_eq!(sample.at, Some(TimestampMs(1_767_225_601_000)));
+        let without = DataValue { source_timestamp: Some(DateTime::null()), ..value };
+        let (_, Ok(sample)) = point.read(PointId(3), &without) else { panic!("no sample") };
+        assert_eq!(sample.at, Some(TimestampMs(1_767_225_602_000)));
+    }
+
+    #[test]
+    fn a_bad_status_is_the_points_error_with_the_servers_name() {
+        let point = point("ns=2;s=Gone", &json!({})).unwrap();
+        let value =
+            DataValue { status: Some(StatusCode::BadNodeIdUnknown), ..DataValue::default() };
+        let (_, Err(error)) = point.read(PointId(0), &value) else { panic!("a value") };
+        assert_eq!(error.code(), "illegal_address");
+        assert_eq!(error.to_string(), "cannot read ns=2;s=Gone: BadNodeIdUnknown");
+    }
+
+    #[test]
+    fn a_namespace_is_found_wherever_it_has_moved_to() {
+        let address: Address = "nsu=urn:plc;s=Level".parse().unwrap();
+        let namespaces =
+            |names: &[&str]| names.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+        let found = |names: &[&str]| known_node(&address.node, &namespaces(names)).unwrap();
+        assert_eq!(
+            found(&["http://opcfoundation.org/UA/", "urn:plc"]),
+            Ok(NodeId::new(1, "Level"))
+        );
+        assert_eq!(found(&["ua", "urn:other", "urn:plc"]), Ok(NodeId::new(2, "Level")));
+        assert_eq!(found(&["ua"]), Err(StatusCode::BadNodeIdUnknown));
+    }
+}

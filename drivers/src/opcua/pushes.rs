@@ -1,0 +1,242 @@
+//! What a server pushes, on its way from the library to whoever holds the subscription.
+//!
+//! The library calls from the task that drives the connection, which must not wait, so values go through a queue. If it
+//! grows too long, values that are followed by newer ones of the same point are let go and counted; the last one of a
+//! point stays. A subscription from which nothing has come for long, not even a keep-alive, is a lost connection,
+//! whatever the transport says.
+
+use super::link::Pulse;
+use super::points::{Node, Point};
+use crate::port::{Lost, PointId, PointRead, ReadOutcome, Subscription};
+use futures_util::StreamExt as _;
+use opcua::client::{MonitoredItemMap, OnSubscriptionNotificationCore};
+use opcua::types::{
+    DataChangeNotification, NotificationMessage, StatusChangeNotification, StatusCode,
+};
+use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+use tokio::task::AbortHandle;
+use tokio::time::sleep_until;
+
+/// Values that wait, before those that are followed by newer ones are let go; and as many more as there are points.
+const WAITING_MAX: usize = 20_000;
+/// The most values handed over at once.
+const BATCH_MAX: usize = 4096;
+
+/// Values that wait for whoever holds the subscription.
+#[derive(Default)]
+pub(crate) struct Queue {
+    waiting: Mutex<VecDeque<PointRead>>,
+    arrived: Notify,
+    ended: Mutex<Option<StatusCode>>,
+    /// Values read well, failed, and let go.
+    pub(crate) tally: [AtomicU64; 3],
+}
+
+impl Queue {
+    /// Takes values in, in order.
+    pub(crate) fn push(&self, values: impl IntoIterator<Item = PointRead>, points: usize) {
+        let mut waiting = lock(&self.waiting);
+        for value in values {
+            let counter = if value.1.is_ok() { 0 } else { 1 };
+            self.tally[counter].fetch_add(1, Ordering::Relaxed);
+            waiting.push_back(value);
+        }
+        if waiting.len() > WAITING_MAX + points {
+            let before = waiting.len();
+            let mut seen = HashSet::new();
+            let mut last: Vec<PointRead> = Vec::with_capacity(points);
+            while let Some(value) = waiting.pop_back() {
+                if seen.insert(value.0) {
+                    last.push(value);
+                }
+            }
+            waiting.extend(last.into_iter().rev());
+            let let_go = (before - waiting.len()) as u64;
+            self.tally[2].fetch_add(let_go, Ordering::Relaxed);
+        }
+        drop(waiting);
+        self.arrived.notify_one();
+    }
+
+    fn take(&self) -> Vec<PointRead> {
+        let mut waiting = lock(&self.waiting);
+        let count = waiting.len().min(BATCH_MAX);
+        waiting.drain(..count).collect()
+    }
+
+    fn end(&self, status: StatusCode) {
+        *lock(&self.ended) = Some(status);
+        self.arrived.notify_one();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A value of the queue is whole at any time.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What the library calls.
+#[derive(Clone)]
+pub(crate) struct Listener {
+    pub(crate) points: Arc<Vec<Point>>,
+    pub(crate) nodes: Arc<Vec<Node>>,
+    pub(crate) queue: Arc<Queue>,
+}
+
+/// The handle of a point in notifications; 0 would let the library choose one.
+pub(crate) fn handle_of(point: PointId) -> u32 {
+    point.0 + 1
+}
+
+impl OnSubscriptionNotificationCore for Listener {
+    fn on_subscription_notification(
+        &mut self,
+        notification: NotificationMessage,
+        _items: MonitoredItemMap<'_>,
+    ) {
+        for body in notification.notification_data.into_iter().flatten() {
+            if let Some(changes) = body.inner_as::<DataChangeNotification>() {
+                let items = changes.monitored_items.iter().flatten();
+                let values = items.filter_map(|it| {
+                    let id = PointId(it.client_handle.checked_sub(1)?);
+                    let point = self.points.get(id.index())?;
+                    self.nodes.get(id.index())?.learn(&it.value);
+                    Some(point.read(id, &it.value))
+                });
+                self.queue.push(values, self.points.len());
+            } else if let Some(change) = body.inner_as::<StatusChangeNotification>() {
+                self.queue.end(change.status);
+            }
+        }
+    }
+}
+
+/// Ends a task with its owner.
+pub(crate) struct Guarded(pub(crate) AbortHandle);
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+struct Stream {
+    queue: Arc<Queue>,
+    pulse: watch::Receiver<Pulse>,
+    silence_max: Duration,
+    has_ended: bool,
+    _retries: Option<Guarded>,
+}
+
+/// The subscription as the port has it; `silence_max` is how long a server may say nothing at all.
+pub(crate) fn stream(
+    queue: Arc<Queue>,
+    pulse: watch::Receiver<Pulse>,
+    silence_max: Duration,
+    retries: Option<Guarded>,
+) -> Subscription {
+    let stream = Stream { queue, pulse, silence_max, has_ended: false, _retries: retries };
+    futures_util::stream::unfold(stream, |mut stream| async move {
+        if stream.has_ended {
+            return None;
+        }
+        let outcome = stream.next().await;
+        stream.has_ended = outcome.lost.is_some();
+        Some((outcome, stream))
+    })
+    .boxed()
+}
+
+impl Stream {
+    async fn next(&mut self) -> ReadOutcome {
+        loop {
+            let points = self.queue.take();
+            if !points.is_empty() {
+                return ReadOutcome { points, lost: None };
+            }
+            let request = "the subscription".to_owned();
+            let ended = *lock(&self.queue.ended);
+            let pulse = self.pulse.borrow_and_update().clone();
+            let lost = match (ended, pulse) {
+                (Some(status), _) => {
+                    let reason = format!("the server ended it: {status}");
+                    Lost::Closed { request, reason }
+                }
+                (_, Pulse::Ended(reason)) => Lost::Closed { request, reason },
+                (_, Pulse::Connecting) => Lost::NotConnected,
+                (_, Pulse::Alive(heard)) => {
+                    tokio::select! {
+                        () = self.queue.arrived.notified() => continue,
+                        _ = self.pulse.changed() => continue,
+                        () = sleep_until(heard + self.silence_max) => {
+                            let timeout_ms = self.silence_max.as_millis() as u32;
+                            Lost::Timeout { request, timeout_ms }
+                        }
+                    }
+                }
+            };
+            return ReadOutcome { points: Vec::new(), lost: Some(lost) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::port::{ReadError, Sample};
+    use proto::{Quality, Scalar};
+    use tokio::time::Instant;
+
+    fn value(point: u32, value: i64) -> PointRead {
+        let (point, value) = (PointId(point), Scalar::Int(value));
+        (point, Ok(Sample { point, value, quality: Quality::Good, at: None }))
+    }
+
+    #[test]
+    fn a_queue_that_is_too_long_keeps_the_last_value_of_each_point_in_order() {
+        let queue = Queue::default();
+        queue.push([value(7, -1)], 2);
+        let flood = (0..WAITING_MAX as i64 + 2).map(|it| value(1, it));
+        queue.push(flood, 2);
+        let left = queue.take();
+        assert_eq!(left, [value(7, -1), value(1, WAITING_MAX as i64 + 1)]);
+        assert_eq!(queue.tally[2].load(Ordering::Relaxed), WAITING_MAX as u64 + 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_a_lost_connection_and_a_keep_alive_is_none() {
+        let queue = Arc::new(Queue::default());
+        let (tell, pulse) = watch::channel(Pulse::Alive(Instant::now()));
+        let silence_max = Duration::from_secs(10);
+        let mut stream = stream(Arc::clone(&queue), pulse, silence_max, None);
+        queue.push([(PointId(0), Err(ReadError::ConnectionLost))], 1);
+        assert_eq!(stream.next().await.unwrap().points.len(), 1);
+        let begun = Instant::now();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(8)).await;
+            tell.send_replace(Pulse::Alive(Instant::now()));
+            // Held, so that only silence ends it.
+            tokio::time::sleep(Duration::from_secs(60)).await;
+        });
+        let outcome = stream.next().await.unwrap();
+        assert!(matches!(outcome.lost, Some(Lost::Timeout { .. })), "{outcome:?}");
+        assert_eq!(begun.elapsed().as_secs(), 18);
+        assert!(stream.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn what_came_before_the_end_is_handed_over_first() {
+        let queue = Arc::new(Queue::default());
+        let (tell, pulse) = watch::channel(Pulse::Alive(Instant::now()));
+        queue.push([value(0, 1)], 1);
+        tell.send_replace(Pulse::Ended("closed".to_owned()));
+        let mut stream = stream(queue, pulse, Duration::from_secs(10), None);
+        assert_eq!(stream.next().await.unwrap().lost, None);
+        let lost = stream.next().await.unwrap().lost.unwrap();
+        assert_eq!(lost.code(), "connection_lost");
+    }
+}

@@ -1,0 +1,227 @@
+//! A monitored item for each point (OPC 10000-4, 5.13), in as many subscriptions (5.14) as the server needs for them: each
+//! takes so many items and no more.
+//!
+//! Items that the server refuses are asked for again from time to time: a program that was loaded into a controller
+//! after it started brings its nodes late.
+
+use super::config::OpcUaConfig;
+use super::points::value_of;
+use super::pushes::{Listener, handle_of};
+use super::requests::Requests;
+use super::status::{is_too_much, refusal};
+use crate::port::{Lost, PointId, PointRead, SubscribeError};
+use opcua::client::Session;
+use opcua::types::{
+    MonitoredItemCreateRequest, MonitoringMode, MonitoringParameters, StatusCode,
+    TimestampsToReturn,
+};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// How often the server says that it is there if nothing changes.
+const KEEP_ALIVE: Duration = Duration::from_secs(3);
+/// Publishing intervals without a request of ours after which the server ends the subscription: three keep-alives are
+/// the least (OPC 10000-4, 5.13.2).
+const LIFETIME_KEEP_ALIVES: u32 = 10;
+/// How long before items that were refused are asked for again.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// The most subscriptions of one connection.
+const SUBSCRIPTIONS_MAX: usize = 128;
+
+/// The subscriptions of a connection.
+#[derive(Clone)]
+pub(crate) struct Items {
+    listener: Listener,
+    subscriptions: Vec<u32>,
+    queue_size: u32,
+    /// How often the server says that it is there, as it was agreed on.
+    keep_alive: Duration,
+}
+
+/// What became of some items.
+#[derive(Default)]
+struct Added {
+    taken: usize,
+    refused: Vec<PointRead>,
+    /// Those for which the subscription has no room.
+    full: Vec<PointId>,
+}
+
+impl Items {
+    /// One subscription, without points.
+    pub(crate) async fn create(
+        requests: &mut Requests<'_>,
+        listener: Listener,
+    ) -> Result<Self, SubscribeError> {
+        let queue_size = requests.config.queue_size;
+        let mut items =
+            Self { listener, subscriptions: Vec::new(), queue_size, keep_alive: KEEP_ALIVE };
+        match items.open(requests).await? {
+            Ok(()) => Ok(items),
+            Err(StatusCode::BadServiceUnsupported | StatusCode::BadNotImplemented) => {
+                Err(SubscribeError::Unsupported)
+            }
+            Err(status) => Err(SubscribeError::Device(refusal(status))),
+        }
+    }
+
+    /// Opens a subscription, which takes the next items.
+    async fn open(&mut self, requests: &mut Requests<'_>) -> Result<Result<(), StatusCode>, Lost> {
+        let interval = Duration::from_millis(requests.config.publishing_interval_ms.into());
+        let keep_alives = KEEP_ALIVE.as_millis().div_ceil(interval.as_millis()).max(1) as u32;
+        let session = Arc::clone(&requests.link.session);
+        let lifetime = keep_alives.saturating_mul(LIFETIME_KEEP_ALIVES);
+        let listener = self.listener.clone();
+        let create =
+            session.create_subscription(interval, lifetime, keep_alives, 0, 0, true, listener);
+        let id = match requests.call("subscribing", create).await? {
+            Ok(id) => id,
+            Err(status) => return Ok(Err(status)),
+        };
+        let agreed = {
+            let state = session.subscription_state().lock();
+            state.get(id).map(|it| it.publishing_interval() * it.max_keep_alive_count())
+        };
+        self.keep_alive = self.keep_alive.max(agreed.unwrap_or_default()).max(interval);
+        self.subscriptions.push(id);
+        Ok(Ok(()))
+    }
+
+    /// How long nothing at all may come before the connection counts as lost.
+    pub(crate) fn silence_max(&self, config: &OpcUaConfig) -> Duration {
+        self.keep_alive * 2 + Duration::from_millis(config.timeout_ms.into())
+    }
+
+    /// Adds points; returns those that the server refuses.
+    pub(crate) async fn add(
+        &mut self,
+        requests: &mut Requests<'_>,
+        asked: &[PointId],
+    ) -> Result<Vec<PointRead>, Lost> {
+        let (points, nodes) = (Arc::clone(&self.listener.points), Arc::clone(&self.listener.nodes));
+        let mut refused = Vec::new();
+        let mut left = Vec::new();
+        for id in asked {
+            match nodes.get(id.index()).map(|node| &node.id) {
+                Some(Ok(_)) => left.push(*id),
+                Some(Err(status)) => refused.push(points[id.index()].unknown(*id, *status)),
+                None => return Err(Lost::NotConnected),
+            }
+        }
+        loop {
+            let added = self.fill(requests, &left).await?;
+            refused.extend(added.refused);
+            left = added.full;
+            // One that takes nothing at all would not take more the next time.
+            let is_in_vain = added.taken == 0 || self.subscriptions.len() >= SUBSCRIPTIONS_MAX;
+            if left.is_empty() || is_in_vain || self.open(requests).await?.is_err() {
+                break;
+            }
+        }
+        let full = StatusCode::BadTooManyMonitoredItems;
+        refused.extend(left.iter().map(|id| points[id.index()].unknown(*id, full)));
+        Ok(refused)
+    }
+
+    /// Adds points to the last subscription.
+    async fn fill(&self, requests: &mut Requests<'_>, items: &[PointId]) -> Result<Added, Lost> {
+        let points = &self.listener.points;
+        let session = Arc::clone(&requests.link.session);
+        let mut limit = requests.link.limits.monitor;
+        let mut rest = items;
+        let mut added = Added::default();
+        while !rest.is_empty() {
+            let part = &rest[..rest.len().min(limit.max(1))];
+            let answer = requests.call("subscribing", self.ask(&session, part)).await?;
+            match answer {
+                Ok(found) => {
+                    for (id, status) in part.iter().zip(found) {
+                        match status {
+                            StatusCode::BadTooManyMonitoredItems => added.full.push(*id),
+                            bad if bad.is_bad() => {
+                                added.refused.push(points[id.index()].unknown(*id, bad));
+                            }
+                            _ => added.taken += 1,
+                        }
+                    }
+                }
+                Err(status) if is_too_much(status) && part.len() > 1 => {
+                    requests.counters.requests_split += 1;
+                    limit = part.len() / 2;
+                    continue;
+                }
+                Err(StatusCode::BadTooManyMonitoredItems) => added.full.extend_from_slice(part),
+                Err(status) => {
+                    let unknown = |id: &PointId| points[id.index()].unknown(*id, status);
+                    added.refused.extend(part.iter().map(unknown));
+                }
+            }
+            rest = &rest[part.len()..];
+        }
+        Ok(added)
+    }
+
+    /// One request for monitored items; the status of each.
+    async fn ask(
+        &self,
+        session: &Session,
+        asked: &[PointId],
+    ) -> Result<Vec<StatusCode>, opcua::types::Error> {
+        let Listener { points, nodes, .. } = &self.listener;
+        let item = |id: &PointId| {
+            let point = &points[id.index()];
+            let node = nodes[id.index()].id.as_ref().ok()?;
+            Some(MonitoredItemCreateRequest {
+                item_to_monitor: value_of(node, point),
+                monitoring_mode: MonitoringMode::Reporting,
+                requested_parameters: MonitoringParameters {
+                    client_handle: handle_of(*id),
+                    sampling_interval: point.sampling_ms.into(),
+                    queue_size: self.queue_size,
+                    discard_oldest: true,
+                    ..MonitoringParameters::default()
+                },
+            })
+        };
+        let items: Vec<_> = asked.iter().filter_map(item).collect();
+        let id = self.subscriptions.last().copied().unwrap_or_default();
+        let created = session.create_monitored_items(id, TimestampsToReturn::Both, items);
+        Ok(created.await?.iter().map(|it| it.result.status_code).collect())
+    }
+
+    /// Asks from time to time for what was refused, until the server has taken it all; `None` if nothing was.
+    pub(crate) fn retry(
+        &self,
+        session: Arc<Session>,
+        limit: usize,
+        refused: &[PointRead],
+    ) -> Option<impl Future<Output = ()> + Send + 'static> {
+        let items = self.clone();
+        // What could not be looked up is looked up with the next connection.
+        let is_known = |id: &PointId| items.listener.nodes[id.index()].id.is_ok();
+        let mut left: Vec<PointId> = refused.iter().map(|(id, _)| *id).filter(is_known).collect();
+        if left.is_empty() {
+            return None;
+        }
+        Some(async move {
+            while !left.is_empty() {
+                sleep(RETRY).await;
+                let mut refused = Vec::new();
+                for part in left.chunks(limit.max(1)) {
+                    // Whether the connection is gone is for others to tell.
+                    match items.ask(&session, part).await {
+                        Ok(found) => {
+                            let bad = part.iter().zip(found).filter(|(_, it)| it.is_bad());
+                            refused.extend(bad.map(|(id, _)| *id));
+                        }
+                        Err(_) => refused.extend_from_slice(part),
+                    }
+                }
+                left = refused;
+            }
+        })
+    }
+}
