@@ -7,6 +7,8 @@
 //! owns the rows: the device, the edge node, the cluster, or this one; so an operation never races
 //! the part it changes. An answer `ok` means committed.
 //!
+//! What only a machine knows is asked of it ([`live`]).
+//!
 //! A mutation that carries a `request_id` is done once: its answer is kept in the same commit
 //! ([`answers`]) and given again to the same caller. Answers go to the response topic with the
 //! correlation data, or to `clients/<client id>/reply/<request id>`. Every mutation is told to the
@@ -29,6 +31,7 @@ mod drivers;
 mod enrolments;
 mod groups;
 mod list;
+mod live;
 mod metrics;
 mod models;
 mod newcomer;
@@ -37,6 +40,7 @@ mod payload;
 mod plan;
 mod projects;
 mod recording;
+mod reply;
 mod request;
 mod retained;
 mod roles;

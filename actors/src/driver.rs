@@ -9,10 +9,11 @@
 //!
 //! A machine that cannot be reached is no failure: the status says `connecting`, and why. A
 //! configuration that is refused is none either: the status says `faulted`, and writes are refused.
-//! Values that must reach the bus are derived anew at start from what is retained there. It does
-//! not subscribe at protocols that push.
+//! Values that must reach the bus are derived anew at start from what is retained there. Where the protocol pushes, the
+//! points are subscribed to and not polled. [`asks`] is what operators ask of a machine while it runs.
 
 mod actor;
+mod asks;
 mod io;
 pub(crate) mod row;
 mod start;
@@ -22,4 +23,7 @@ mod tag;
 mod write;
 
 pub(crate) use actor::{DriverActor, DriverArgs, DriverMsg, status_message};
+pub(crate) use asks::{
+    Ask, Reply, TAGS_MAX as ASKED_TAGS_MAX, does_not_run, identity_of, refusal_of_query,
+};
 pub use status::{DriverPhase, DriverStatus, PointFigures};

@@ -2,8 +2,10 @@
 //! refused.
 
 use super::answers::{AnswerRow, Answers};
+use super::live::{Ended, Live, Run, UnderWay};
 use super::plan::{After, Owner, Plan, Request, SecretToHash};
 use super::recording::{self, Asked};
+use super::reply::ReplyTo;
 use super::request::{Body, Caller};
 use super::table::{self, Operation, Resource};
 use crate::ask::ask;
@@ -20,9 +22,7 @@ use crate::refused;
 use crate::tenant::TenantMsg;
 use broker::credential::{Credential, system_namespace};
 use broker::{Client, Delivery, Newcomer, Outgoing};
-use proto::admin::Reply;
-use proto::id::RequestId;
-use proto::{Namespace, PlatformTopic, Qos, Refusal, RefusalCode, Role, ThingId};
+use proto::{Namespace, PlatformTopic, Refusal, RefusalCode, Role, ThingId};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use serde_json::Value as Json;
 use store::{Changes, ReadError};
@@ -32,6 +32,8 @@ use tracing::{Instrument, Span};
 pub(crate) enum AdminMsg {
     /// A request.
     Request(Delivery),
+    /// A machine has answered.
+    Ended(Box<Ended>),
     /// A device has come for the first time, with a certificate.
     Newcomer(Box<Newcomer>, RpcReplyPort<Result<(), Refusal>>),
 }
@@ -51,18 +53,28 @@ pub(crate) struct AdminActor;
 pub(crate) struct AdminCore {
     pub(super) context: Shared,
     pub(super) client: Client,
-    tenant: ActorRef<TenantMsg>,
+    pub(super) tenant: ActorRef<TenantMsg>,
     cluster: ActorRef<ClusterMsg>,
-    answers: Answers,
+    pub(super) answers: Answers,
+    pub(super) under_way: UnderWay,
     /// An owner did not answer in time: what it did all the same is in the store.
     is_unsure: bool,
     span: Span,
 }
 
-type Outcome = Result<Json, Refusal>;
+/// What is answered.
+pub(super) type Outcome = Result<Json, Refusal>;
 
-/// The answer, and what follows it.
-type Performed = Result<(Json, Vec<After>), Refusal>;
+/// An operation with its resource.
+pub(super) type Found = (&'static Resource, &'static Operation);
+
+/// What an operation has led to.
+pub(super) enum Performed {
+    /// It is done: the answer, and what follows it.
+    Done(Json, Vec<After>),
+    /// A machine has to be asked first.
+    Live(Live),
+}
 
 impl Actor for AdminActor {
     type Msg = AdminMsg;
@@ -78,18 +90,21 @@ impl Actor for AdminActor {
         let answers = load_answers(&context, &client)?;
         let span = tracing::info_span!("admin", tenant = %client.namespace());
         context.desks.open(client.namespace(), myself);
-        Ok(AdminCore { context, client, tenant, cluster, answers, is_unsure: false, span })
+        let under_way = UnderWay::default();
+        let is_unsure = false;
+        Ok(AdminCore { context, client, tenant, cluster, answers, under_way, is_unsure, span })
     }
 
     async fn handle(
         &self,
-        _myself: ActorRef<AdminMsg>,
+        myself: ActorRef<AdminMsg>,
         message: AdminMsg,
         core: &mut AdminCore,
     ) -> Result<(), ActorProcessingErr> {
         let span = core.span.clone();
         match message {
-            AdminMsg::Request(delivery) => core.request(delivery).instrument(span).await,
+            AdminMsg::Request(delivery) => core.request(&myself, delivery).instrument(span).await,
+            AdminMsg::Ended(ended) => core.ended(*ended).instrument(span).await,
             AdminMsg::Newcomer(newcomer, reply) => {
                 let outcome = core.newcomer(&newcomer).instrument(span).await;
                 // Who has given up meanwhile finds its thing when it comes again.
@@ -110,46 +125,63 @@ impl Actor for AdminActor {
 }
 
 impl AdminCore {
-    async fn request(&mut self, delivery: Delivery) {
+    async fn request(&mut self, myself: &ActorRef<AdminMsg>, delivery: Delivery) {
         let topic = PlatformTopic::parse(&delivery.topic);
         let Some(PlatformTopic::Admin { resource, verb, request_id }) = topic else {
             tracing::debug!(topic = %delivery.topic, "not a request");
             return delivery.ack();
         };
-        let outcome = self.perform(resource.as_str(), verb.as_str(), &delivery).await;
-        let (outcome, after) = match outcome {
-            Ok((data, after)) => {
-                self.context.counters.admin_done.increase();
-                (Ok(data), after)
-            }
-            Err(refusal) => {
-                self.context.counters.admin_refused.increase();
-                (Err(refusal), Vec::new())
-            }
-        };
+        let reply_to = ReplyTo::of(&delivery, request_id.as_ref());
+        match self.perform(resource.as_str(), verb.as_str(), &delivery).await {
+            Ok(Ok(run)) => self.begin(myself, run, delivery, reply_to).await,
+            Ok(Err((data, after))) => self.answer(&reply_to, (data, after), delivery).await,
+            Err(refusal) => self.finish(&reply_to, Err(refusal), Some(delivery)),
+        }
+    }
+
+    /// Answers what is done, with what comes before and after the answer.
+    async fn answer(
+        &mut self,
+        reply_to: &ReplyTo,
+        (data, after): (Json, Vec<After>),
+        delivery: Delivery,
+    ) {
         let (at_once, after): (Vec<After>, Vec<After>) =
             after.into_iter().partition(After::is_at_once);
         for step in at_once {
             self.follow(step).await;
         }
-        self.reply(&delivery, request_id.as_ref(), outcome);
-        delivery.ack();
+        self.finish(reply_to, Ok(data), Some(delivery));
         // After the answer: the session that ends may be the caller's own.
         for step in after {
             self.follow(step).await;
         }
     }
 
-    async fn perform(&mut self, resource: &str, verb: &str, delivery: &Delivery) -> Performed {
+    /// What was done, or what a machine has to be asked.
+    async fn perform(
+        &mut self,
+        resource: &str,
+        verb: &str,
+        delivery: &Delivery,
+    ) -> Result<Result<Run, (Json, Vec<After>)>, Refusal> {
         let sender = &delivery.sender;
         let caller = Caller::of(&sender.identity, &sender.client_id)?;
         let found = table::find(resource, verb)?;
         let (_, operation) = found;
         let body = Body::parse(&delivery.payload);
+        let request_id = body.as_ref().ok().and_then(|body| body.request_id.clone());
         let asked =
             Asked { identity: &sender.identity, client_id: &sender.client_id, address: None };
         let entry = self.entry(&asked, found, body.as_ref().ok());
         let outcome = self.carry_out(found, &caller, (body, &entry)).await;
+        let outcome = match outcome {
+            Ok(Performed::Live(live)) => {
+                return Ok(Ok(Run { live, found, caller, entry, request_id }));
+            }
+            Ok(Performed::Done(data, after)) => Ok(Err((data, after))),
+            Err(refusal) => Err(refusal),
+        };
         if operation.is_mutation {
             recording::tell(&caller, found, outcome.as_ref().err());
         }
@@ -161,10 +193,10 @@ impl AdminCore {
 
     pub(super) async fn carry_out(
         &mut self,
-        (resource, operation): (&'static Resource, &'static Operation),
+        (resource, operation): Found,
         caller: &Caller,
         (body, entry): (Result<Body, Refusal>, &Entry),
-    ) -> Performed {
+    ) -> Result<Performed, Refusal> {
         if !caller.is_at_least(Role::SystemAdmin) && self.is_closed() {
             return Err(Refusal::new(RefusalCode::Forbidden, "the project is disabled"));
         }
@@ -176,7 +208,10 @@ impl AdminCore {
         let body = body?;
         if !operation.is_mutation {
             let plan = self.plan(operation, caller, body).await?;
-            return Ok((plan.data, Vec::new()));
+            return Ok(match plan.live {
+                Some(live) => Performed::Live(live),
+                None => Performed::Done(plan.data, Vec::new()),
+            });
         }
         self.mutate(operation, caller, (body, entry)).await
     }
@@ -220,7 +255,7 @@ impl AdminCore {
         operation: &'static Operation,
         caller: &Caller,
         (body, entry): (Body, &Entry),
-    ) -> Performed {
+    ) -> Result<Performed, Refusal> {
         let name = entry.action.as_str();
         // Devices that come in by one enrolment have one name: none is given the answer of another.
         let request_id = body.request_id.clone().filter(|_| caller.role != Role::Enrolment);
@@ -232,10 +267,13 @@ impl AdminCore {
             && let Some(data) = self.answers.find(&caller.name, request_id, name)?
         {
             self.context.counters.admin_repeated.increase();
-            return Ok((data.clone(), Vec::new()));
+            return Ok(Performed::Done(data.clone(), Vec::new()));
         }
-        let Plan { data, mut changes, messages, owner, hash, after } =
-            self.plan(operation, caller, body).await?;
+        let plan = self.plan(operation, caller, body).await?;
+        let Plan { data, mut changes, messages, owner, hash, after, live } = plan;
+        if let Some(live) = live {
+            return Ok(Performed::Live(live));
+        }
         if let Some(hash) = hash {
             self.hash(hash, &mut changes).await?;
         }
@@ -252,7 +290,7 @@ impl AdminCore {
         if let Some(answer) = answer {
             self.answers.kept(answer, max);
         }
-        Ok((data, after))
+        Ok(Performed::Done(data, after))
     }
 
     /// Argon2 takes its time and memory on purpose: not on a thread that others wait for.
@@ -412,24 +450,6 @@ impl AdminCore {
                 Vec::new()
             }
         }
-    }
-
-    /// The answer goes to the response topic, or else to the reply topic that the request names.
-    fn reply(&self, delivery: &Delivery, request_id: Option<&RequestId>, outcome: Outcome) {
-        let payload = Reply::from_outcome(outcome).to_json();
-        let message = match (&delivery.response_topic, request_id) {
-            (Some(topic), _) => {
-                Outgoing::new(topic.clone(), payload).correlation(delivery.correlation_data.clone())
-            }
-            (None, Some(request_id)) => {
-                match PlatformTopic::reply(&delivery.sender.client_id, request_id) {
-                    Some(topic) => Outgoing::new(topic.topic(), payload),
-                    None => return,
-                }
-            }
-            (None, None) => return,
-        };
-        self.client.publish(message.qos(Qos::AtLeastOnce));
     }
 }
 

@@ -2,10 +2,12 @@
 
 use super::bridges::hide;
 use super::list::list as list_rows;
+use super::live::Live;
 use super::plan::{Owner, Plan, Request, cleared};
 use super::request::{below, read};
 use super::table::{ADMIN, Operation, READER, Resource};
 use super::things::check_revision;
+use crate::driver::Ask;
 use crate::driver::row::{DriverKey, DriverRow, TagRow};
 use crate::edge_node::local_edge;
 use drivers::{ConfigError, DriverConfig, TagConfig};
@@ -21,6 +23,12 @@ pub(super) const RESOURCE: Resource = Resource {
     name: "drivers",
     is: "connections to machines",
     operations: &[
+        Operation::reads::<BrowseDriver>(
+            "browse",
+            ADMIN,
+            "shows what a machine has, below an address or at its root",
+            browse,
+        ),
         Operation::changes::<CreateDriver>(
             "create",
             ADMIN,
@@ -30,6 +38,12 @@ pub(super) const RESOURCE: Resource = Resource {
         Operation::changes::<OneDriver>("delete", ADMIN, "deletes a driver with its tags", delete),
         Operation::reads::<OneDriver>("get", READER, "shows a driver with its status", get),
         Operation::reads::<ListRequest>("list", READER, "lists drivers", list),
+        Operation::reads::<TestDriver>(
+            "test",
+            ADMIN,
+            "asks a machine who it is, with a connection of its own for a `config` that is not created yet",
+            test,
+        ),
         Operation::changes::<UpdateDriver>(
             "update",
             ADMIN,
@@ -64,6 +78,78 @@ struct UpdateDriver {
 struct OneDriver {
     driver: DriverId,
 }
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct BrowseDriver {
+    driver: DriverId,
+    /// The address of something that the machine has; absent: its root.
+    #[serde(default)]
+    below: Option<String>,
+    /// At most so much, 1 to 1000; 100 if absent.
+    #[serde(default)]
+    limit: Option<usize>,
+}
+
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "test() tells the two forms apart by hand, for better refusals")]
+enum TestDriver {
+    /// One that is created.
+    Created { driver: DriverId },
+    /// One that is not.
+    Proposed { config: Json },
+}
+
+/// The most that one `browse` shows.
+const BROWSED_MAX: usize = 1000;
+
+/// Shows what a machine has.
+fn browse(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let BrowseDriver { driver, below, limit } = request.read()?;
+    must_exist(request, &driver)?;
+    let limit = limit.unwrap_or(100);
+    if !(1..=BROWSED_MAX).contains(&limit) {
+        let message = format!("{limit} is not between 1 and {BROWSED_MAX}");
+        return Err(Refusal::new(RefusalCode::Invalid, message).at("limit"));
+    }
+    Ok(Plan::ask(Live::Running(driver, Ask::Browse { below, limit })))
+}
+
+/// Asks a machine who it is.
+fn test(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let mut body = request.body.clone();
+    let driver: Option<DriverId> = body.take("driver")?;
+    let config: Option<Json> = body.take("config")?;
+    let _: Nothing = body.read()?;
+    match (driver, config) {
+        (Some(driver), None) => {
+            must_exist(request, &driver)?;
+            Ok(Plan::ask(Live::Running(driver, Ask::Identify)))
+        }
+        (None, Some(config)) => {
+            let config = parse_config(config)?;
+            check(request, &config, &[]).map_err(|error| refused(&error, "config"))?;
+            Ok(Plan::ask(Live::Fresh(Box::new(config))))
+        }
+        _ => {
+            let message = "either `driver`, of one that is there, or `config`, of one to be";
+            Err(Refusal::new(RefusalCode::BadRequest, message).at("driver"))
+        }
+    }
+}
+
+/// Refuses a driver that is not there.
+pub(super) fn must_exist(request: &Request<'_>, driver: &DriverId) -> Result<(), Refusal> {
+    let key: DriverKey = (request.namespace.clone(), driver.clone());
+    let found = request.must_get::<DriverRow>(&key, "driver", driver);
+    found.map(drop).map_err(|refusal| refusal.at("driver"))
+}
+
+/// A body with nothing left in it.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Nothing {}
 
 /// Creates a driver, which connects at once.
 fn create(request: &Request<'_>) -> Result<Plan, Refusal> {

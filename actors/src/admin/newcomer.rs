@@ -1,6 +1,6 @@
 //! A device that comes for the first time with a certificate: registered as if it had asked for it itself.
 
-use super::actor::AdminCore;
+use super::actor::{AdminCore, Performed};
 use super::enrolments;
 use super::recording::{self, Asked};
 use super::request::{Body, Caller};
@@ -34,7 +34,8 @@ impl AdminCore {
         let outcome = self.carry_out(found, &caller, (Ok(body), &entry)).await;
         recording::tell(&caller, found, outcome.as_ref().err());
         match outcome {
-            Ok((_, after)) => {
+            Ok(Performed::Live(_)) => unreachable!("a registration asks no machine"),
+            Ok(Performed::Done(_, after)) => {
                 self.context.counters.newcomers_registered.increase();
                 for step in after {
                     self.follow(step).await;

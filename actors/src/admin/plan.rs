@@ -2,6 +2,7 @@
 //! be true.
 
 use super::act::Act;
+use super::live::Live;
 use super::request::{Body, Caller};
 use crate::context::Context;
 use crate::device::Order;
@@ -43,6 +44,8 @@ pub(super) struct Plan {
     pub(super) hash: Option<SecretToHash>,
     /// What follows the commit.
     pub(super) after: Vec<After>,
+    /// What a machine has to be asked, which is then the answer; nothing else of the plan counts.
+    pub(super) live: Option<Live>,
 }
 
 /// The actor that commits a plan, because the rows are its own.
@@ -144,6 +147,11 @@ impl After {
 }
 
 impl Plan {
+    /// The answer is that of a machine.
+    pub(super) fn ask(live: Live) -> Self {
+        Self { live: Some(live), ..Self::default() }
+    }
+
     /// An answer that changes nothing.
     pub(super) fn answer(data: Json) -> Self {
         Self { data, ..Self::default() }

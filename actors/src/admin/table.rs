@@ -148,8 +148,10 @@ mod tests {
     }
 
     /// The verbs that change nothing.
-    const READING: [&str; 8] =
-        ["export", "get", "history", "list", "members", "serials", "values", "verify"];
+    const READING: [&str; 11] = [
+        "browse", "export", "get", "history", "list", "members", "read", "serials", "test",
+        "values", "verify",
+    ];
 
     #[test]
     fn only_operations_that_change_nothing_are_for_readers() {

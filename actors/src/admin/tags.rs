@@ -1,6 +1,6 @@
 //! `admin/tags/…`: the points of machines, and where they stand in the Unified Namespace.
 
-use super::drivers::{check, refused, tags_of};
+use super::drivers::{Nothing, check, refused, tags_of};
 use super::list::list as list_rows;
 use super::plan::{Owner, Plan, Request, cleared};
 use super::request::read;
@@ -14,6 +14,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 use std::collections::{HashMap, HashSet};
+
+mod touch;
+
+use touch::{ReadTags, WriteTags};
 
 /// See [`super::table`].
 pub(super) const RESOURCE: Resource = Resource {
@@ -34,11 +38,23 @@ pub(super) const RESOURCE: Resource = Resource {
         ),
         Operation::reads::<OneTag>("get", READER, "shows a tag with its value", get),
         Operation::reads::<ListTags>("list", READER, "lists tags, of one driver or of all", list),
+        Operation::reads::<ReadTags>(
+            "read",
+            ADMIN,
+            "reads tags from the machine, now",
+            touch::read_tags,
+        ),
         Operation::changes::<UpdateTag>(
             "update",
             ADMIN,
             "changes the fields given; null is back to the default",
             update,
+        ),
+        Operation::changes::<WriteTags>(
+            "write",
+            ADMIN,
+            "writes one tag, or several with a result for each",
+            touch::write_tags,
         ),
     ],
 };
@@ -197,11 +213,6 @@ fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
     plan.owner = Owner::Driver(driver);
     Ok(plan)
 }
-
-/// A body with nothing left in it.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
 
 fn changed(before: &TagConfig, fields: Map<String, Json>) -> Result<TagConfig, Refusal> {
     let mut json = serde_json::to_value(before).map_err(Refusal::internal)?;

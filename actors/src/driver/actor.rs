@@ -1,6 +1,7 @@
 //! The actor around [`DriverState`](super::state::DriverState): passes commands to the task,
 //! outcomes to the state, values and answers to the bus.
 
+use super::asks::{Ask, Batches, Reply, does_not_run};
 use super::io::Outcome;
 use super::start::{Running, Writable, subscribe_writes};
 use super::state::{Answer, Now};
@@ -11,9 +12,9 @@ use crate::door::Door;
 use broker::{Client, Delivery, Outgoing};
 use drivers::{Counters, DriverConfig, TagConfig};
 use proto::platform::EdgeTopic;
-use proto::{DriverId, EdgeId, PlatformTopic, Qos, Quality, Refusal, RefusalCode, Scalar, UnsPath};
+use proto::{DriverId, EdgeId, PlatformTopic, Qos, Quality, Refusal, Scalar, UnsPath};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use std::collections::HashMap;
 use std::time::Duration;
 use store::Changes;
@@ -24,6 +25,8 @@ use tracing::{Instrument, Span};
 pub(crate) enum DriverMsg {
     /// A request to write.
     Set(Delivery),
+    /// A question of an operator.
+    Ask(Ask, Reply),
     /// What became of a command.
     Outcome(Outcome),
     /// The actor's own timer; only that of the latest turn counts.
@@ -55,19 +58,20 @@ pub(crate) struct DriverActor;
 
 /// Everything a driver actor has.
 pub(crate) struct DriverCore {
-    context: Shared,
+    pub(super) context: Shared,
     client: Client,
     edge: EdgeId,
     driver: DriverId,
     span: Span,
     /// `None` if the configuration is refused.
-    running: Option<Running>,
+    pub(super) running: Option<Running>,
     /// Keeps the writes coming.
     _door: Door<DriverMsg>,
     writable: Writable,
-    /// Those who wait for a write.
-    waiting: HashMap<u64, Waiting>,
-    next_ticket: u64,
+    /// Those who wait for a write, or for an answer.
+    pub(super) waiting: HashMap<u64, Waiting>,
+    pub(super) batches: Batches,
+    pub(super) next_ticket: u64,
     turn: u64,
     timer: Option<AbortHandle>,
     counters: Counters,
@@ -76,10 +80,14 @@ pub(crate) struct DriverCore {
     status_due_ms: u64,
 }
 
-struct Waiting {
-    path: UnsPath,
-    id: Option<Json>,
-    delivery: Delivery,
+/// Who waits for what a ticket stands for.
+pub(super) enum Waiting {
+    /// Who wrote to the topic of a tag.
+    Set { path: UnsPath, id: Option<Json>, delivery: Box<Delivery> },
+    /// A place among writes that are answered together.
+    Batch { batch: u64, place: usize },
+    /// Who asked something.
+    Ask(Reply),
 }
 
 impl Actor for DriverActor {
@@ -143,6 +151,7 @@ impl DriverCore {
             _door: door,
             writable,
             waiting: HashMap::new(),
+            batches: Batches::default(),
             next_ticket: 0,
             turn: 0,
             timer: None,
@@ -162,6 +171,7 @@ impl DriverCore {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             DriverMsg::Set(delivery) => self.set(delivery).await,
+            DriverMsg::Ask(ask, reply) => self.ask(ask, reply),
             DriverMsg::Outcome(outcome) => self.outcome(outcome).await?,
             DriverMsg::Tick { turn } if turn == self.turn => {}
             DriverMsg::Tick { .. } => return Ok(()),
@@ -185,14 +195,14 @@ impl DriverCore {
             Err((refusal, id)) => return self.answer(&path, id, Err(refusal), delivery).await,
         };
         let Some(running) = &mut self.running else {
-            let refusal = Refusal::new(RefusalCode::Unavailable, "the driver does not run");
-            return self.answer(&path, id, Err(refusal), delivery).await;
+            return self.answer(&path, id, Err(does_not_run()), delivery).await;
         };
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         match running.state.ask_write(Write { point, value: v, verify, ticket }) {
             Ok(()) => {
-                self.waiting.insert(ticket, Waiting { path, id, delivery });
+                let delivery = Box::new(delivery);
+                self.waiting.insert(ticket, Waiting::Set { path, id, delivery });
             }
             Err(refusal) => self.answer(&path, id, Err(refusal), delivery).await,
         }
@@ -233,6 +243,10 @@ impl DriverCore {
             Outcome::Written(write, outcome, counters) => {
                 self.counters = counters;
                 state.written(&write, outcome, now, random)
+            }
+            Outcome::Asked(ticket, answered, counters) => {
+                self.counters = counters;
+                self.asked(ticket, answered)
             }
             Outcome::Hung(deadline_ms) => {
                 tracing::warn!(deadline_ms, "driver did not come back from the machine");
@@ -292,8 +306,17 @@ impl DriverCore {
 
     async fn answer_all(&mut self, answers: Vec<Answer>) {
         for (ticket, outcome) in answers {
-            if let Some(Waiting { path, id, delivery }) = self.waiting.remove(&ticket) {
-                self.answer(&path, id, outcome, delivery).await;
+            match self.waiting.remove(&ticket) {
+                Some(Waiting::Set { path, id, delivery }) => {
+                    self.answer(&path, id, outcome, *delivery).await;
+                }
+                Some(Waiting::Batch { batch, place }) => {
+                    self.count_write(&outcome);
+                    self.batches.ended(batch, place, outcome);
+                }
+                // Only a loss ends a question in this way.
+                Some(Waiting::Ask(reply)) => drop(reply.send(outcome.map(|value| json!(value)))),
+                None => {}
             }
         }
     }
@@ -305,10 +328,7 @@ impl DriverCore {
         outcome: Result<Scalar, Refusal>,
         delivery: Delivery,
     ) {
-        match &outcome {
-            Ok(_) => self.context.counters.writes_done.increase(),
-            Err(_) => self.context.counters.writes_refused.increase(),
-        }
+        self.count_write(&outcome);
         // Made of texts, numbers and JSON values only: serialisation has no way to fail.
         let payload = serde_json::to_vec(&SetAnswer::new(id, outcome)).unwrap_or_default();
         let topic = PlatformTopic::UnsSetResult(path.clone()).topic();
@@ -323,6 +343,13 @@ impl DriverCore {
         }
         // Also without an answer: sent again, it would move the machine a second time.
         delivery.ack();
+    }
+
+    fn count_write(&self, outcome: &Result<Scalar, Refusal>) {
+        match outcome {
+            Ok(_) => self.context.counters.writes_done.increase(),
+            Err(_) => self.context.counters.writes_refused.increase(),
+        }
     }
 
     fn note_connection(&mut self) {
@@ -391,7 +418,7 @@ impl DriverCore {
         }
     }
 
-    fn now(&self) -> Now {
+    pub(super) fn now(&self) -> Now {
         Now { ms: self.context.uptime_ms(), t: self.context.now() }
     }
 }

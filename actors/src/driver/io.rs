@@ -6,10 +6,11 @@
 //! of its own is dropped half way, which closes its connection; a panic of a driver ends the task
 //! with a report.
 
-use super::state::Command;
+use super::state::{Command, Query};
 use super::write::Write;
 use drivers::{
-    ConnectError, Counters, Driver, Lost, ReadOutcome, SubscribeError, Subscription, WriteError,
+    ConnectError, Counters, Driver, Found, Lost, QueryError, ReadOutcome, SubscribeError,
+    Subscription, WriteError,
 };
 use futures_util::future::pending;
 use futures_util::{FutureExt, StreamExt};
@@ -32,10 +33,22 @@ pub(crate) enum Outcome {
     Read(ReadOutcome, Counters),
     /// Of [`Command::Write`].
     Written(Write, Result<Scalar, WriteError>, Counters),
+    /// Of [`Command::Ask`], with its ticket.
+    Asked(u64, Answered, Counters),
     /// The driver did not come back within so many milliseconds.
     Hung(u64),
     /// The driver panicked; there are no further outcomes.
     Panicked(String),
+}
+
+/// What the machine said to a question.
+pub(crate) enum Answered {
+    /// To a read.
+    Read(ReadOutcome),
+    /// To what it has.
+    Found(Result<Vec<Found>, QueryError>),
+    /// To who it is.
+    Identity(Result<Vec<(String, String)>, QueryError>),
 }
 
 /// How much of what is pushed the actor may have before it.
@@ -120,6 +133,16 @@ impl Machine {
             Command::Write(write) => {
                 let outcome = driver.write(write.point, &write.value, write.verify).await;
                 Outcome::Written(write, outcome, driver.health().counters)
+            }
+            Command::Ask(ticket, query) => {
+                let answered = match query {
+                    Query::Read(points) => Answered::Read(driver.read(&points).await),
+                    Query::Browse { below, limit } => {
+                        Answered::Found(driver.browse(below.as_deref(), limit).await)
+                    }
+                    Query::Identify => Answered::Identity(driver.identify().await),
+                };
+                Outcome::Asked(ticket, answered, driver.health().counters)
             }
         }
     }

@@ -11,14 +11,18 @@
 //! are taken over from the retained messages and age in the same way, so a machine that is
 //! unreachable at start shows as stale too.
 
+use super::io::Answered;
 use super::tag::Tag;
 use super::write::{Write, refusal_of};
 use drivers::{
-    Backoff, ConnectError, PointId, PointRead, ReadError, ReadOutcome, Schedule, SubscribeError,
-    WriteError,
+    Backoff, ConnectError, PointId, PointRead, QueryError, ReadError, ReadOutcome, Schedule,
+    SubscribeError, WriteError,
 };
-use proto::{Quality, Refusal, RefusalCode, Scalar, TimestampMs, Value};
+use proto::{Quality, Refusal, RefusalCode, Scalar, TagId, TimestampMs, Value};
 use std::collections::{BTreeSet, VecDeque};
+
+/// Questions that wait for the machine.
+const ASKS_MAX: usize = 16;
 
 /// The two clocks: one that only rises, and that of the wall.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +44,24 @@ pub(crate) enum Command {
     Read(Vec<PointId>),
     /// Write a point.
     Write(Write),
+    /// Ask something for whoever holds this ticket.
+    Ask(u64, Query),
+}
+
+/// What an operator wants to know of the machine.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Query {
+    /// What these points hold now.
+    Read(Vec<PointId>),
+    /// What it has below an address.
+    Browse {
+        /// The address; absent: its root.
+        below: Option<String>,
+        /// At most so much.
+        limit: usize,
+    },
+    /// Who it is.
+    Identify,
 }
 
 /// The end of a write: its ticket and what became of it.
@@ -69,12 +91,13 @@ pub(crate) struct DriverState {
     must_subscribe: bool,
     /// A command is under way.
     is_busy: bool,
-    /// The write that is under way, if it is one.
-    writing: Option<u64>,
+    /// The ticket of the write or question that is under way, if it is one.
+    serving: Option<u64>,
     schedule: Schedule,
     backoff: Backoff,
     writes: VecDeque<Write>,
     writes_max: usize,
+    asks: VecDeque<(u64, Query)>,
     /// Points written and to be read at once, so that the new value shows before the next tick.
     reread: BTreeSet<PointId>,
     /// Points whose value has to be published.
@@ -97,10 +120,11 @@ impl DriverState {
             must_subscribe: false,
             link: Link::Down { retry_at_ms: now.ms },
             is_busy: false,
-            writing: None,
+            serving: None,
             schedule: Schedule::new([], now.ms),
             backoff: Backoff::default(),
             writes: VecDeque::new(),
+            asks: VecDeque::new(),
             writes_max,
             reread: BTreeSet::new(),
             dirty: BTreeSet::new(),
@@ -227,19 +251,68 @@ impl DriverState {
         is_good
     }
 
+    /// The point of a tag.
+    pub(crate) fn point_of(&self, tag: &TagId) -> Result<PointId, Refusal> {
+        let found = (0_u32..).zip(&self.tags).find(|(_, it)| it.config.tag == *tag);
+        let point = found.map(|(index, _)| PointId(index));
+        point.ok_or_else(|| Refusal::not_found("tag", tag).at("tag"))
+    }
+
     /// Takes in a write, or refuses it at once. It is never kept for a later connection.
     pub(crate) fn ask_write(&mut self, write: Write) -> Result<(), Refusal> {
-        if !self.is_connected() {
-            let reason = self.reason.as_deref().unwrap_or("not connected yet");
-            let message = format!("the machine is not connected: {reason}");
-            return Err(Refusal::new(RefusalCode::Unavailable, message));
-        }
+        self.must_be_connected()?;
         if self.writes.len() >= self.writes_max {
-            let message = format!("{} writes are waiting for the machine", self.writes.len());
-            return Err(Refusal::new(RefusalCode::TooManyRequests, message));
+            return Err(too_many("writes", self.writes.len()));
         }
-        self.writes.push_back(write);
+        self.push_write(write);
         Ok(())
+    }
+
+    /// Whether so many writes at once can be taken in.
+    pub(crate) fn has_room_for(&self, writes: usize) -> Result<(), Refusal> {
+        self.must_be_connected()?;
+        match self.writes.len() >= self.writes_max.max(writes) {
+            true => Err(too_many("writes", self.writes.len())),
+            false => Ok(()),
+        }
+    }
+
+    /// Takes in a write for which there is room.
+    pub(crate) fn push_write(&mut self, write: Write) {
+        self.writes.push_back(write);
+    }
+
+    /// Takes in a question, or refuses it at once.
+    pub(crate) fn ask(&mut self, ticket: u64, query: Query) -> Result<(), Refusal> {
+        self.must_be_connected()?;
+        if self.asks.len() >= ASKS_MAX {
+            return Err(too_many("questions", self.asks.len()));
+        }
+        self.asks.push_back((ticket, query));
+        Ok(())
+    }
+
+    fn must_be_connected(&self) -> Result<(), Refusal> {
+        if self.is_connected() {
+            return Ok(());
+        }
+        let reason = self.reason.as_deref().unwrap_or("not connected yet");
+        let message = format!("the machine is not connected: {reason}");
+        Err(Refusal::new(RefusalCode::Unavailable, message))
+    }
+
+    /// How a question ended; what was read counts as read.
+    pub(crate) fn asked(&mut self, answered: Answered, now: Now, random: u64) -> Vec<Answer> {
+        self.is_busy = false;
+        self.serving = None;
+        match answered {
+            Answered::Read(outcome) => self.read(outcome, now, random),
+            Answered::Found(Err(QueryError::Lost(lost)))
+            | Answered::Identity(Err(QueryError::Lost(lost))) => {
+                self.lost(lost.to_string(), now, random)
+            }
+            Answered::Found(_) | Answered::Identity(_) => Vec::new(),
+        }
     }
 
     /// How a write ended.
@@ -251,7 +324,7 @@ impl DriverState {
         random: u64,
     ) -> Vec<Answer> {
         self.is_busy = false;
-        self.writing = None;
+        self.serving = None;
         // Also after a failure: what the machine holds now is not known.
         self.reread.insert(write.point);
         let lost = match &outcome {
@@ -278,8 +351,9 @@ impl DriverState {
         let refused = Refusal::new(RefusalCode::Unavailable, message);
         self.reason = Some(reason);
         // One under way is here only if its driver hung: its own outcome never comes.
-        let tickets = self.writing.take().into_iter();
+        let tickets = self.serving.take().into_iter();
         let tickets = tickets.chain(self.writes.drain(..).map(|write| write.ticket));
+        let tickets = tickets.chain(self.asks.drain(..).map(|(ticket, _)| ticket));
         tickets.map(|ticket| (ticket, Err(refused.clone()))).collect()
     }
 
@@ -323,8 +397,12 @@ impl DriverState {
 
     fn next_request(&mut self, now: Now) -> Option<Command> {
         if let Some(write) = self.writes.pop_front() {
-            self.writing = Some(write.ticket);
+            self.serving = Some(write.ticket);
             return Some(Command::Write(write));
+        }
+        if let Some((ticket, query)) = self.asks.pop_front() {
+            self.serving = Some(ticket);
+            return Some(Command::Ask(ticket, query));
         }
         if std::mem::take(&mut self.must_subscribe) {
             return Some(Command::Subscribe(
@@ -370,6 +448,11 @@ impl DriverState {
             self.tags[point.index()].note_published(value, now.ms);
         }
     }
+}
+
+fn too_many(what: &str, count: usize) -> Refusal {
+    let message = format!("{count} {what} are waiting for the machine");
+    Refusal::new(RefusalCode::TooManyRequests, message)
 }
 
 #[cfg(test)]

@@ -94,30 +94,34 @@ pub(crate) fn refusal_of(error: &WriteError) -> Refusal {
         WriteError::UnknownPoint(_) => RefusalCode::NotFound,
         WriteError::ReadOnly { .. } => RefusalCode::Forbidden,
         WriteError::WrongType { .. } | WriteError::OutOfRange { .. } => RefusalCode::Invalid,
-        WriteError::Device { error, .. } => match error {
-            DeviceError::IllegalFunction
-            | DeviceError::IllegalAddress
-            | DeviceError::IllegalValue => RefusalCode::Invalid,
-            DeviceError::DeviceFailure
-            | DeviceError::DeviceBusy
-            | DeviceError::GatewayFailure
-            | DeviceError::Other(_) => RefusalCode::Unavailable,
-            DeviceError::Named { code, .. } => match *code {
-                "not_permitted" => RefusalCode::Forbidden,
-                "illegal_function" | "illegal_address" | "illegal_value" => RefusalCode::Invalid,
-                _ => RefusalCode::Unavailable,
-            },
-        },
+        WriteError::Device { error, .. } => refusal_of_device(*error),
         WriteError::NotVerified { .. } => RefusalCode::VersionConflict,
         WriteError::NotReadBack(_) | WriteError::NotWritten(_) => RefusalCode::Unavailable,
-        WriteError::Lost(Lost::Timeout { .. }) => RefusalCode::TimedOut,
-        WriteError::Lost(_) => RefusalCode::Unavailable,
+        WriteError::Lost(lost) => return refusal_of_lost(lost),
     };
     let refusal = Refusal::new(code, error.to_string());
     match code {
         RefusalCode::Invalid => refusal.at("v"),
         _ => refusal,
     }
+}
+
+/// What a refusal of the machine is called.
+pub(crate) fn refusal_of_device(error: DeviceError) -> RefusalCode {
+    match error.code() {
+        "not_permitted" => RefusalCode::Forbidden,
+        "illegal_function" | "illegal_address" | "illegal_value" => RefusalCode::Invalid,
+        _ => RefusalCode::Unavailable,
+    }
+}
+
+/// The refusal of what a lost connection has ended.
+pub(crate) fn refusal_of_lost(lost: &Lost) -> Refusal {
+    let code = match lost {
+        Lost::Timeout { .. } => RefusalCode::TimedOut,
+        _ => RefusalCode::Unavailable,
+    };
+    Refusal::new(code, lost.to_string())
 }
 
 #[cfg(test)]

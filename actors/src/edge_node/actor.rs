@@ -4,7 +4,8 @@ use crate::ask::ask;
 use crate::context::Shared;
 use crate::driver::row::{DriverRow, TagRow};
 use crate::driver::{
-    DriverActor, DriverArgs, DriverMsg, DriverPhase, DriverStatus, status_message,
+    Ask, DriverActor, DriverArgs, DriverMsg, DriverPhase, DriverStatus, Reply, does_not_run,
+    status_message,
 };
 use crate::refused;
 use crate::restart::{Failures, Verdict};
@@ -30,6 +31,15 @@ pub(crate) enum EdgeNodeMsg {
         messages: Vec<Outgoing>,
         /// Told once it is kept.
         reply: RpcReplyPort<Result<(), Refusal>>,
+    },
+    /// An operator asks something of a driver.
+    Ask {
+        /// Which.
+        driver: DriverId,
+        /// What.
+        ask: Ask,
+        /// Told by the driver.
+        reply: Reply,
     },
     /// The project may have been opened or closed.
     Tenancy,
@@ -137,6 +147,14 @@ impl EdgeNodeCore {
             EdgeNodeMsg::Reconfigure { driver, changes, messages, reply } => {
                 let outcome = self.reconfigure(myself, driver, changes, messages).await;
                 let _ = reply.send(outcome);
+            }
+            EdgeNodeMsg::Ask { driver, ask, reply } => {
+                let actor = self.drivers.get(&driver).and_then(|slot| slot.actor.as_ref());
+                match actor {
+                    // One that ends just now drops the question, which whoever asked is told.
+                    Some(actor) => drop(actor.cast(DriverMsg::Ask(ask, reply))),
+                    None => drop(reply.send(Err(does_not_run()))),
+                }
             }
             EdgeNodeMsg::Tenancy => self.follow_tenancy(myself).await,
             EdgeNodeMsg::DriverRested { driver, incarnation } => {

@@ -321,3 +321,125 @@ async fn a_disabled_project_reads_no_machine_until_it_is_enabled_also_over_a_res
     settled(&app, LEVEL, 41, "good").await;
     node.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_reads_writes_and_browses_a_machine_that_runs() {
+    let world = World::new();
+    let (node, app) = plant(&world).await;
+    settled(&app, LEVEL, 40, "good").await;
+    let mut operator = node.peer("operator");
+    world.machines.set(PLC, "holding:0", Scalar::Int(77));
+    let read = operator.done("tags/read", json!({"driver":"plc","tags":["valve","level"]})).await;
+    assert_eq!(
+        read["values"],
+        json!([{"tag":"valve","v":0,"q":"good"},{"tag":"level","v":77,"q":"good"}])
+    );
+    settled(&app, LEVEL, 77, "good").await;
+
+    let written = json!({"driver":"plc","tag":"valve","v":5,"verify":true});
+    let done = operator.done("tags/write", written).await;
+    assert_eq!(done, json!({"driver":"plc","tag":"valve","v":5}));
+    settled(&app, VALVE, 5, "good").await;
+    let many = json!({"driver":"plc","values":{"valve":6,"none":1}});
+    let done = operator.done("tags/write", many).await;
+    assert_eq!((&done["written"], &done["failed"]), (&json!(1), &json!(1)), "{done}");
+    let of = |tag: &str| {
+        done["results"].as_array().unwrap().iter().find(|it| it["tag"] == tag).cloned().unwrap()
+    };
+    assert_eq!(of("valve"), json!({"tag":"valve","ok":true,"v":6}));
+    assert_eq!(of("none")["error"]["code"], json!("not_found"));
+
+    let found = operator.done("drivers/browse", json!({"driver":"plc","limit":1})).await;
+    assert_eq!(found["items"][0]["address"], json!("holding:0"));
+    let told = operator.done("drivers/test", json!({"driver":"plc"})).await;
+    assert_eq!(told["identity"], json!({"maker":"Acme"}));
+    let proposed = json!({"config":{"protocol":"modbus_tcp","address":"plc2:502"}});
+    let told = operator.done("drivers/test", proposed).await;
+    assert_eq!((&told["connected"], &told["identity"]["maker"]), (&json!(true), &json!("Acme")));
+    node.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_asked_of_a_machine_is_refused_with_a_code() {
+    let world = World::new();
+    let (node, mut app) = plant(&world).await;
+    settled(&app, LEVEL, 40, "good").await;
+    let mut operator = node.peer("operator");
+    for (operation, body, code, field) in [
+        ("tags/read", json!({"driver":"none","tag":"level"}), "not_found", "driver"),
+        ("tags/read", json!({"driver":"plc","tag":"none"}), "not_found", "tag"),
+        ("tags/read", json!({"driver":"plc","tags":[]}), "invalid", "tags"),
+        ("tags/read", json!({"driver":"plc","tag":"level","x":1}), "bad_request", "x"),
+        ("tags/write", json!({"driver":"plc","tag":"none","v":1}), "not_found", "tag"),
+        ("tags/write", json!({"driver":"plc","tag":"valve","v":[1]}), "invalid", "v"),
+        ("tags/write", json!({"driver":"plc","values":{"valve":{}}}), "invalid", "values.valve"),
+        ("tags/write", json!({"driver":"plc","values":{}}), "invalid", "values"),
+        ("drivers/browse", json!({"driver":"plc","limit":1001}), "invalid", "limit"),
+        ("drivers/test", json!({"driver":"none"}), "not_found", "driver"),
+        ("drivers/test", json!({}), "bad_request", "driver"),
+        (
+            "drivers/test",
+            json!({"config":{"protocol":"modbus_tcp","address":"plc"}}),
+            "invalid",
+            "config.address",
+        ),
+    ] {
+        let refusal = operator.refused(operation, body.clone()).await;
+        assert_eq!(refusal["code"], json!(code), "{operation} {body}: {refusal}");
+        assert_eq!(refusal["field"], json!(field), "{operation} {body}: {refusal}");
+    }
+    world.machines.at(PLC, |machine| machine.is_lost = true);
+    settled(&app, LEVEL, 40, "stale").await;
+    for (operation, body) in [
+        ("tags/read", json!({"driver":"plc","tag":"level"})),
+        ("tags/write", json!({"driver":"plc","tag":"valve","v":1})),
+        ("drivers/browse", json!({"driver":"plc"})),
+        ("drivers/test", json!({"driver":"plc"})),
+        ("drivers/test", json!({"config":{"protocol":"modbus_tcp","address":PLC}})),
+    ] {
+        let refusal = operator.refused(operation, body).await;
+        assert_eq!(refusal["code"], json!("unavailable"), "{operation}: {refusal}");
+    }
+    let writes =
+        world.machines.at(PLC, |it| it.log.iter().filter(|it| it.starts_with("write")).count());
+    assert_eq!(writes, 0, "nothing that was refused has reached the machine");
+    app.within(1).await;
+    node.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_machine_holds_up_no_other_request_and_a_write_is_done_once() {
+    let world = World::new();
+    let (node, app) = plant(&world).await;
+    settled(&app, LEVEL, 40, "good").await;
+    world.machines.at(PLC, |machine| machine.read_ms = 3000);
+    let slow = node.peer("slow");
+    let write = json!({"driver":"plc","tag":"valve","v":9,"request_id":"w1"}).to_string();
+    slow.publish("admin/tags/write/1", &write);
+    slow.publish("admin/tags/write/2", &write);
+    let mut other = node.peer("other");
+    other.done("drivers/list", json!({})).await;
+    assert!(app.retained(VALVE).is_some_and(|it| it["v"] == json!(0)), "not written yet");
+    settled(&app, VALVE, 9, "good").await;
+    let writes =
+        world.machines.at(PLC, |it| it.log.iter().filter(|it| it.starts_with("write")).count());
+    assert_eq!(writes, 1);
+    let again = json!({"driver":"plc","tag":"valve","v":9,"request_id":"w1"});
+    let mut slow = slow;
+    let told = slow.done("tags/write", again).await;
+    assert_eq!(told["v"], json!(9), "told again, and not done again");
+    let writes =
+        world.machines.at(PLC, |it| it.log.iter().filter(|it| it.starts_with("write")).count());
+    assert_eq!(writes, 1);
+
+    let mut operator = node.peer("auditor");
+    let records = operator.done("audit/list", json!({"action":"tags write"})).await;
+    let outcomes: Vec<&str> = records["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["outcome"].as_str().unwrap())
+        .collect();
+    assert!(outcomes.contains(&"begun") && outcomes.contains(&"ok"), "{records}");
+    node.stop().await;
+}

@@ -2,9 +2,9 @@
 
 use actors::OpenDriver;
 use drivers::{
-    ConfigError, ConnectError, Connectivity, Counters, DeviceError, Driver, DriverConfig, Health,
-    Lost, PointId, ReadError, ReadOutcome, Sample, SubscribeError, Subscription, TagConfig,
-    WriteError,
+    ConfigError, ConnectError, Connectivity, Counters, DeviceError, Driver, DriverConfig, Found,
+    Health, Lost, PointId, QueryError, ReadError, ReadOutcome, Sample, SubscribeError,
+    Subscription, TagConfig, WriteError,
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -61,7 +61,7 @@ impl Machines {
         let machines = self.clone();
         Arc::new(move |config: &DriverConfig, tags: &[TagConfig]| {
             drivers::open(config, tags, &drivers::Site::new("unused"))?;
-            let DriverConfig::ModbusTcp(modbus) = config;
+            let DriverConfig::ModbusTcp(modbus) = config else { panic!("no such machine") };
             let driver: Box<dyn Driver> = Box::new(FakeDriver {
                 machines: machines.clone(),
                 address: modbus.address.clone(),
@@ -163,6 +163,35 @@ impl Driver for FakeDriver {
         _points: &'a [PointId],
     ) -> BoxFuture<'a, Result<Subscription, SubscribeError>> {
         async { Err(SubscribeError::Unsupported) }.boxed()
+    }
+
+    fn browse<'a>(
+        &'a mut self,
+        below: Option<&'a str>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Found>, QueryError>> {
+        async move {
+            self.reach(format!("browse {}", below.unwrap_or("the root"))).await?;
+            let found = |address: &String| Found {
+                address: address.clone(),
+                name: address.clone(),
+                is: "variable",
+                data_type: None,
+                is_writable: None,
+            };
+            let all =
+                self.machines.at(&self.address, |it| it.values.keys().cloned().collect::<Vec<_>>());
+            Ok(all.iter().take(limit).map(found).collect())
+        }
+        .boxed()
+    }
+
+    fn identify(&mut self) -> BoxFuture<'_, Result<Vec<(String, String)>, QueryError>> {
+        async move {
+            self.reach("identify".to_owned()).await?;
+            Ok(vec![("maker".to_owned(), "Acme".to_owned())])
+        }
+        .boxed()
     }
 
     fn health(&self) -> Health {

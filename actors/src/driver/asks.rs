@@ -1,0 +1,216 @@
+//! What operators ask a driver that runs: to read or write some of its tags now, to show what the machine has, or who it
+//! is. It is answered by the machine's word, or refused; never kept for a later connection.
+
+use super::actor::{DriverCore, Waiting};
+use super::io::Answered;
+use super::state::{Answer, Query};
+use super::write::{Write, refusal_of_device, refusal_of_lost};
+use drivers::{PointRead, QueryError, ReadError};
+use proto::{Quality, Refusal, RefusalCode, Scalar, TagId};
+use ractor::RpcReplyPort;
+use serde_json::{Value as Json, json};
+use std::collections::HashMap;
+
+/// The most tags of one question.
+pub(crate) const TAGS_MAX: usize = 1000;
+
+/// A question.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Ask {
+    /// What these tags hold.
+    Read(Vec<TagId>),
+    /// Write these tags, each by itself; read each back with `verify`.
+    Write {
+        /// What to write where.
+        writes: Vec<(TagId, Scalar)>,
+        /// Read it back and compare.
+        verify: bool,
+    },
+    /// What the machine has.
+    Browse {
+        /// Below which address; absent: at its root.
+        below: Option<String>,
+        /// At most so much.
+        limit: usize,
+    },
+    /// Who the machine is.
+    Identify,
+}
+
+/// The answer: what it is depends on the question.
+pub(crate) type Told = Result<Json, Refusal>;
+
+/// Where an answer goes.
+pub(crate) type Reply = RpcReplyPort<Told>;
+
+/// Writes that are answered together.
+pub(super) struct Batch {
+    reply: Reply,
+    tags: Vec<TagId>,
+    outcomes: Vec<Option<Result<Scalar, Refusal>>>,
+}
+
+impl Batch {
+    fn told(self) {
+        let is_good = |outcome: &Option<Result<_, _>>| matches!(outcome, Some(Ok(_)));
+        let written = self.outcomes.iter().filter(|it| is_good(it)).count();
+        let failed = self.outcomes.len() - written;
+        let result = |(tag, outcome): (TagId, Option<Result<Scalar, Refusal>>)| match outcome {
+            Some(Ok(v)) => json!({ "tag": tag, "ok": true, "v": v }),
+            Some(Err(error)) => json!({ "tag": tag, "ok": false, "error": error }),
+            None => json!({ "tag": tag, "ok": false, "error": not_told() }),
+        };
+        let results: Vec<Json> = self.tags.into_iter().zip(self.outcomes).map(result).collect();
+        let told = json!({ "written": written, "failed": failed, "results": results });
+        let _ = self.reply.send(Ok(told));
+    }
+}
+
+/// The writes under way that are answered together, by their number.
+#[derive(Default)]
+pub(super) struct Batches(HashMap<u64, Batch>);
+
+impl Batches {
+    /// How one write ended; whoever asked is told when it was the last.
+    pub(super) fn ended(&mut self, batch: u64, place: usize, outcome: Result<Scalar, Refusal>) {
+        let Some(found) = self.0.get_mut(&batch) else { return };
+        found.outcomes[place] = Some(outcome);
+        if found.outcomes.iter().all(Option::is_some)
+            && let Some(whole) = self.0.remove(&batch)
+        {
+            whole.told();
+        }
+    }
+}
+
+impl DriverCore {
+    /// Takes a question in, or refuses it at once.
+    pub(super) fn ask(&mut self, ask: Ask, reply: Reply) {
+        let Some(running) = &mut self.running else {
+            let _ = reply.send(Err(does_not_run()));
+            return;
+        };
+        let query = match ask {
+            Ask::Write { writes, verify } => return self.ask_writes(writes, verify, reply),
+            Ask::Browse { below, limit } => Query::Browse { below, limit },
+            Ask::Identify => Query::Identify,
+            Ask::Read(tags) => match tags.iter().map(|tag| running.state.point_of(tag)).collect() {
+                Ok(points) => Query::Read(points),
+                Err(refusal) => {
+                    let _ = reply.send(Err(refusal));
+                    return;
+                }
+            },
+        };
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        match running.state.ask(ticket, query) {
+            Ok(()) => drop(self.waiting.insert(ticket, Waiting::Ask(reply))),
+            Err(refusal) => drop(reply.send(Err(refusal))),
+        }
+    }
+
+    fn ask_writes(&mut self, writes: Vec<(TagId, Scalar)>, verify: bool, reply: Reply) {
+        let Some(running) = &mut self.running else { return };
+        if let Err(refusal) = running.state.has_room_for(writes.len()) {
+            let _ = reply.send(Err(refusal));
+            return;
+        }
+        let number = self.next_ticket;
+        let count = writes.len();
+        let tags = writes.iter().map(|(tag, _)| tag.clone()).collect();
+        self.batches.0.insert(number, Batch { reply, tags, outcomes: vec![None; count] });
+        for (place, (tag, value)) in writes.into_iter().enumerate() {
+            let ticket = self.next_ticket;
+            self.next_ticket += 1;
+            match running.state.point_of(&tag) {
+                Ok(point) => {
+                    running.state.push_write(Write { point, value, verify, ticket });
+                    self.waiting.insert(ticket, Waiting::Batch { batch: number, place });
+                }
+                Err(refusal) => self.batches.ended(number, place, Err(refusal)),
+            }
+        }
+    }
+
+    /// Tells what the machine has answered; the writes that failed with it, if the connection did.
+    pub(super) fn asked(&mut self, ticket: u64, answered: Answered) -> Vec<Answer> {
+        let now = self.now();
+        let random = self.context.random();
+        let Some(running) = &mut self.running else { return Vec::new() };
+        let told = match &answered {
+            Answered::Read(outcome) => match &outcome.lost {
+                Some(lost) => Err(refusal_of_lost(lost)),
+                None => {
+                    let tags = running.state.tags();
+                    let value = |(point, read): &PointRead| {
+                        let tag = &tags[point.index()].config;
+                        value_of(&tag.tag, tag.unit.as_deref(), read)
+                    };
+                    Ok(json!({ "values": outcome.points.iter().map(value).collect::<Vec<_>>() }))
+                }
+            },
+            Answered::Found(Ok(found)) => Ok(json!({ "items": found })),
+            Answered::Identity(Ok(told)) => Ok(json!({ "identity": identity_of(told) })),
+            Answered::Found(Err(error)) | Answered::Identity(Err(error)) => {
+                Err(refusal_of_query(error))
+            }
+        };
+        if let Some(Waiting::Ask(reply)) = self.waiting.remove(&ticket) {
+            let _ = reply.send(told);
+        }
+        running.state.asked(answered, now, random)
+    }
+}
+
+/// What a machine says of itself, by name.
+pub(crate) fn identity_of(told: &[(String, String)]) -> Json {
+    told.iter().map(|(name, value)| (name.clone(), Json::from(value.as_str()))).collect()
+}
+
+fn value_of(tag: &TagId, unit: Option<&str>, read: &Result<drivers::Sample, ReadError>) -> Json {
+    match read {
+        Ok(sample) => {
+            let mut value = json!({ "tag": tag, "v": sample.value, "q": sample.quality });
+            if let Some(at) = sample.at {
+                value["t"] = json!(at);
+            }
+            if let Some(unit) = unit {
+                value["u"] = unit.into();
+            }
+            value
+        }
+        Err(error) => json!({ "tag": tag, "q": Quality::Bad, "error": refusal_of_read(error) }),
+    }
+}
+
+fn refusal_of_read(error: &ReadError) -> Refusal {
+    let code = match error {
+        ReadError::UnknownPoint(_) => RefusalCode::NotFound,
+        ReadError::Device { error, .. } => refusal_of_device(*error),
+        ReadError::NoValue { .. } => RefusalCode::Invalid,
+        ReadError::ConnectionLost => RefusalCode::Unavailable,
+    };
+    Refusal::new(code, error.to_string())
+}
+
+/// The refusal that says why a machine did not tell something.
+pub(crate) fn refusal_of_query(error: &QueryError) -> Refusal {
+    match error {
+        QueryError::Unsupported => Refusal::new(RefusalCode::Invalid, error.to_string()),
+        QueryError::Address { .. } => {
+            Refusal::new(RefusalCode::Invalid, error.to_string()).at("below")
+        }
+        QueryError::Device(device) => Refusal::new(refusal_of_device(*device), error.to_string()),
+        QueryError::Lost(lost) => refusal_of_lost(lost),
+    }
+}
+
+/// The refusal of a driver that has no connection and makes none.
+pub(crate) fn does_not_run() -> Refusal {
+    Refusal::new(RefusalCode::Unavailable, "the driver does not run")
+}
+
+fn not_told() -> Refusal {
+    Refusal::new(RefusalCode::Unavailable, "the driver ended before it was written")
+}
