@@ -4,7 +4,7 @@
 //! reading; `check` then refuses values outside the limits, with the path of the field. What a
 //! protocol asks of an address is checked by [`open()`](crate::open()), which does no I/O either.
 
-use crate::modbus::ModbusTcpConfig;
+use crate::modbus::{ModbusSerialConfig, ModbusTcpConfig};
 use crate::opcua::OpcUaConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -40,8 +40,10 @@ pub const ADDRESS_BYTES_MAX: usize = 259;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "protocol", rename_all = "snake_case")]
 pub enum DriverConfig {
-    /// Modbus TCP.
+    /// Modbus over TCP.
     ModbusTcp(ModbusTcpConfig),
+    /// Modbus at a serial line.
+    ModbusSerial(ModbusSerialConfig),
     /// OPC UA.
     #[serde(rename = "opcua")]
     OpcUa(OpcUaConfig),
@@ -75,6 +77,7 @@ impl DriverConfig {
     pub fn check(&self) -> Result<(), ConfigError> {
         match self {
             Self::ModbusTcp(config) => config.check(),
+            Self::ModbusSerial(config) => config.check(),
             Self::OpcUa(config) => config.check(),
         }
     }
@@ -83,6 +86,7 @@ impl DriverConfig {
     pub fn protocol(&self) -> &'static str {
         match self {
             Self::ModbusTcp(_) => "modbus_tcp",
+            Self::ModbusSerial(_) => "modbus_serial",
             Self::OpcUa(_) => "opcua",
         }
     }

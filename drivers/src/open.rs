@@ -40,7 +40,15 @@ pub fn open(
     config.check()?;
     check_tags(tags)?;
     match config {
-        DriverConfig::ModbusTcp(config) => Ok(Box::new(ModbusDriver::new(config, tags)?)),
+        DriverConfig::ModbusTcp(config) => Ok(Box::new(ModbusDriver::new(config.options(), tags)?)),
+        #[cfg(feature = "serial")]
+        DriverConfig::ModbusSerial(config) => {
+            Ok(Box::new(ModbusDriver::new(config.options(), tags)?))
+        }
+        #[cfg(not(feature = "serial"))]
+        DriverConfig::ModbusSerial(_) => {
+            Err(ConfigError::new("protocol", "this build has no serial lines"))
+        }
         #[cfg(feature = "opcua")]
         DriverConfig::OpcUa(config) => {
             Ok(Box::new(crate::opcua::OpcUaDriver::new(config, tags, site)?))
@@ -76,7 +84,7 @@ fn check_tags(tags: &[TagConfig]) -> Result<(), ConfigError> {
 mod tests {
     use super::*;
     use crate::config::Publish;
-    use crate::modbus::ModbusTcpConfig;
+    use crate::modbus::{ModbusSerialConfig, ModbusTcpConfig};
     use crate::opcua::{OpcUaConfig, OpcUaUser};
     use serde_json::json;
 
@@ -141,13 +149,33 @@ mod tests {
     fn the_examples_of_the_references_open() {
         for (reference, count) in [(MODBUS, 6), (OPCUA, 4)] {
             let config: DriverConfig = example(reference, 0);
-            let tags: Vec<TagConfig> = example(reference, 1);
+            let (_, tags) = reference.split_once("## Tags").unwrap();
+            let tags: Vec<TagConfig> = example(tags, 0);
             let opened = open(&config, &tags, &Site::new("unused"));
             #[cfg(not(feature = "opcua"))]
             let opened = if reference == OPCUA { continue } else { opened };
             assert_eq!(opened.err(), None);
             assert_eq!(tags.len(), count);
         }
+    }
+
+    #[test]
+    fn the_reference_names_every_option_of_a_serial_line_with_its_default() {
+        let (_, serial) = MODBUS.split_once("### Serial lines").unwrap();
+        let (serial, _) = serial.split_once("## Tags").unwrap();
+        let options = serde_json::to_value(ModbusSerialConfig::new("port")).unwrap();
+        let common = serde_json::to_value(ModbusTcpConfig::new("plc:502")).unwrap();
+        for (option, value) in options.as_object().unwrap() {
+            let default = match option.as_str() {
+                "port" => "required".to_owned(),
+                it if it != "framing" && common.get(it).is_some() => continue,
+                _ => format!("`{value}`"),
+            };
+            assert_eq!(row(serial, option)[1], default, "{option}");
+        }
+        let config: DriverConfig = example(serial, 0);
+        #[cfg(feature = "serial")]
+        assert_eq!(open(&config, &[], &Site::new("unused")).err(), None);
     }
 
     #[test]

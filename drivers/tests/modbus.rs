@@ -7,7 +7,7 @@
 mod machine;
 
 use drivers::contract::{self, Fixture};
-use drivers::modbus::ModbusTcpConfig;
+use drivers::modbus::{Framing, ModbusSerialConfig, ModbusTcpConfig};
 use drivers::{
     Access, Connectivity, Driver, DriverConfig, PointId, PointRead, ReadOutcome, Site, TagConfig,
     open,
@@ -67,9 +67,8 @@ fn shown(outcome: &ReadOutcome) -> Vec<String> {
     outcome.points.iter().map(show).collect()
 }
 
-#[tokio::test]
-async fn the_contract_of_the_port() {
-    let machine = Machine::start().await;
+/// What every driver must keep, of a machine that is reached with `config`.
+async fn keeps_the_contract(config: ModbusTcpConfig) {
     let tags = [
         TagConfig { scale: 0.1, ..writable("holding:0", "int16") },
         tag("holding:1", "uint16"),
@@ -89,9 +88,30 @@ async fn the_contract_of_the_port() {
             (PointId(3), Scalar::Int(2), "out_of_range"),
         ],
     };
-    let mut driver = driver_with(config(machine.address, TIMEOUT_MS), &tags);
+    let mut driver = driver_with(config, &tags);
     let result = contract::check(driver.as_mut(), &fixture).await;
     assert_eq!(result, Ok(()));
+}
+
+#[tokio::test]
+async fn the_contract_of_the_port_over_tcp() {
+    let machine = Machine::start().await;
+    keeps_the_contract(config(machine.address, TIMEOUT_MS)).await;
+}
+
+#[tokio::test]
+async fn the_contract_of_the_port_with_the_frames_of_a_serial_line() {
+    let machine = Machine::start_rtu().await;
+    let config = config(machine.address, TIMEOUT_MS);
+    keeps_the_contract(ModbusTcpConfig { framing: Framing::Rtu, ..config }).await;
+}
+
+#[tokio::test]
+async fn a_port_that_is_not_there_is_unreachable() {
+    let config = DriverConfig::ModbusSerial(ModbusSerialConfig::new("/dev/no-such-port"));
+    let mut driver = open(&config, &[], &Site::new("unused")).unwrap();
+    let error = driver.connect().await.unwrap_err();
+    assert_eq!(error.code(), "unreachable", "{error}");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
-//! The [`Driver`] port on Modbus TCP.
+//! The [`Driver`] port on Modbus.
 
-use super::config::ModbusTcpConfig;
+use super::config::Options;
 use super::plan::Limits;
 use super::point::Point;
 use super::read::Reading;
@@ -8,8 +8,8 @@ use super::session::{RequestError, Session};
 use super::splits::Splits;
 use crate::config::{ConfigError, TagConfig};
 use crate::port::{
-    ConnectError, Driver, Health, PointId, ReadError, ReadOutcome, SubscribeError, Subscription,
-    WriteError,
+    ConnectError, Driver, Health, PointId, QueryError, ReadError, ReadOutcome, SubscribeError,
+    Subscription, WriteError,
 };
 use crate::scaling::Unfit;
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
@@ -25,17 +25,17 @@ pub struct ModbusDriver {
 
 impl ModbusDriver {
     /// A driver for these tags, not yet connected.
-    pub(crate) fn new(config: &ModbusTcpConfig, tags: &[TagConfig]) -> Result<Self, ConfigError> {
+    pub(crate) fn new(options: Options, tags: &[TagConfig]) -> Result<Self, ConfigError> {
         let mut points = Vec::with_capacity(tags.len());
         for (index, tag) in tags.iter().enumerate() {
-            points.push(Point::new(tag, config).map_err(|error| error.of_tag(index))?);
+            points.push(Point::new(tag, &options).map_err(|error| error.of_tag(index))?);
         }
         let limits = Limits {
-            gap_registers: config.gap_registers,
-            registers_max: config.registers_per_request_max,
-            bits_max: config.bits_per_request_max,
+            gap_registers: options.gap_registers,
+            registers_max: options.registers_per_request_max,
+            bits_max: options.bits_per_request_max,
         };
-        let session = Session::new(config.clone());
+        let session = Session::new(options);
         Ok(Self { points, limits, session, splits: Splits::default() })
     }
 
@@ -89,6 +89,20 @@ fn refused_value(error: Unfit, target: String, value: &Scalar, point: &Point) ->
     }
 }
 
+/// The name of an object of identification (Modbus Application Protocol 6.21, figure 1).
+fn object(id: u8) -> String {
+    match id {
+        0 => "maker".to_owned(),
+        1 => "product".to_owned(),
+        2 => "version".to_owned(),
+        3 => "url".to_owned(),
+        4 => "product_name".to_owned(),
+        5 => "model_name".to_owned(),
+        6 => "application".to_owned(),
+        other => format!("object_{other}"),
+    }
+}
+
 impl Driver for ModbusDriver {
     fn connect(&mut self) -> BoxFuture<'_, Result<(), ConnectError>> {
         // A machine that was away may have come back with another program: nothing learned holds.
@@ -124,6 +138,17 @@ impl Driver for ModbusDriver {
         _points: &'a [PointId],
     ) -> BoxFuture<'a, Result<Subscription, SubscribeError>> {
         ready(Err(SubscribeError::Unsupported)).boxed()
+    }
+
+    fn identify(&mut self) -> BoxFuture<'_, Result<Vec<(String, String)>, QueryError>> {
+        async move {
+            match self.session.identify().await {
+                Ok(told) => Ok(told.into_iter().map(|(id, value)| (object(id), value)).collect()),
+                Err(RequestError::Device(error)) => Err(QueryError::Device(error)),
+                Err(RequestError::Lost(lost)) => Err(QueryError::Lost(lost)),
+            }
+        }
+        .boxed()
     }
 
     fn health(&self) -> Health {

@@ -4,7 +4,7 @@
 //! writing need not ask again.
 
 use super::address::Address;
-use super::config::ModbusTcpConfig;
+use super::config::Options;
 use super::decode::{Encoding, register_count};
 use super::plan::Span;
 use super::session::{Answer, Write};
@@ -22,7 +22,7 @@ pub(crate) struct Point {
 
 impl Point {
     /// The point of a tag whose own limits were checked.
-    pub(crate) fn new(tag: &TagConfig, config: &ModbusTcpConfig) -> Result<Self, ConfigError> {
+    pub(crate) fn new(tag: &TagConfig, options: &Options) -> Result<Self, ConfigError> {
         let parsed: Result<Address, _> = tag.address.parse();
         let address = parsed
             .map_err(|error| ConfigError::new("address", format!("{:?}: {error}", tag.address)))?;
@@ -36,7 +36,7 @@ impl Point {
             },
             is_writable: tag.access == Access::ReadWrite,
         };
-        check_span(point.span(), config)?;
+        check_span(point.span(), options)?;
         Ok(point)
     }
 
@@ -120,15 +120,15 @@ fn check_type(tag: &TagConfig, address: Address) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn check_span(span: Span, config: &ModbusTcpConfig) -> Result<(), ConfigError> {
+fn check_span(span: Span, options: &Options) -> Result<(), ConfigError> {
     if span.end() > 1 << 16 {
         let reason = format!("{span} reaches beyond the last offset, 65535");
         return Err(ConfigError::new("address", reason));
     }
-    if span.count > config.registers_per_request_max {
+    if span.count > options.registers_per_request_max {
         let reason = format!(
             "{span} has {} registers, registers_per_request_max is {}",
-            span.count, config.registers_per_request_max
+            span.count, options.registers_per_request_max
         );
         return Err(ConfigError::new("type", reason));
     }
@@ -138,6 +138,7 @@ fn check_span(span: Span, config: &ModbusTcpConfig) -> Result<(), ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::modbus::ModbusTcpConfig;
     use serde_json::json;
 
     fn point(
@@ -152,7 +153,7 @@ mod tests {
         }
         let config =
             ModbusTcpConfig { registers_per_request_max: 16, ..ModbusTcpConfig::new("plc:502") };
-        Point::new(&serde_json::from_value(json).unwrap(), &config)
+        Point::new(&serde_json::from_value(json).unwrap(), &config.options())
     }
 
     #[test]

@@ -7,17 +7,18 @@
 //! gives up drops it.
 
 use super::address::Area;
-use super::config::ModbusTcpConfig;
+use super::config::Options;
+use super::line;
 use super::plan::Span;
 use crate::port::{ConnectError, Connectivity, Counters, DeviceError, Health, Lost};
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Display};
 use std::io;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_modbus::client::{Client as _, Context, tcp};
-use tokio_modbus::{ExceptionCode, Request, Response, Slave};
+use tokio_modbus::client::{Client as _, Context};
+use tokio_modbus::prelude::{DeviceIdObject, ReadCode};
+use tokio_modbus::{ExceptionCode, Request, Response};
 
 /// What a unit answered to a read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,9 +44,12 @@ pub(crate) enum RequestError {
     Lost(Lost),
 }
 
+/// Requests after which a machine that goes on telling who it is is believed to never end.
+const IDENTITY_REQUESTS_MAX: usize = 16;
+
 /// The connection, or its absence, and the counters of all connections so far.
 pub(crate) struct Session {
-    config: ModbusTcpConfig,
+    options: Options,
     context: Option<Context>,
     last_error: Option<String>,
     pub(crate) counters: Counters,
@@ -53,16 +57,16 @@ pub(crate) struct Session {
 
 impl Session {
     /// A session without a connection.
-    pub(crate) fn new(config: ModbusTcpConfig) -> Self {
-        Self { config, context: None, last_error: None, counters: Counters::default() }
+    pub(crate) fn new(options: Options) -> Self {
+        Self { options, context: None, last_error: None, counters: Counters::default() }
     }
 
     /// Connects; an earlier connection is closed first, since some machines take only one.
     pub(crate) async fn connect(&mut self) -> Result<(), ConnectError> {
         self.context = None;
-        match open(&self.config).await {
-            Ok(stream) => {
-                self.context = Some(tcp::attach_slave(stream, Slave(self.config.unit_id)));
+        match line::open(&self.options).await {
+            Ok(context) => {
+                self.context = Some(context);
                 self.counters.connects += 1;
                 self.last_error = None;
                 Ok(())
@@ -84,7 +88,7 @@ impl Session {
             Area::InputRegister => Request::ReadInputRegisters(offset, count),
             Area::HoldingRegister => Request::ReadHoldingRegisters(offset, count),
         };
-        let what = Words("reading", span, self.config.unit_id);
+        let what = Words("reading", span, self.options.unit_id);
         let response = self.call(request, &what).await?;
         match (area, response) {
             (Area::Coil, Response::ReadCoils(bits))
@@ -105,9 +109,9 @@ impl Session {
 
     /// Writes, and checks that the machine confirms the same place.
     pub(crate) async fn write(&mut self, span: Span, write: &Write) -> Result<(), RequestError> {
-        let request = request_to(write, self.config.write_multiple);
+        let request = request_to(write, self.options.write_multiple);
         let expected = expected_response(&request);
-        let what = Words("writing", span, self.config.unit_id);
+        let what = Words("writing", span, self.options.unit_id);
         let response = self.call(request, &what).await?;
         if Some(response) == expected {
             return Ok(());
@@ -115,9 +119,30 @@ impl Session {
         Err(self.violation(&what, "it confirms another write than was asked for"))
     }
 
+    /// What the machine says of itself (Modbus Application Protocol 6.21, basic and regular objects).
+    pub(crate) async fn identify(&mut self) -> Result<Vec<(u8, String)>, RequestError> {
+        let mut told = Vec::new();
+        let mut from = 0;
+        // The objects of the stream are numbered, at most 128 of them here: each answer brings one or more.
+        for _ in 0..IDENTITY_REQUESTS_MAX {
+            let request = Request::ReadDeviceIdentification(ReadCode::Regular, from);
+            let answer = match self.call(request, &"asking who it is").await? {
+                Response::ReadDeviceIdentification(answer) => answer,
+                _ => return Err(self.violation(&"asking who it is", "another answer")),
+            };
+            let text = |it: &DeviceIdObject| String::from_utf8_lossy(&it.value).trim().to_owned();
+            told.extend(answer.device_id_objects.iter().map(|it| (it.id, text(it))));
+            if !answer.more_follows || answer.next_object_id <= from {
+                break;
+            }
+            from = answer.next_object_id;
+        }
+        Ok(told)
+    }
+
     /// The words for a span in messages, with the unit.
     pub(crate) fn target(&self, span: Span) -> String {
-        format!("{span} of unit {}", self.config.unit_id)
+        format!("{span} of unit {}", self.options.unit_id)
     }
 
     pub(crate) fn health(&self) -> Health {
@@ -133,11 +158,15 @@ impl Session {
         }
     }
 
-    async fn call(&mut self, request: Request<'_>, what: &Words) -> Result<Response, RequestError> {
+    async fn call(
+        &mut self,
+        request: Request<'_>,
+        what: &(dyn Display + Sync),
+    ) -> Result<Response, RequestError> {
         let Some(mut context) = self.context.take() else {
             return Err(RequestError::Lost(Lost::NotConnected));
         };
-        match timeout(deadline(&self.config), context.call(request)).await {
+        match timeout(self.deadline(), context.call(request)).await {
             Ok(Ok(Ok(response))) => {
                 self.counters.round_trips += 1;
                 self.context = Some(context);
@@ -155,13 +184,13 @@ impl Session {
             }
             Err(_) => {
                 self.counters.timeouts += 1;
-                let timeout_ms = self.config.timeout_ms;
+                let timeout_ms = self.options.timeout_ms;
                 Err(self.lose(Lost::Timeout { request: what.to_string(), timeout_ms }))
             }
         }
     }
 
-    fn transport(&mut self, what: &Words, error: &io::Error) -> RequestError {
+    fn transport(&mut self, what: &(dyn Display + Sync), error: &io::Error) -> RequestError {
         let reason = error.to_string();
         // The library reports an answer that it cannot decode as invalid data or as a short read.
         if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) {
@@ -174,7 +203,11 @@ impl Session {
         self.lose(Lost::Closed { request: what.to_string(), reason })
     }
 
-    fn violation(&mut self, what: &Words, reason: &str) -> RequestError {
+    fn deadline(&self) -> Duration {
+        Duration::from_millis(self.options.timeout_ms.into())
+    }
+
+    fn violation(&mut self, what: &(dyn Display + Sync), reason: &str) -> RequestError {
         self.counters.protocol_violations += 1;
         self.lose(Lost::Protocol { request: what.to_string(), reason: reason.to_owned() })
     }
@@ -183,30 +216,6 @@ impl Session {
         self.context = None;
         self.last_error = Some(lost.to_string());
         RequestError::Lost(lost)
-    }
-}
-
-fn deadline(config: &ModbusTcpConfig) -> Duration {
-    Duration::from_millis(u64::from(config.timeout_ms))
-}
-
-async fn open(config: &ModbusTcpConfig) -> Result<TcpStream, ConnectError> {
-    let ModbusTcpConfig { ref address, timeout_ms, .. } = *config;
-    let address = address.clone();
-    let stream = match timeout(deadline(config), TcpStream::connect(&address)).await {
-        Err(_) => return Err(ConnectError::Timeout { address, timeout_ms }),
-        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            return Err(ConnectError::Refused { address });
-        }
-        Ok(Err(error)) => {
-            return Err(ConnectError::Unreachable { address, reason: error.to_string() });
-        }
-        Ok(Ok(stream)) => stream,
-    };
-    // Requests are small and wait for their answer: Nagle's algorithm would only delay them.
-    match stream.set_nodelay(true) {
-        Ok(()) => Ok(stream),
-        Err(error) => Err(ConnectError::Unreachable { address, reason: error.to_string() }),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::config::{Access, ByteOrder, ConfigError, DataType, TagConfig};
 use crate::port::{PointId, PointRead, ReadError, Sample};
 use crate::scaling::Scaling;
 use opcua::types::{
-    AttributeId, DataValue, DateTime, NodeId, ReadValueId, StatusCode, VariantScalarTypeId,
+    AttributeId, DataValue, DateTime, NodeId, ReadValueId, StatusCode, Variant, VariantScalarTypeId,
 };
 use proto::{Quality, TimestampMs};
 use std::sync::OnceLock;
@@ -58,6 +58,7 @@ impl Point {
             return (id, Err(ReadError::Device { target, error: refusal(status) }));
         }
         let raw = value.value.as_ref().ok_or("the machine says nothing");
+        let raw = raw.and_then(|raw| self.element(raw));
         match raw.and_then(|raw| show(raw, self.data_type, &self.scaling)) {
             Ok(shown) => {
                 let at =
@@ -68,6 +69,17 @@ impl Point {
                 let (target, data_type) = (self.address.to_string(), self.data_type());
                 (id, Err(ReadError::NoValue { target, data_type, reason }))
             }
+        }
+    }
+
+    /// The element that was asked for, from a server that sends the whole array all the same.
+    fn element<'a>(&self, value: &'a Variant) -> Result<&'a Variant, &'static str> {
+        match (self.address.index, value) {
+            (Some(index), Variant::Array(array)) if array.values.len() > 1 => {
+                let found = usize::try_from(index).ok().and_then(|it| array.values.get(it));
+                found.ok_or("the array is shorter")
+            }
+            _ => Ok(value),
         }
     }
 
@@ -137,7 +149,6 @@ pub(crate) fn value_of(node: &NodeId, point: &Point) -> ReadValueId {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use opcua::types::Variant;
     use proto::Scalar;
     use serde_json::json;
 
@@ -188,6 +199,18 @@ mod tests {
         let (_, Err(error)) = point.read(PointId(0), &value) else { panic!("a value") };
         assert_eq!(error.code(), "illegal_address");
         assert_eq!(error.to_string(), "cannot read ns=2;s=Gone: BadNodeIdUnknown");
+    }
+
+    #[test]
+    fn an_element_is_found_also_in_the_whole_array() {
+        let point = point("ns=2;s=Table [1]", &json!({})).unwrap();
+        let shown = |values: Vec<i32>| {
+            let value = DataValue { value: Some(Variant::from(values)), ..DataValue::default() };
+            point.read(PointId(0), &value).1.map(|it| it.value).map_err(|it| it.code())
+        };
+        assert_eq!(shown(vec![20]), Ok(Scalar::Int(20)), "cut out by the server");
+        assert_eq!(shown(vec![10, 20, 30]), Ok(Scalar::Int(20)));
+        assert_eq!(shown(vec![]), Err("no_value"));
     }
 
     #[test]

@@ -10,8 +10,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio_modbus::server::Service;
 use tokio_modbus::server::tcp::{Server, accept_tcp_connection};
+use tokio_modbus::server::{Service, rtu_over_tcp};
 use tokio_modbus::{ExceptionCode, Request, Response};
 
 /// How many coils, discrete inputs, input and holding registers there are.
@@ -53,6 +53,22 @@ impl Machine {
         let address = listener.local_addr().unwrap();
         let server = Some(serve(listener, Arc::clone(&tables)));
         Self { address, tables, server }
+    }
+
+    /// A machine behind a converter: the frames of a serial line over TCP.
+    pub(crate) async fn start_rtu() -> Self {
+        let tables: Arc<Mutex<Tables>> = Arc::default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let of_unit = Arc::clone(&tables);
+        let server = tokio::spawn(async move {
+            let new_service = |_| Ok(Some(Unit { tables: Arc::clone(&of_unit) }));
+            let on_connected = |stream, peer| {
+                ready(rtu_over_tcp::accept_tcp_connection(stream, peer, new_service))
+            };
+            rtu_over_tcp::Server::new(listener).serve(&on_connected, |_| {}).await.unwrap();
+        });
+        Self { address, tables, server: Some(server) }
     }
 
     /// Closes the port and every connection, as a machine does that loses power.

@@ -1,0 +1,92 @@
+//! Opens a line to a machine, with the framing on it.
+
+use super::ascii::Ascii;
+use super::config::{Framing, Line, ModbusSerialConfig, Options};
+use crate::port::ConnectError;
+use std::io;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_modbus::Slave;
+use tokio_modbus::client::{Context, rtu, tcp};
+
+/// Opens the line.
+pub(crate) async fn open(options: &Options) -> Result<Context, ConnectError> {
+    let unit = Slave(options.unit_id);
+    match &options.line {
+        Line::Tcp { address, framing } => {
+            let stream = connect(address, options.timeout_ms).await?;
+            Ok(match framing {
+                Framing::Tcp => tcp::attach_slave(stream, unit),
+                framing => attach(stream, *framing, unit),
+            })
+        }
+        Line::Serial(serial) => {
+            let port = open_port(serial).map_err(|reason| ConnectError::Unreachable {
+                address: serial.port.clone(),
+                reason,
+            })?;
+            Ok(attach(port, serial.framing, unit))
+        }
+    }
+}
+
+fn attach<T>(line: T, framing: Framing, unit: Slave) -> Context
+where
+    T: AsyncRead + AsyncWrite + std::fmt::Debug + Unpin + Send + 'static,
+{
+    match framing {
+        Framing::Ascii => rtu::attach_slave(Ascii::new(line), unit),
+        Framing::Rtu | Framing::Tcp => rtu::attach_slave(line, unit),
+    }
+}
+
+async fn connect(address: &str, timeout_ms: u32) -> Result<TcpStream, ConnectError> {
+    let address = address.to_owned();
+    let deadline = Duration::from_millis(timeout_ms.into());
+    let stream = match timeout(deadline, TcpStream::connect(&address)).await {
+        Err(_) => return Err(ConnectError::Timeout { address, timeout_ms }),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            return Err(ConnectError::Refused { address });
+        }
+        Ok(Err(error)) => {
+            return Err(ConnectError::Unreachable { address, reason: error.to_string() });
+        }
+        Ok(Ok(stream)) => stream,
+    };
+    // Requests are small and wait for their answer: Nagle's algorithm would only delay them.
+    match stream.set_nodelay(true) {
+        Ok(()) => Ok(stream),
+        Err(error) => Err(ConnectError::Unreachable { address, reason: error.to_string() }),
+    }
+}
+
+#[cfg(feature = "serial")]
+fn open_port(config: &ModbusSerialConfig) -> Result<tokio_serial::SerialStream, String> {
+    use super::config::Parity;
+    use tokio_serial::SerialPortBuilderExt as _;
+    let parity = match config.parity {
+        Parity::None => tokio_serial::Parity::None,
+        Parity::Even => tokio_serial::Parity::Even,
+        Parity::Odd => tokio_serial::Parity::Odd,
+    };
+    let data_bits = match config.data_bits {
+        7 => tokio_serial::DataBits::Seven,
+        _ => tokio_serial::DataBits::Eight,
+    };
+    let stop_bits = match config.stop_bits {
+        2 => tokio_serial::StopBits::Two,
+        _ => tokio_serial::StopBits::One,
+    };
+    let port = tokio_serial::new(&config.port, config.baud_rate)
+        .parity(parity)
+        .data_bits(data_bits)
+        .stop_bits(stop_bits);
+    port.open_native_async().map_err(|error| error.to_string())
+}
+
+#[cfg(not(feature = "serial"))]
+fn open_port(_config: &ModbusSerialConfig) -> Result<TcpStream, String> {
+    Err("this build has no serial lines".to_owned())
+}

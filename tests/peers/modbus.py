@@ -1,0 +1,106 @@
+"""Machines of pymodbus over every line: TCP, the frames of a serial line over TCP, in binary and in ASCII, and a serial
+line itself, which is a pair of pseudo-terminals."""
+
+import os
+import pty
+import socket
+import sys
+import tempfile
+import threading
+import time
+import tty
+
+from checks import check, finish
+from hub import SECRET, Client, Hub, Process
+
+TAGS = 5
+# By then a machine that is back has to be good again.
+BACK_SECS = 10
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def serve(kind, where):
+    server = Process([sys.executable, "tests/peers/modbus_server.py", kind, str(where)])
+    server.find(r"listening on (\S+)")
+    return server
+
+
+def serial_line():
+    """Two devices, each end of one line."""
+    masters, devices = [], []
+    for _ in range(2):
+        master, slave = pty.openpty()
+        tty.setraw(slave)
+        masters.append(master)
+        devices.append(os.ttyname(slave))
+
+    def carry(source, sink):
+        while True:
+            try:
+                os.write(sink, os.read(source, 4096))
+            except OSError:
+                # Nobody has the device open just now.
+                time.sleep(0.05)
+
+    for source, sink in (masters, reversed(masters)):
+        threading.Thread(target=carry, args=(source, sink), daemon=True).start()
+    return devices
+
+
+def story(hub, app, kind, where, config):
+    """Values, a write, who it is, and a machine that is killed and comes back."""
+    server = serve(kind, where)
+    told, why = None, None
+    try:
+        told = hub.ctl("drivers", "test", *config)
+    except RuntimeError as error:
+        why = str(error)
+    identity = told and told["identity"]
+    check(f"{kind}: says who it is", identity and identity.get("maker") == "Acme", identity or why)
+    hub.ctl("drivers", "create", f"driver={kind}", *config)
+    path = f"acme/{kind}/_raw"
+    every = (f"driver={kind}", "type=uint16", "poll_interval_ms=100", "access=read_write")
+    for number in range(TAGS):
+        words = (f"tag=r{number}", f"address=holding:{number}", f"path={path}/r{number}")
+        hub.ctl("tags", "create", *every, *words)
+    app.subscribe(f"uns/{path}/#")
+    last = f"uns/{path}/r{TAGS - 1}"
+    value = app.wait_for(last, lambda value: value["v"] == 1000 + TAGS - 1 and value["q"] == "good")
+    check(f"{kind}: registers are values", bool(value), value)
+    done = hub.ctl("tags", "write", f"driver={kind}", "values.r0=7", "values.r1=8", "verify=true")
+    check(f"{kind}: several are written and verified", done["written"] == 2, done)
+    read = hub.ctl("tags", "read", f"driver={kind}", 'tags=["r0","r1"]')["values"]
+    check(f"{kind}: and read", [it["v"] for it in read] == [7, 8], read)
+    server.end(9)
+    value = app.wait_for(last, lambda value: value["q"] == "stale")
+    check(f"{kind}: a killed machine is stale", bool(value), value)
+    server = serve(kind, where)
+    began = time.monotonic()
+    value = app.wait_for(last, lambda value: value["q"] == "good")
+    took = time.monotonic() - began
+    check(f"{kind}: and good when it is back", bool(value) and took < BACK_SECS, took)
+    hub.ctl("drivers", "delete", f"driver={kind}")
+    server.end(9)
+
+
+def main(data):
+    hub = Hub(data)
+    app = Client(hub.port, "app", "admin", SECRET)
+    for kind in ("tcp", "rtu", "ascii"):
+        port = free_port()
+        config = ("config.protocol=modbus_tcp", f"config.address=127.0.0.1:{port}")
+        story(hub, app, kind, port, (*config, f"config.framing={kind}"))
+    near, far = serial_line()
+    config = ("config.protocol=modbus_serial", f"config.port={near}")
+    story(hub, app, "serial", far, config)
+    check("SIGTERM ends with 0", hub.end(15) == 0, "".join(hub.lines[-5:]))
+
+
+with tempfile.TemporaryDirectory() as directory:
+    main(directory)
+finish()

@@ -1,0 +1,185 @@
+"""A tank, served by asyncua on one side and seen through the namespace on the other: trust, users, subscriptions that
+come back, namespaces that move."""
+
+import datetime
+import re
+import socket
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from asyncua.sync import Client as OpcUaClient
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from checks import check, finish
+from hub import SECRET, Client, Hub, Process
+
+TANK = "urn:manifold:peers:tank"
+LEVEL = "uns/acme/tank/_raw/level"
+SETPOINT = "uns/acme/tank/_raw/setpoint"
+ELEMENT = "uns/acme/tank/_raw/element"
+
+# By then a machine that is back has to be good again.
+BACK_SECS = 10
+
+
+def certificate(directory, name, uri):
+    """An application's certificate in DER, and its key in PEM; both in PEM as texts."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    names = [x509.UniformResourceIdentifier(uri), x509.DNSName("localhost")]
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=30))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(
+            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
+            critical=False,
+        )
+        .sign(key, hashes.SHA256())
+    )
+    pem = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    (directory / f"{name}.der").write_bytes(made.public_bytes(serialization.Encoding.DER))
+    (directory / f"{name}.pem").write_bytes(pem)
+    fingerprint = made.fingerprint(hashes.SHA256()).hex()
+    return fingerprint, made.public_bytes(serialization.Encoding.PEM).decode(), pem.decode()
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def serve(directory, port, others):
+    server = Process([sys.executable, "tests/peers/opcua_server.py", str(directory), str(port), str(others)])
+    server.find(r"listening on (\d+)")
+    return server
+
+
+def refusal(hub, *words):
+    try:
+        hub.ctl(*words)
+    except RuntimeError as error:
+        return str(error)
+    return None
+
+
+def policies(hub, url, trusted, user):
+    """Every policy connects."""
+    named = ("config.user.name=operator", "config.user.secret=tank-7")
+    certified = (f"config.user.certificate={user[1]}", f"config.user.key={user[2]}")
+    for policy, mode, token in (
+        ("none", "sign", ()),
+        ("basic256_sha256", "sign", ()),
+        ("basic256_sha256", "sign_and_encrypt", named),
+        ("aes128_sha256_rsa_oaep", "sign_and_encrypt", named),
+        ("aes256_sha256_rsa_pss", "sign_and_encrypt", named),
+        ("basic256_sha256", "sign_and_encrypt", certified),
+    ):
+        words = ["config.protocol=opcua", f"config.url={url}", f'config.trusted=["{trusted}"]']
+        words += [f"config.security_policy={policy}", f"config.security_mode={mode}", *token]
+        told, why = None, None
+        try:
+            told = hub.ctl("drivers", "test", *words)
+        except RuntimeError as error:
+            why = str(error)
+        kind = "a name" if token == named else "a certificate" if token else "nobody"
+        check(f"{policy} {mode} as {kind}", bool(told) and told["connected"], why)
+    wrong = ("config.user.name=operator", "config.user.secret=wrong", f'config.trusted=["{trusted}"]')
+    said = refusal(hub, "drivers", "test", "config.protocol=opcua", f"config.url={url}", *wrong)
+    check("a wrong secret is told", "does not take this user" in (said or ""), said)
+
+
+def values(app, hub, url):
+    """Values come by themselves, are written, and are what asyncua says."""
+    first = app.wait_for(LEVEL, lambda value: value["q"] == "good")
+    later = app.wait_for(LEVEL, lambda value: first and value["v"] > first["v"] + 10)
+    check("a value that changes is pushed", bool(later), (first, later))
+    lag_ms = abs(time.time() * 1000 - later["t"]) if later else None
+    check("its time is that of the source", later and lag_ms < 5000, lag_ms)
+    element = app.wait_for(ELEMENT, lambda value: value["v"] == 20)
+    check("one element of an array is a value", bool(element), element)
+    hub.ctl("tags", "write", "driver=tank", "tag=setpoint", "v=45.5", "verify=true")
+    # asyncua takes one element for the whole array.
+    said = refusal(hub, "tags", "write", "driver=tank", "tag=element", "v=21")
+    check("a write that would cut the array is refused", "not written" in (said or ""), said)
+    with OpcUaClient(url) as asyncua:
+        index = asyncua.get_namespace_index(TANK)
+        held = asyncua.get_node(f"ns={index};s=Setpoint").read_value()
+        check("asyncua has what was written", held == 455, held)
+        held = asyncua.get_node(f"ns={index};s=Table").read_value()
+        check("the array is whole", held == [10, 20, 30], held)
+    value = app.wait_for(SETPOINT, lambda value: value["v"] == 45.5)
+    check("what was written is pushed back", bool(value), value)
+    found = hub.ctl("drivers", "browse", "driver=tank", f"below=nsu={TANK};s=Tank")["items"]
+    names = [(it["name"], it.get("type")) for it in found]
+    expected = [("Level", "Double"), ("Setpoint", "Int16"), ("Table", "Int64")]
+    check("a browse shows names and types", names == expected, names)
+
+
+def failures(app, server, directory, port):
+    """It is killed, and comes back with its namespaces moved."""
+    for others in (3, 0, 1):
+        server.end(9)
+        stale = app.wait_for(LEVEL, lambda value: value["q"] == "stale")
+        check("a killed server is stale", bool(stale), stale)
+        server = serve(directory, port, others)
+        began = time.monotonic()
+        good = app.wait_for(LEVEL, lambda value: value["q"] == "good")
+        took = time.monotonic() - began
+        check(f"it is back, with {others} other namespaces", bool(good) and took < BACK_SECS, took)
+        later = app.wait_for(LEVEL, lambda value: good and value["v"] > good["v"] + 20)
+        check("and goes on to change", bool(later), (good, later))
+    return server
+
+
+def main(data, directory):
+    trusted = certificate(directory, "server", "urn:manifold:peers:server")[0]
+    user = certificate(directory, "user", "urn:manifold:peers:user")
+    port = free_port()
+    server = serve(directory, port, 0)
+    url = f"opc.tcp://127.0.0.1:{port}/plant/"
+    hub = Hub(data)
+    said = refusal(hub, "drivers", "test", "config.protocol=opcua", f"config.url={url}")
+    shown = re.search(r"SHA-256 ([0-9a-f]{64})", said or "")
+    check("a server that nobody trusts shows its certificate", shown and shown[1] == trusted, said)
+    policies(hub, url, trusted, user)
+
+    words = ("config.protocol=opcua", f"config.url={url}", f'config.trusted=["{trusted}"]')
+    named = ("config.user.name=operator", "config.user.secret=tank-7")
+    hub.ctl("drivers", "create", "driver=tank", "config.publishing_interval_ms=100", *words, *named)
+    app = Client(hub.port, "app", "admin", SECRET)
+    app.subscribe("uns/acme/#")
+    every = ("driver=tank", "poll_interval_ms=50")
+    hub.ctl("tags", "create", *every, "tag=level", f"address=nsu={TANK};s=Level", f"path={LEVEL[4:]}")
+    write = ("access=read_write", "scale=0.1", f"path={SETPOINT[4:]}")
+    hub.ctl("tags", "create", *every, "tag=setpoint", f"address=nsu={TANK};s=Setpoint", *write)
+    write = ("access=read_write", f"path={ELEMENT[4:]}")
+    hub.ctl("tags", "create", *every, "tag=element", f"address=nsu={TANK};s=Table [1]", *write)
+    values(app, hub, url)
+    server = failures(app, server, directory, port)
+    shown = hub.ctl("drivers", "get", "driver=tank")
+    hidden = "tank-7" not in str(shown) and shown["config"]["user"]["has_secret"] is True
+    check("no secret is shown", hidden, shown)
+    server.end(9)
+    check("SIGTERM ends with 0", hub.end(15) == 0, "".join(hub.lines[-5:]))
+
+
+with tempfile.TemporaryDirectory() as node, tempfile.TemporaryDirectory() as files:
+    main(node, Path(files))
+finish()

@@ -1,0 +1,76 @@
+"""An OPC UA server of asyncua: a tank whose level counts, in a process of its own, so that it can be killed.
+
+    opcua_server.py DIRECTORY PORT OTHER_NAMESPACES
+
+DIRECTORY has `server.der` and `server.pem`; who comes in with a certificate needs the one in `user.der`.
+"""
+
+import asyncio
+import logging
+import sys
+from pathlib import Path
+
+from asyncua import Server, ua
+from asyncua.crypto.permission_rules import User, UserRole
+
+TANK = "urn:manifold:peers:tank"
+USER, USER_SECRET = "operator", "tank-7"
+COUNT_SECS = 0.05
+
+
+class Users:
+    """Anonymous, one name, one certificate."""
+
+    def __init__(self, certificate):
+        self.certificate = certificate
+
+    def get_user(self, _iserver, username=None, password=None, certificate=None):
+        if username is not None:
+            is_known = (username, password) == (USER, USER_SECRET)
+            return User(role=UserRole.Admin) if is_known else None
+        if certificate is not None and certificate == self.certificate:
+            return User(role=UserRole.Admin)
+        return User(role=UserRole.User)
+
+
+async def main(directory, port, others):
+    server = Server(user_manager=Users((directory / "user.der").read_bytes()))
+    await server.init()
+    server.set_endpoint(f"opc.tcp://127.0.0.1:{port}/plant/")
+    server.set_security_policy(
+        [
+            ua.SecurityPolicyType.NoSecurity,
+            ua.SecurityPolicyType.Basic256Sha256_Sign,
+            ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt,
+            ua.SecurityPolicyType.Aes128Sha256RsaOaep_SignAndEncrypt,
+            ua.SecurityPolicyType.Aes256Sha256RsaPss_SignAndEncrypt,
+        ]
+    )
+    server.set_identity_tokens(
+        [ua.AnonymousIdentityToken, ua.UserNameIdentityToken, ua.X509IdentityToken]
+    )
+    await server.set_application_uri("urn:manifold:peers:server")
+    await server.load_certificate(str(directory / "server.der"))
+    await server.load_private_key(str(directory / "server.pem"))
+    for number in range(others):
+        await server.register_namespace(f"urn:manifold:peers:other{number}")
+    index = await server.register_namespace(TANK)
+    tank = await server.nodes.objects.add_object(ua.NodeId("Tank", index), f"{index}:Tank")
+    level = await tank.add_variable(ua.NodeId("Level", index), f"{index}:Level", 0.0)
+    setpoint = await tank.add_variable(
+        ua.NodeId("Setpoint", index), f"{index}:Setpoint", 20, varianttype=ua.VariantType.Int16
+    )
+    await setpoint.set_writable()
+    table = await tank.add_variable(ua.NodeId("Table", index), f"{index}:Table", [10, 20, 30])
+    await table.set_writable()
+    async with server:
+        print(f"listening on {port}", flush=True)
+        count = 0.0
+        while True:
+            await asyncio.sleep(COUNT_SECS)
+            count += 1
+            await level.write_value(count)
+
+
+logging.disable(logging.CRITICAL)
+asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))
