@@ -49,6 +49,7 @@ mod scope;
 mod shadows;
 mod subscriptions;
 mod table;
+mod tabular;
 mod tags;
 mod tenants;
 mod thing_model;

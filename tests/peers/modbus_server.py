@@ -32,7 +32,7 @@ async def main(kind, where):
         info_name={"VendorName": "Acme", "ProductCode": "Press 9", "MajorMinorRevision": "1.2"}
     )
     if kind == "serial":
-        line = {"baudrate": 19200, "parity": "E", "framer": FramerType.RTU}
+        line = {"baudrate": 19200, "parity": "N", "framer": FramerType.RTU}
         server = ModbusSerialServer(context, identity=identity, port=where, **line)
     else:
         framer = {"tcp": FramerType.SOCKET, "rtu": FramerType.RTU, "ascii": FramerType.ASCII}[kind]

@@ -15,6 +15,7 @@ pub mod http;
 pub mod ledger;
 pub mod load;
 pub mod node;
+pub mod page;
 pub mod peer;
 pub mod plant;
 pub mod process;

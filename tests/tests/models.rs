@@ -3,11 +3,10 @@
 //! A block `sh` is run as it is, and must succeed; each line of a block `sh refused` must be refused. What a device
 //! publishes with `mosquitto_pub` is published by a client of our own.
 
-use manifold_tests::binaries;
 use manifold_tests::node::{Node, SECRET, Site};
+use manifold_tests::page::{blocks_of, run};
 use manifold_tests::wire::{Hello, Version};
 use std::path::Path;
-use tokio::process::Command;
 
 #[tokio::test]
 async fn every_command_of_the_page_does_what_the_page_says() {
@@ -41,32 +40,6 @@ async fn every_command_of_the_page_does_what_the_page_says() {
     admin.subscribe("uns/acme/#", 1).await;
     let value = admin.next_message().await;
     assert_eq!(value.topic, "uns/acme/berlin/pump7/_pump_v1/motor/current");
-}
-
-/// The blocks of a page, each with whether it is to be refused.
-fn blocks_of(page: &str) -> Vec<(bool, String)> {
-    let parts = page.split("```").skip(1).step_by(2);
-    let read = |part: &str| {
-        let (head, body) = part.split_once('\n')?;
-        match head {
-            "sh" => Some((false, body.to_owned())),
-            "sh refused" => Some((true, body.to_owned())),
-            _ => None,
-        }
-    };
-    parts.filter_map(read).collect()
-}
-
-/// Runs a script; its exit code, and what it said.
-async fn run(node: &Node, folder: &Path, script: &str) -> (Option<i32>, String) {
-    let binary = binaries::manifold().parent().expect("it is in a folder");
-    let mut shell = Command::new("sh");
-    shell.args(["-e", "-c", script]).current_dir(folder).env_clear();
-    shell.env("PATH", format!("{}:/usr/bin:/bin", binary.display()));
-    shell.env("MANIFOLD_URL", format!("mqtt://{}", node.mqtt()));
-    shell.env("MANIFOLD_USER", "admin").env("MANIFOLD_SECRET", SECRET);
-    let output = shell.output().await.expect("a shell runs");
-    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 /// Publishes what a line says, as the device that it names.

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 use std::collections::{HashMap, HashSet};
 
+mod table;
 mod touch;
 
 use touch::{ReadTags, WriteTags};
@@ -36,7 +37,9 @@ pub(super) const RESOURCE: Resource = Resource {
             "deletes a tag; its value is no longer retained",
             delete,
         ),
+        table::EXPORT,
         Operation::reads::<OneTag>("get", READER, "shows a tag with its value", get),
+        table::IMPORT,
         Operation::reads::<ListTags>("list", READER, "lists tags, of one driver or of all", list),
         Operation::reads::<ReadTags>(
             "read",

@@ -1,4 +1,4 @@
-//! `things import file=…` and `things export file=…`: a file of any size, sent and fetched in pieces.
+//! `import file=…` and `export file=…` of things and tags: a file of any size, sent and fetched in pieces.
 //!
 //! The node takes so many rows at once and commits each piece by itself; what is done stays done. The result of each
 //! row goes to stdout, with the secret of each new thing, how far it is to stderr.
@@ -26,6 +26,9 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// A command that is about a file.
 pub(super) struct Table {
+    resource: &'static str,
+    /// The column that names what a row is about.
+    name: &'static str,
     file: PathBuf,
     format: Format,
     is_import: bool,
@@ -48,13 +51,17 @@ struct Piece {
 
 /// What the help says besides of a command that may be about a file.
 pub(super) fn note(resource: &str, verb: &str) -> Option<&'static str> {
-    match (resource, verb) {
-        ("things", "import") => {
-            Some("file=FILE in place of text sends a file of any size, in pieces")
-        }
-        ("things", "export") => Some("file=FILE writes all of it into a file"),
+    known(resource)?;
+    match verb {
+        "import" => Some("file=FILE in place of text sends a file of any size, in pieces"),
+        "export" => Some("file=FILE writes all of it into a file"),
         _ => None,
     }
+}
+
+/// The resources that are tables, with the column that names a row.
+fn known(resource: &str) -> Option<(&'static str, &'static str)> {
+    [("things", "thing"), ("tags", "tag")].into_iter().find(|(name, _)| *name == resource)
 }
 
 impl Table {
@@ -65,9 +72,8 @@ impl Table {
         body: &Map<String, Value>,
     ) -> Result<Option<Self>, String> {
         let is_import = verb == "import";
-        if resource != "things" || !(is_import || verb == "export") {
-            return Ok(None);
-        }
+        let known = known(resource).filter(|_| is_import || verb == "export");
+        let Some((resource, name)) = known else { return Ok(None) };
         let mut body = body.clone();
         let file = match body.remove("file") {
             None => return Ok(None),
@@ -81,7 +87,7 @@ impl Table {
             Some("jsonl") => Format::Jsonl,
             _ => return Err("is it format=csv or format=jsonl?".to_owned()),
         };
-        Ok(Some(Self { file, format, is_import, body }))
+        Ok(Some(Self { resource, name, file, format, is_import, body }))
     }
 
     /// Does it.
@@ -104,13 +110,13 @@ impl Table {
         let all: usize = pieces.iter().map(|piece| piece.rows).sum();
         let mut progress = Progress::new(all);
         if !as_json {
-            print("row,thing,result,secret,error\n")?;
+            print(&format!("row,{},result,secret,error\n", self.name))?;
         }
         for piece in pieces {
             let text = [&text[header.clone()], &text[piece.bytes.clone()]].concat();
             let data = self.ask(line, "import", json!({ "text": text })).await?;
             let rows = data["rows"].as_array().map_or(&[][..], Vec::as_slice);
-            print(&results(rows, progress.done, as_json))?;
+            print(&results(rows, self.name, progress.done, as_json))?;
             progress.step(piece.rows, &data);
         }
         progress.end()
@@ -138,7 +144,7 @@ impl Table {
             body.extend(more);
         }
         let body = Value::Object(body).to_string();
-        let request = Request::new("things", verb, body).map_err(Failure::Usage)?;
+        let request = Request::new(self.resource, verb, body).map_err(Failure::Usage)?;
         let answer: Answer = line.ask(&request).await?;
         answer.map_err(|refusal| Failure::failed(told(&refusal)))
     }
@@ -197,7 +203,7 @@ fn pieces(ends: &[usize]) -> Vec<Piece> {
 }
 
 /// The results of a piece, whose first row is number `before` + 1 of the file.
-fn results(rows: &[Value], before: usize, as_json: bool) -> String {
+fn results(rows: &[Value], name: &str, before: usize, as_json: bool) -> String {
     let mut text = String::new();
     let number = |row: &Value| row["row"].as_u64().map_or(0, |it| it as usize) + before;
     for row in rows {
@@ -213,7 +219,7 @@ fn results(rows: &[Value], before: usize, as_json: bool) -> String {
             Err(_) => String::new(),
         };
         let number = number(row).to_string();
-        let cells = [number, cell("thing"), cell("result"), cell("secret"), error];
+        let cells = [number, cell(name), cell("result"), cell("secret"), error];
         let mut writer = csv::Writer::from_writer(Vec::new());
         // Into memory: there is no way to fail.
         let _ = writer.write_record(&cells);
@@ -296,10 +302,10 @@ mod tests {
                 "error":{"code":"invalid","message":"a, b","field":"thing"}}),
         ];
         assert_eq!(
-            results(&rows, 500, false),
+            results(&rows, "thing", 500, false),
             "501,p1,created,s,\n502,,refused,,\"invalid: a, b (thing)\"\n"
         );
-        let first = results(&rows[..1], 500, true);
+        let first = results(&rows[..1], "thing", 500, true);
         assert_eq!(serde_json::from_str::<Value>(&first).unwrap()["row"], json!(501));
     }
 

@@ -22,6 +22,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("conformance.md", "commands of cargo"),
     ("first-fleet.md", "ten devices: tests/peers/first_fleet.py takes its commands from the page"),
     ("http.md", "curl: tests/peers/gateway.py takes its commands from the page"),
+    ("machines.md", "a machine: tests/tests/machines.rs takes its commands from the page"),
     (
         "models.md",
         "a device that publishes: tests/tests/models.rs takes its commands from the page",

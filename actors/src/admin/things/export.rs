@@ -3,10 +3,11 @@
 use super::parse_cursor;
 use super::query::ThingQuery;
 use super::search::search;
-use super::table::{Format, Writer};
+use super::table::Writer;
 use crate::admin::list::limited;
 use crate::admin::plan::{Plan, Request};
 use crate::admin::table::{Operation, READER};
+use crate::admin::tabular::Format;
 use proto::Refusal;
 use schemars::JsonSchema;
 use serde::Deserialize;

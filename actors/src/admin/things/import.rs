@@ -4,12 +4,13 @@
 //! between. A row that is refused changes nothing, and the others count all the same.
 
 use super::edit::check_revision;
-use super::table::{self, Format, Record};
+use super::table;
 use super::view::View;
 use super::{UpdateThing, change_credential, free_name};
 use crate::admin::plan::{After, Plan, Request};
 use crate::admin::room::{self, Counted};
 use crate::admin::table::{ADMIN, Operation};
+use crate::admin::tabular::{Format, Record};
 use crate::device::row::ThingRow;
 use crate::registry::index;
 use crate::secret;
@@ -76,7 +77,7 @@ fn import(request: &Request<'_>) -> Result<Plan, Refusal> {
     };
     let mut counts = [0_usize; 4];
     let mut rows = Vec::with_capacity(records.len());
-    for Record { row, thing, read } in records {
+    for Record { row, name: thing, read } in records {
         let outcome = read.and_then(|asked| batch.apply(asked));
         let (count, result) = match &outcome {
             Ok(Done::Created(_)) => (0, "created"),

@@ -1,15 +1,10 @@
-//! Things as a table: CSV with a header, or one JSON object a line. What is exported can be imported.
+//! Things as a table.
 
 use super::UpdateThing;
-use crate::admin::request::read as read_json;
+use crate::admin::tabular::{self, Columns, Format, Record, value};
 use crate::device::row::ThingRow;
-use proto::{Refusal, RefusalCode, ThingId};
-use schemars::JsonSchema;
-use serde::Deserialize;
+use proto::{Refusal, ThingId};
 use serde_json::{Map, Value as Json, json};
-
-/// The most rows that are read at once, so that others have their turns in between.
-const ROWS_MAX: usize = 1000;
 
 /// The columns of an export, and the first of those that an import knows.
 const COLUMNS: [&str; 8] =
@@ -18,84 +13,21 @@ const COLUMNS: [&str; 8] =
 /// What an import takes besides, and any `attributes.<name>`.
 const MORE_COLUMNS: [&str; 2] = ["secret", "revision"];
 
-/// How a table is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Format {
-    /// Comma-separated values with a header (RFC 4180).
-    Csv,
-    /// One JSON object a line.
-    Jsonl,
-}
-
-/// A row as it was read.
-pub(super) struct Record {
-    /// Its number among the rows, from 1; the header is none.
-    pub(super) row: usize,
-    /// The name in it, as far as it has one.
-    pub(super) thing: Option<String>,
-    pub(super) read: Result<UpdateThing, Refusal>,
-}
-
-/// Reads a table; what is wrong with one row stays with that row.
-pub(super) fn read(format: Format, text: &str) -> Result<Vec<Record>, Refusal> {
-    let records = match format {
-        Format::Csv => read_csv(text)?,
-        Format::Jsonl => {
-            let lines = text.lines().filter(|line| !line.trim().is_empty()).take(ROWS_MAX + 1);
-            (1..).zip(lines).map(|(row, line)| record(row, read_line(line))).collect()
-        }
-    };
-    if records.len() > ROWS_MAX {
-        let message = format!("more than {ROWS_MAX} rows at once");
-        return Err(Refusal::new(RefusalCode::TooLarge, message).at("text"));
-    }
-    Ok(records)
-}
-
-fn read_line(line: &str) -> Result<Json, Refusal> {
-    match serde_json::from_str(line) {
-        Ok(json @ Json::Object(_)) => Ok(json),
-        Ok(_) => Err(bad("the row is not a JSON object".to_owned())),
-        Err(error) => Err(bad(format!("not JSON: {error}"))),
-    }
-}
-
-fn read_csv(text: &str) -> Result<Vec<Record>, Refusal> {
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
-    let columns = reader.headers().map_err(|error| bad(error.to_string()).at("text"))?.clone();
-    check_columns(&columns)?;
-    let rows = (1..).zip(reader.records().take(ROWS_MAX + 1));
-    let read = |(row, cells): (usize, Result<csv::StringRecord, csv::Error>)| match cells {
-        Ok(cells) => record(row, Ok(object(&columns, &cells))),
-        Err(error) => record(row, Err(bad(error.to_string()))),
-    };
-    Ok(rows.map(read).collect())
-}
-
-fn check_columns(columns: &csv::StringRecord) -> Result<(), Refusal> {
-    let is_known = |column: &str| {
+const TABLE: Columns = Columns {
+    name: "thing",
+    is_known: |column| {
         let name = column.strip_prefix("attributes.");
         name.is_some_and(|name| !name.is_empty())
             || COLUMNS.contains(&column)
             || MORE_COLUMNS.contains(&column)
-    };
-    for (index, column) in columns.iter().enumerate() {
-        if !is_known(column) {
-            let known = COLUMNS.join(", ");
-            let message = format!(
-                "no such column `{column}`; there are {known}, attributes.<name>, secret, revision"
-            );
-            return Err(bad(message).at("text"));
-        }
-        if columns.iter().take(index).any(|before| before == column) {
-            return Err(bad(format!("the column `{column}` is there twice")).at("text"));
-        }
-    }
-    match columns.iter().any(|column| column == COLUMNS[0]) {
-        true => Ok(()),
-        false => Err(bad("the header has no column `thing`".to_owned()).at("text")),
-    }
+    },
+    known: "thing, model, location, parent, serial, tags, enabled, attributes, attributes.<name>, secret, revision",
+    object,
+};
+
+/// Reads a table; what is wrong with one row stays with that row.
+pub(super) fn read(format: Format, text: &str) -> Result<Vec<Record<UpdateThing>>, Refusal> {
+    tabular::read(format, text, &TABLE)
 }
 
 /// The cells as the request of a single thing; an empty cell says nothing.
@@ -125,55 +57,33 @@ fn object(columns: &csv::StringRecord, cells: &csv::StringRecord) -> Json {
     Json::Object(object)
 }
 
-/// Numbers, truth values and JSON are read as such, all else is text.
-fn value(cell: &str) -> Json {
-    serde_json::from_str(cell).unwrap_or_else(|_| cell.into())
-}
-
-fn record(row: usize, json: Result<Json, Refusal>) -> Record {
-    let thing = json.as_ref().ok().and_then(|json| json["thing"].as_str()).map(str::to_owned);
-    Record { row, thing, read: json.and_then(read_json) }
-}
-
-fn bad(message: String) -> Refusal {
-    Refusal::new(RefusalCode::BadRequest, message)
-}
-
-/// A table that grows row by row.
-pub(super) struct Writer {
-    format: Format,
-    text: Vec<u8>,
-}
+/// A table of things that grows row by row.
+pub(super) struct Writer(tabular::Writer);
 
 impl Writer {
     /// An empty table, with a header if it has one and it is asked for.
     pub(super) fn new(format: Format, has_header: bool) -> Self {
-        let mut writer = Self { format, text: Vec::new() };
-        if format == Format::Csv && has_header {
-            writer.cells(&COLUMNS.map(str::to_owned));
-        }
-        writer
+        Self(tabular::Writer::new(format, has_header.then_some(&COLUMNS[..])))
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.text.len()
+        self.0.bytes()
     }
 
     pub(super) fn into_text(self) -> String {
-        // Texts put together are a text.
-        String::from_utf8(self.text).unwrap_or_default()
+        self.0.into_text()
     }
 
     /// Adds a thing.
     pub(super) fn row(&mut self, thing: &ThingId, row: &ThingRow) {
-        match self.format {
+        match self.0.format {
             Format::Csv => {
                 let tags: Vec<&str> = row.tags.iter().map(|tag| tag.as_str()).collect();
                 let attributes = match row.attributes.is_empty() {
                     true => String::new(),
                     false => json!(row.attributes).to_string(),
                 };
-                self.cells(&[
+                self.0.cells(&[
                     thing.to_string(),
                     row.model.as_ref().map(ToString::to_string).unwrap_or_default(),
                     row.location.clone().unwrap_or_default(),
@@ -184,35 +94,25 @@ impl Writer {
                     attributes,
                 ]);
             }
-            Format::Jsonl => {
-                let line = json!({
-                    "thing": thing,
-                    "model": row.model,
-                    "location": row.location,
-                    "parent": row.parent,
-                    "serial": row.serial,
-                    "tags": row.tags,
-                    "enabled": !row.is_disabled,
-                    "attributes": row.attributes,
-                });
-                self.text.extend(line.to_string().into_bytes());
-                self.text.push(b'\n');
-            }
+            Format::Jsonl => self.0.line(&json!({
+                "thing": thing,
+                "model": row.model,
+                "location": row.location,
+                "parent": row.parent,
+                "serial": row.serial,
+                "tags": row.tags,
+                "enabled": !row.is_disabled,
+                "attributes": row.attributes,
+            })),
         }
-    }
-
-    fn cells(&mut self, cells: &[String]) {
-        let mut writer = csv::Writer::from_writer(&mut self.text);
-        // Into memory: there is no way to fail.
-        let _ = writer.write_record(cells);
-        let _ = writer.flush();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proto::TimestampMs;
+    use crate::admin::tabular::ROWS_MAX;
+    use proto::{RefusalCode, TimestampMs};
 
     #[test]
     fn both_forms_read_alike_and_a_bad_row_stays_alone() {
@@ -224,7 +124,7 @@ mod tests {
             p5,,,,maybe,\n";
         let read_all = |format, text: &str| -> Vec<_> {
             let records = read(format, text).unwrap().into_iter();
-            records.map(|it| (it.row, it.thing, it.read.map_err(|it| it.field))).collect()
+            records.map(|it| (it.row, it.name, it.read.map_err(|it| it.field))).collect()
         };
         let rows = read_all(Format::Csv, csv);
         let first = rows[0].2.as_ref().unwrap();

@@ -1,0 +1,321 @@
+//! `tags import` and `tags export`: the tags of a driver as a table.
+//!
+//! The rows of one request are one commit and one new start of the driver. A row that is refused changes nothing, and
+//! the others count all the same. What a row does not name stays as it is, or is the default of a new tag.
+
+use super::{changed, check_paths, clear_value};
+use crate::admin::drivers::{check, must_exist, tags_of};
+use crate::admin::list::limited;
+use crate::admin::plan::{Owner, Plan, Request};
+use crate::admin::room::{self, Counted};
+use crate::admin::table::{ADMIN, Operation, READER};
+use crate::admin::tabular::{self, Columns, Format, Record, Writer, value};
+use crate::driver::row::{DriverKey, DriverRow, TagKey, TagRow};
+use ::drivers::TagConfig;
+use proto::{DriverId, Refusal, RefusalCode, TagId};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value as Json, json};
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+pub(super) const EXPORT: Operation = Operation::reads::<ExportTags>(
+    "export",
+    READER,
+    "gives the tags of a driver as a table, CSV or JSON Lines",
+    export,
+);
+
+pub(super) const IMPORT: Operation = Operation::changes::<ImportTags>(
+    "import",
+    ADMIN,
+    "creates and changes many tags of a driver, with a result for each row",
+    import,
+);
+
+/// The columns, which are the fields of a tag.
+const COLUMNS: [&str; 17] = [
+    "tag",
+    "address",
+    "type",
+    "path",
+    "access",
+    "unit",
+    "poll_interval_ms",
+    "scale",
+    "offset",
+    "precision",
+    "byte_order",
+    "deadband",
+    "deadband_percent",
+    "publish",
+    "min_interval_ms",
+    "max_interval_ms",
+    "labels",
+];
+
+/// Those whose cells are numbers or JSON; all others are texts, also where they look like a number.
+const VALUES: [&str; 9] = [
+    "poll_interval_ms",
+    "scale",
+    "offset",
+    "precision",
+    "deadband",
+    "deadband_percent",
+    "min_interval_ms",
+    "max_interval_ms",
+    "labels",
+];
+
+const TABLE: Columns = Columns {
+    name: "tag",
+    is_known: |column| COLUMNS.contains(&column),
+    known: "tag, address, type, path, access, unit, poll_interval_ms, scale, offset, precision, byte_order, deadband, \
+            deadband_percent, publish, min_interval_ms, max_interval_ms, labels",
+    object,
+};
+
+fn object(columns: &csv::StringRecord, cells: &csv::StringRecord) -> Json {
+    let named = columns.iter().zip(cells).filter(|(_, cell)| !cell.is_empty());
+    let read = |(column, cell): (&str, &str)| match VALUES.contains(&column) {
+        true => (column.to_owned(), value(cell)),
+        false => (column.to_owned(), cell.into()),
+    };
+    Json::Object(named.map(read).collect())
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ImportTags {
+    driver: DriverId,
+    format: Format,
+    /// The table, at most 1000 rows.
+    text: String,
+    /// Where new tags without a `path` go: `<location>/_raw/<tag>`.
+    #[serde(default)]
+    location: Option<String>,
+    /// Says what would become of each row, and changes nothing.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ExportTags {
+    driver: DriverId,
+    format: Format,
+    /// At most so many, 1 to 1000; absent: 100.
+    #[serde(default)]
+    limit: Option<usize>,
+    /// Where the page before ended; a page that has one has no header.
+    #[serde(default)]
+    cursor: Option<String>,
+}
+
+/// What has become of a row.
+enum Done {
+    Created,
+    Updated,
+    Unchanged,
+}
+
+struct Batch<'a> {
+    request: &'a Request<'a>,
+    driver: DriverId,
+    row: DriverRow,
+    location: Option<String>,
+    tags: BTreeMap<TagId, TagConfig>,
+    /// Whose path is whose, of this import.
+    staged: BTreeMap<String, TagId>,
+    plan: Plan,
+    room: u64,
+}
+
+/// Creates and changes many tags.
+fn import(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let ImportTags { driver, format, text, location, dry_run } = request.read()?;
+    let key: DriverKey = (request.namespace.clone(), driver.clone());
+    let row = request.must_get::<DriverRow>(&key, "driver", &driver);
+    let row = row.map_err(|refusal| refusal.at("driver"))?;
+    let records = tabular::read::<Map<String, Json>>(format, &text, &TABLE)?;
+    let tags = tags_of(request, &key)?.into_iter().map(|tag| (tag.tag.clone(), tag)).collect();
+    let room = room::take_some::<TagRow>(request, Counted::Tags, records.len() as u64)?;
+    let plan = Plan::default();
+    let staged = BTreeMap::new();
+    let mut batch =
+        Batch { request, driver: driver.clone(), row, location, tags, staged, plan, room };
+    let mut counts = [0_usize; 4];
+    let mut rows = Vec::with_capacity(records.len());
+    for Record { row, name, read } in records {
+        let outcome = read.and_then(|fields| batch.apply(fields));
+        let (count, result) = match &outcome {
+            Ok(Done::Created) => (0, "created"),
+            Ok(Done::Updated) => (1, "updated"),
+            Ok(Done::Unchanged) => (2, "unchanged"),
+            Err(_) => (3, "refused"),
+        };
+        counts[count] += 1;
+        let mut shown = json!({ "row": row, "tag": name, "result": result });
+        if let Err(refusal) = outcome {
+            shown["error"] = json!(refusal);
+        }
+        rows.push(shown);
+    }
+    let [created, updated, unchanged, refused] = counts;
+    let mut plan = match dry_run {
+        true => Plan::default(),
+        false => batch.plan,
+    };
+    plan.data = json!({
+        "driver": driver, "dry_run": dry_run, "created": created, "updated": updated,
+        "unchanged": unchanged, "refused": refused, "rows": Json::Array(rows),
+    });
+    // The driver is started anew only if there is a reason.
+    if !dry_run && created + updated > 0 {
+        plan.owner = Owner::Driver(driver);
+    }
+    Ok(plan)
+}
+
+impl Batch<'_> {
+    fn apply(&mut self, mut fields: Map<String, Json>) -> Result<Done, Refusal> {
+        let missing = || Refusal::new(RefusalCode::BadRequest, "the row names no tag").at("tag");
+        let name = fields.remove("tag").ok_or_else(missing)?;
+        let name: TagId = crate::admin::request::read(name).map_err(|refusal| refusal.at("tag"))?;
+        if self.staged.values().any(|staged| *staged == name) {
+            let message = format!("the tag `{name}` is in a row before");
+            return Err(Refusal::new(RefusalCode::AlreadyExists, message).at("tag"));
+        }
+        let before = self.tags.get(&name).cloned();
+        let after = match &before {
+            Some(before) => changed(before, fields)?,
+            None => self.created(&name, fields)?,
+        };
+        if before.as_ref() == Some(&after) {
+            self.staged.insert(after.path.clone(), name);
+            return Ok(Done::Unchanged);
+        }
+        self.check(before.as_ref(), &after)?;
+        if before.is_none() {
+            let left = self.room.checked_sub(1);
+            self.room = left.ok_or_else(|| room::no_room(Counted::Tags))?;
+        }
+        if let Some(before) = before.as_ref().filter(|before| before.path != after.path) {
+            clear_value(&mut self.plan, before);
+        }
+        let key: TagKey = (self.request.namespace.clone(), self.driver.clone(), name.clone());
+        self.plan.changes.put::<TagRow>(&key, &TagRow(after.clone()));
+        self.staged.insert(after.path.clone(), name.clone());
+        self.tags.insert(name, after);
+        Ok(if before.is_some() { Done::Updated } else { Done::Created })
+    }
+
+    fn created(&self, name: &TagId, mut fields: Map<String, Json>) -> Result<TagConfig, Refusal> {
+        if self.tags.len() >= ::drivers::config::TAGS_MAX {
+            let message = format!("a driver has at most {} tags", ::drivers::config::TAGS_MAX);
+            return Err(Refusal::new(RefusalCode::Invalid, message).at("tag"));
+        }
+        fields.insert("tag".to_owned(), name.as_str().into());
+        if let Some(location) = self.location.as_ref().filter(|_| !fields.contains_key("path")) {
+            fields.insert("path".to_owned(), format!("{location}/_raw/{name}").into());
+        }
+        crate::admin::request::read(Json::Object(fields))
+    }
+
+    /// What can be known of one tag without the others, and that its path is nobody else's.
+    fn check(&self, before: Option<&TagConfig>, after: &TagConfig) -> Result<(), Refusal> {
+        let one = std::slice::from_ref(after);
+        check(self.request, &self.row.config, one).map_err(|error| {
+            let field = error.field.strip_prefix("tags[0].").unwrap_or(&error.field).to_owned();
+            Refusal::new(RefusalCode::Invalid, error.reason).at(field)
+        })?;
+        if before.is_some_and(|before| before.path == after.path) {
+            return Ok(());
+        }
+        let other = self.staged.get(&after.path).or_else(|| {
+            let of = |(_, tag): &(&TagId, &TagConfig)| tag.path == after.path;
+            self.tags.iter().find(of).map(|(name, _)| name)
+        });
+        if let Some(other) = other.filter(|other| **other != after.tag) {
+            let message = format!("the path belongs to tag {other}");
+            return Err(Refusal::new(RefusalCode::AlreadyExists, message).at("path"));
+        }
+        check_paths(self.request, &self.driver, one)
+    }
+}
+
+/// Gives the tags of a driver as a table; the pages put together are one.
+fn export(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let ExportTags { driver, format, limit, cursor } = request.read()?;
+    must_exist(request, &driver)?;
+    let after = match cursor.as_deref().map(TagId::parse).transpose() {
+        Ok(after) => after,
+        Err(error) => {
+            return Err(Refusal::new(RefusalCode::Invalid, error.to_string()).at("cursor"));
+        }
+    };
+    let key: DriverKey = (request.namespace.clone(), driver.clone());
+    let tags: BTreeMap<TagId, TagConfig> =
+        tags_of(request, &key)?.into_iter().map(|tag| (tag.tag.clone(), tag)).collect();
+    let from = after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+    let mut writer = Writer::new(format, after.is_none().then_some(&COLUMNS[..]));
+    let limit = limited(limit);
+    let mut last = None;
+    let mut rows = 0;
+    for (name, tag) in tags.range::<TagId, _>((from, Bound::Unbounded)).take(limit) {
+        write(&mut writer, tag);
+        rows += 1;
+        last = Some(name);
+    }
+    let is_end = tags.last_key_value().map(|(name, _)| name) == last;
+    let next = last.filter(|_| !is_end);
+    let data = json!({ "text": writer.into_text(), "rows": rows, "next_cursor": next });
+    Ok(Plan::answer(data))
+}
+
+fn write(writer: &mut Writer, tag: &TagConfig) {
+    // A configuration is made of texts and numbers: there is no way to fail.
+    let json = serde_json::to_value(tag).unwrap_or_default();
+    match writer.format {
+        Format::Jsonl => writer.line(&json),
+        Format::Csv => {
+            let cell = |column: &&str| match &json[*column] {
+                Json::Null => String::new(),
+                Json::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            let cells: Vec<String> = COLUMNS.iter().map(cell).collect();
+            writer.cells(&cells);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_columns_are_the_fields_of_a_tag() {
+        let mut tag: TagConfig = serde_json::from_value(json!({
+            "tag": "t", "address": "40001", "type": "uint16", "path": "a/_raw/t", "unit": "%",
+            "precision": 1, "deadband": 0.5, "deadband_percent": 1.0, "publish": "always",
+            "min_interval_ms": 1, "max_interval_ms": 2, "labels": {"1": "on"},
+        }))
+        .unwrap();
+        let json = serde_json::to_value(&tag).unwrap();
+        let mut fields: Vec<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
+        let mut columns = COLUMNS.to_vec();
+        fields.sort_unstable();
+        columns.sort_unstable();
+        assert_eq!(fields, columns);
+        assert_eq!(TABLE.known, COLUMNS.join(", "));
+
+        for format in [Format::Csv, Format::Jsonl] {
+            tag.unit = Some("a,\"b\"".to_owned());
+            let mut writer = Writer::new(format, Some(&COLUMNS));
+            write(&mut writer, &tag);
+            let records = tabular::read::<TagConfig>(format, &writer.into_text(), &TABLE).unwrap();
+            assert_eq!(records.into_iter().next().unwrap().read.unwrap(), tag, "{format:?}");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! `docs/machines.md` as a reader follows it: its commands are taken from the page, so that page and test cannot differ.
+//! The machine is the simulated plant, at a port of its own.
+
+use manifold_tests::admin::Admin;
+use manifold_tests::node::Site;
+use manifold_tests::page::{blocks_of, run};
+use manifold_tests::plant::Plant;
+use serde_json::json;
+use std::path::Path;
+
+/// Where the page says that the machine is.
+const OF_THE_PAGE: &str = "127.0.0.1:5020";
+
+#[tokio::test]
+async fn every_command_of_the_page_does_what_the_page_says() {
+    let site = Site::new();
+    let node = site.start().await;
+    let plant = Plant::start().await;
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/machines.md");
+    let page = std::fs::read_to_string(path).expect("the page is there");
+    let page = page.replace(OF_THE_PAGE, &plant.address().to_string());
+    let folder = tempfile::tempdir().expect("there is room");
+    let mut blocks = 0;
+    for (is_refused, block) in blocks_of(&page) {
+        blocks += 1;
+        let (code, said) = run(&node, folder.path(), &block).await;
+        assert_eq!(code, Some(i32::from(is_refused)), "{block}: {said}");
+    }
+    assert_eq!(blocks, 7);
+
+    assert_eq!(plant.read_holding(0).await, 300, "the last write of the page");
+    let mut admin = Admin::enter(&node).await;
+    let tags = admin.must("tags", "list", json!({ "driver": "press", "limit": 1000 })).await;
+    assert_eq!(tags["items"].as_array().map(Vec::len), Some(1000));
+    let setpoint = admin.must("tags", "get", json!({ "driver": "press", "tag": "setpoint" })).await;
+    assert_eq!(setpoint["path"], "acme/berlin/press/_raw/setpoint");
+    let driver = admin.must("drivers", "get", json!({ "driver": "press" })).await;
+    assert_eq!(driver["status"]["state"], "running", "{driver}");
+    let exported = std::fs::read_to_string(folder.path().join("exported.csv")).expect("a table");
+    assert_eq!(exported.lines().count(), 1001);
+    let records = admin.must("audit", "list", json!({ "action": "tags write" })).await;
+    let outcomes: Vec<&str> = records["items"]
+        .as_array()
+        .expect("records")
+        .iter()
+        .filter_map(|record| record["outcome"].as_str())
+        .collect();
+    for outcome in ["begun", "ok", "invalid"] {
+        assert!(outcomes.contains(&outcome), "{outcome}: {records}");
+    }
+}
+
+/// A table with one bad row among many, and rows that say what is there already.
+#[tokio::test]
+async fn a_bad_row_fails_alone() {
+    let site = Site::new();
+    let node = site.start().await;
+    let plant = Plant::start().await;
+    let mut admin = Admin::enter(&node).await;
+    let config = json!({ "protocol": "modbus_tcp", "address": plant.address().to_string() });
+    admin.must("drivers", "create", json!({ "driver": "press", "config": config })).await;
+    let table = |rows: &[&str]| {
+        let text = ["tag,address,type,path,scale,labels", &rows.join("\n")].join("\n");
+        json!({ "driver": "press", "format": "csv", "text": text, "location": "acme/press" })
+    };
+    let rows = [
+        "a,40001,uint16,,,",
+        "b,40002,uint99,,,",
+        "c,49,uint16,,,",
+        "d,40003,uint16,acme/press/_raw/a,,",
+        "e,40004,uint16,,0,",
+        "a,40005,uint16,,,",
+        "f,40006,uint16,,,\"{\"\"1\"\":\"\"on\"\"}\"",
+        ",40007,uint16,,,",
+        "g,40008,uint16,no/path,,",
+    ];
+    let dry = json!({ "dry_run": true });
+    let mut asked = table(&rows);
+    asked.as_object_mut().expect("an object").extend(dry.as_object().expect("an object").clone());
+    let dry = admin.must("tags", "import", asked).await;
+    let none = admin.must("tags", "list", json!({ "driver": "press" })).await;
+    assert_eq!(none["items"], json!([]), "a dry run changes nothing");
+    let done = admin.must("tags", "import", table(&rows)).await;
+    assert_eq!(done["rows"], dry["rows"]);
+    let fields: Vec<&str> = done["rows"]
+        .as_array()
+        .expect("rows")
+        .iter()
+        .map(|row| row["error"]["field"].as_str().unwrap_or(row["result"].as_str().unwrap_or("")))
+        .collect();
+    let expected = ["created", "type", "address", "path", "scale", "tag", "created", "tag", "path"];
+    assert_eq!(fields, expected, "{done}");
+    assert_eq!((&done["created"], &done["refused"]), (&json!(2), &json!(7)));
+    let again = admin.must("tags", "import", table(&["a,40001,,,,", "f,,,,,", "a2,1.5,,,,"])).await;
+    assert_eq!((&again["unchanged"], &again["refused"]), (&json!(2), &json!(1)), "{again}");
+    let updated = admin.must("tags", "import", table(&["a,40009,,acme/press/_raw/aa,,"])).await;
+    assert_eq!(updated["updated"], json!(1), "{updated}");
+    let a = admin.must("tags", "get", json!({ "driver": "press", "tag": "a" })).await;
+    assert_eq!((&a["address"], &a["type"]), (&json!("40009"), &json!("uint16")));
+    for (text, field) in [("tag,colour\na,red\n", "text"), ("address\n1\n", "text")] {
+        let asked = json!({ "driver": "press", "format": "csv", "text": text });
+        let refusal = admin.ask("tags", "import", asked).await.expect_err("a refusal");
+        assert_eq!((&refusal["code"], &refusal["field"]), (&json!("bad_request"), &json!(field)));
+    }
+    let next = json!({ "driver": "press", "format": "jsonl", "limit": 1 });
+    let first = admin.must("tags", "export", next).await;
+    assert_eq!(first["next_cursor"], json!("a"), "{first}");
+}
