@@ -105,8 +105,8 @@ pub trait Driver: Send {
         false
     }
 
-    /// Asks the machine to push changes; [`SubscribeError::Unsupported`] where it must be polled. A point that cannot be
-    /// subscribed to does not fail its neighbours: it is among the first that come, with its error.
+    /// Asks the machine to push changes; [`SubscribeError::Unsupported`] where it must be polled. A point that cannot
+    /// be subscribed to does not fail its neighbours: it is among the first that come, with its error.
     fn subscribe<'a>(
         &'a mut self,
         points: &'a [PointId],

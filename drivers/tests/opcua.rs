@@ -1,7 +1,8 @@
 //! The OPC UA driver against a real server on loopback: what every driver must keep, every security policy, whom we
 //! trust, subscriptions that come back, namespaces that move, and machines that fail.
 
-mod opcua_server;
+#[path = "opcua/server.rs"]
+mod server;
 
 use drivers::contract::{self, Fixture};
 use drivers::opcua::{OpcUaConfig, OpcUaUser, SecurityMode, SecurityPolicy};
@@ -10,9 +11,9 @@ use drivers::{
     Subscription, TagConfig, open,
 };
 use futures_util::StreamExt as _;
-use opcua_server::{Kind, OpcUaServer, SECRET, TANK, USER};
 use proto::{Quality, Scalar};
 use serde_json::json;
+use server::{Kind, OpcUaServer, SECRET, TANK, USER};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tempfile::TempDir;

@@ -12,10 +12,11 @@ use sim::fleet::{FleetArgs, fleet};
 use sim::load::case::CaseError;
 use sim::load::connection::Unreachable;
 use sim::load::{LoadArgs, load, report};
+use sim::machines::{MachinesArgs, machines};
 use sim::plant::{Plant, register_map, registers_text};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Simulated plants, and load for MQTT brokers.
+/// Simulated plants and machines, and load for MQTT brokers.
 #[derive(Debug, Parser)]
 #[command(name = "manifold-sim", version, about)]
 struct Cli {
@@ -41,6 +42,8 @@ enum Command {
         #[arg(long, requires = "registers")]
         json: bool,
     },
+    /// Serve many Modbus machines with many registers each, slow, busy or silent as told
+    Machines(MachinesArgs),
     /// Put load on an MQTT broker and measure it, or two brokers in turn
     Load(Box<LoadArgs>),
     /// Put load on the things of a node: shadows, telemetry, commands
@@ -79,6 +82,7 @@ fn run(command: Command) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Plant { listen, step_ms, .. } => block_on(plant(listen, step_ms)),
+        Command::Machines(args) => block_on(run_machines(args)),
         Command::Load(args) => block_on(run_load(&args)),
         Command::Fleet(args) => block_on(run_fleet(&args)),
         #[cfg(feature = "baseline")]
@@ -100,6 +104,13 @@ async fn plant(listen: SocketAddr, step_ms: u64) -> Result<ExitCode> {
     let mut stop = StopSignals::listen()?;
     print(&format!("plant listening on {}\n", server.local_addr()))?;
     server.run(stop.received()).await;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn run_machines(args: MachinesArgs) -> Result<ExitCode> {
+    let mut stop = StopSignals::listen()?;
+    let tell = |address| print(&format!("machine listening on {address}\n"));
+    machines(&args, tell, stop.received()).await?;
     Ok(ExitCode::SUCCESS)
 }
 

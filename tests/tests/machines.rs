@@ -1,5 +1,5 @@
-//! `docs/machines.md` as a reader follows it: its commands are taken from the page, so that page and test cannot differ.
-//! The machine is the simulated plant, at a port of its own.
+//! `docs/machines.md` as a reader follows it: its commands are taken from the page, so that page and test cannot
+//! differ. The machine is the simulated plant, at a port of its own.
 
 use manifold_tests::admin::Admin;
 use manifold_tests::node::Site;

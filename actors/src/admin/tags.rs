@@ -13,7 +13,7 @@ use proto::{DriverId, PlatformTopic, Refusal, RefusalCode, TagId, TopicFilter, U
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 mod table;
 mod touch;
@@ -230,28 +230,45 @@ fn changed(before: &TagConfig, fields: Map<String, Json>) -> Result<TagConfig, R
     read(json)
 }
 
-/// A path is one of the Unified Namespace and belongs to one tag, whatever the driver.
-fn check_paths(request: &Request<'_>, own: &DriverId, tags: &[TagConfig]) -> Result<(), Refusal> {
-    let mut taken: HashMap<String, String> = HashMap::new();
-    let names: HashSet<&TagId> = tags.iter().map(|tag| &tag.tag).collect();
-    for ((_, driver, name), TagRow(tag)) in
-        request.scan::<TagRow>(&store::prefix(request.namespace))?
-    {
-        if driver != *own || !names.contains(&name) {
-            taken.insert(tag.path, format!("{name} of driver {driver}"));
-        }
+/// Who has which path, in the whole project.
+struct Paths(HashMap<String, (DriverId, TagId)>);
+
+impl Paths {
+    /// Looks at all tags of the project, once.
+    fn read(request: &Request<'_>) -> Result<Self, Refusal> {
+        let rows = request.scan::<TagRow>(&store::prefix(request.namespace))?;
+        let of = |((_, driver, name), TagRow(tag)): (TagKey, TagRow)| (tag.path, (driver, name));
+        Ok(Self(rows.into_iter().map(of).collect()))
     }
-    for tag in tags {
+
+    /// Refuses a path that is none of the Unified Namespace, or belongs to another tag.
+    fn check(&self, own: &DriverId, tag: &TagConfig) -> Result<(), Refusal> {
         if let Err(error) = UnsPath::parse(&tag.path) {
             let message = format!("not a path `{}`: {error}", tag.path);
             return Err(Refusal::new(RefusalCode::Invalid, message).at("path"));
         }
-        if let Some(other) = taken.get(&tag.path) {
-            let message = format!("the path belongs to tag {other}");
-            return Err(Refusal::new(RefusalCode::AlreadyExists, message).at("path"));
+        match self.0.get(&tag.path) {
+            Some((driver, name)) if (driver, name) != (own, &tag.tag) => {
+                let message = format!("the path belongs to tag {name} of driver {driver}");
+                Err(Refusal::new(RefusalCode::AlreadyExists, message).at("path"))
+            }
+            _ => Ok(()),
         }
     }
-    Ok(())
+
+    /// Takes over what has become of a tag.
+    fn moved(&mut self, own: &DriverId, before: Option<&TagConfig>, after: &TagConfig) {
+        if let Some(before) = before {
+            self.0.remove(&before.path);
+        }
+        self.0.insert(after.path.clone(), (own.clone(), after.tag.clone()));
+    }
+}
+
+/// A path is one of the Unified Namespace and belongs to one tag, whatever the driver.
+fn check_paths(request: &Request<'_>, own: &DriverId, tags: &[TagConfig]) -> Result<(), Refusal> {
+    let paths = Paths::read(request)?;
+    tags.iter().try_for_each(|tag| paths.check(own, tag))
 }
 
 fn clear_value(plan: &mut Plan, tag: &TagConfig) {

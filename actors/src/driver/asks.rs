@@ -1,5 +1,5 @@
-//! What operators ask a driver that runs: to read or write some of its tags now, to show what the machine has, or who it
-//! is. It is answered by the machine's word, or refused; never kept for a later connection.
+//! What operators ask a driver that runs: to read or write some of its tags now, to show what the machine has, or who
+//! it is. It is answered by the machine's word, or refused; never kept for a later connection.
 
 use super::actor::{DriverCore, Waiting};
 use super::io::Answered;

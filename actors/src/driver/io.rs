@@ -1,7 +1,7 @@
 //! The task that talks to the machine, so that a slow or hung one never blocks the actor's mailbox.
 //!
-//! It carries out one command at a time and reports each outcome; between commands it passes on what the machine pushes,
-//! the next only when the actor has done with the one before. The actor gives the next command
+//! It carries out one command at a time and reports each outcome; between commands it passes on what the machine
+//! pushes, the next only when the actor has done with the one before. The actor gives the next command
 //! only after an outcome, so a channel of one holds them all. A driver that exceeds every time-out
 //! of its own is dropped half way, which closes its connection; a panic of a driver ends the task
 //! with a report.

@@ -19,7 +19,11 @@ use drivers::{
     SubscribeError, WriteError,
 };
 use proto::{Quality, Refusal, RefusalCode, Scalar, TagId, TimestampMs, Value};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
+
+/// Values that wait to be published while newer ones of their points wait too, as when no commit succeeds; then the
+/// oldest go.
+const PASSED_MAX: usize = 10_000;
 
 /// Questions that wait for the machine.
 const ASKS_MAX: usize = 16;
@@ -102,6 +106,8 @@ pub(crate) struct DriverState {
     reread: BTreeSet<PointId>,
     /// Points whose value has to be published.
     dirty: BTreeSet<PointId>,
+    /// Values to be published before those, of points that have had further ones in the same batch.
+    passed: VecDeque<(PointId, Value)>,
     /// Why there is no connection.
     reason: Option<String>,
     ticks_missed: u64,
@@ -128,6 +134,7 @@ impl DriverState {
             writes_max,
             reread: BTreeSet::new(),
             dirty: BTreeSet::new(),
+            passed: VecDeque::new(),
             reason: None,
             ticks_missed: 0,
         }
@@ -206,7 +213,14 @@ impl DriverState {
 
     /// What the machine has pushed.
     pub(crate) fn pushed(&mut self, outcome: ReadOutcome, now: Now, random: u64) -> Vec<Answer> {
+        let mut seen = HashSet::new();
         for point in outcome.points {
+            let (id, tag) = (point.0, self.tags.get(point.0.index()));
+            let is_paced = tag.is_none_or(|tag| tag.config.min_interval_ms > 0);
+            // Each of several values counts, but for a tag of which the last one is asked for.
+            if !seen.insert(id) && self.dirty.contains(&id) && !is_paced {
+                self.pass(id, now);
+            }
             if self.point_read(point, now) {
                 self.backoff.reset();
             }
@@ -218,6 +232,14 @@ impl DriverState {
             }
             _ => Vec::new(),
         }
+    }
+
+    /// Keeps the value as it stands, since another one follows.
+    fn pass(&mut self, point: PointId, now: Now) {
+        if self.passed.len() >= PASSED_MAX {
+            self.passed.pop_front();
+        }
+        self.passed.push_back((point, self.tags[point.index()].value(now.t)));
     }
 
     /// How a read ended.
@@ -438,11 +460,13 @@ impl DriverState {
     pub(crate) fn unpublished(&self, now: Now) -> Vec<(PointId, Value)> {
         let due = self.dirty.iter().map(|point| (*point, &self.tags[point.index()]));
         let due = due.filter(|(_, tag)| tag.held_until_ms(now.ms).is_none());
-        due.map(|(point, tag)| (point, tag.value(now.t))).collect()
+        let due = due.map(|(point, tag)| (point, tag.value(now.t)));
+        self.passed.iter().cloned().chain(due).collect()
     }
 
     /// The values are on the bus, durably.
     pub(crate) fn published(&mut self, values: Vec<(PointId, Value)>, now: Now) {
+        self.passed.clear();
         for (point, value) in values {
             self.dirty.remove(&point);
             self.tags[point.index()].note_published(value, now.ms);

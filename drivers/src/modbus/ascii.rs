@@ -1,5 +1,5 @@
-//! Modbus ASCII (Modbus over Serial Line 1.02, 2.5.2) as a layer below the RTU codec: what is written as an RTU frame goes
-//! out as `:`, hexadecimal digits, LRC and CR LF, and what comes in is handed up as an RTU frame.
+//! Modbus ASCII (Modbus over Serial Line 1.02, 2.5.2) as a layer below the RTU codec: what is written as an RTU frame
+//! goes out as `:`, hexadecimal digits, LRC and CR LF, and what comes in is handed up as an RTU frame.
 //!
 //! Both framings carry the same bytes, unit and PDU, with another check after them. A frame that does not check is let
 //! go, as one of a neighbour on the line is: who waits for it gives up by the time-out.

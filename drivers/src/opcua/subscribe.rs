@@ -1,5 +1,5 @@
-//! A monitored item for each point (OPC 10000-4, 5.13), in as many subscriptions (5.14) as the server needs for them: each
-//! takes so many items and no more.
+//! A monitored item for each point (OPC 10000-4, 5.13), in as many subscriptions (5.14) as the server needs for them:
+//! each takes so many items and no more.
 //!
 //! Items that the server refuses are asked for again from time to time: a program that was loaded into a controller
 //! after it started brings its nodes late.

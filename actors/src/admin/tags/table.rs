@@ -3,7 +3,7 @@
 //! The rows of one request are one commit and one new start of the driver. A row that is refused changes nothing, and
 //! the others count all the same. What a row does not name stays as it is, or is the default of a new tag.
 
-use super::{changed, check_paths, clear_value};
+use super::{Paths, changed, clear_value};
 use crate::admin::drivers::{check, must_exist, tags_of};
 use crate::admin::list::limited;
 use crate::admin::plan::{Owner, Plan, Request};
@@ -16,7 +16,7 @@ use proto::{DriverId, Refusal, RefusalCode, TagId};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Bound;
 
 pub(super) const EXPORT: Operation = Operation::reads::<ExportTags>(
@@ -125,8 +125,10 @@ struct Batch<'a> {
     row: DriverRow,
     location: Option<String>,
     tags: BTreeMap<TagId, TagConfig>,
-    /// Whose path is whose, of this import.
-    staged: BTreeMap<String, TagId>,
+    /// Whose path is whose, with what was imported so far.
+    paths: Paths,
+    /// The tags of this import.
+    seen: HashSet<TagId>,
     plan: Plan,
     room: u64,
 }
@@ -141,9 +143,9 @@ fn import(request: &Request<'_>) -> Result<Plan, Refusal> {
     let tags = tags_of(request, &key)?.into_iter().map(|tag| (tag.tag.clone(), tag)).collect();
     let room = room::take_some::<TagRow>(request, Counted::Tags, records.len() as u64)?;
     let plan = Plan::default();
-    let staged = BTreeMap::new();
+    let (paths, seen) = (Paths::read(request)?, HashSet::new());
     let mut batch =
-        Batch { request, driver: driver.clone(), row, location, tags, staged, plan, room };
+        Batch { request, driver: driver.clone(), row, location, tags, paths, seen, plan, room };
     let mut counts = [0_usize; 4];
     let mut rows = Vec::with_capacity(records.len());
     for Record { row, name, read } in records {
@@ -182,7 +184,7 @@ impl Batch<'_> {
         let missing = || Refusal::new(RefusalCode::BadRequest, "the row names no tag").at("tag");
         let name = fields.remove("tag").ok_or_else(missing)?;
         let name: TagId = crate::admin::request::read(name).map_err(|refusal| refusal.at("tag"))?;
-        if self.staged.values().any(|staged| *staged == name) {
+        if self.seen.contains(&name) {
             let message = format!("the tag `{name}` is in a row before");
             return Err(Refusal::new(RefusalCode::AlreadyExists, message).at("tag"));
         }
@@ -192,10 +194,10 @@ impl Batch<'_> {
             None => self.created(&name, fields)?,
         };
         if before.as_ref() == Some(&after) {
-            self.staged.insert(after.path.clone(), name);
+            self.seen.insert(name);
             return Ok(Done::Unchanged);
         }
-        self.check(before.as_ref(), &after)?;
+        self.check(&after)?;
         if before.is_none() {
             let left = self.room.checked_sub(1);
             self.room = left.ok_or_else(|| room::no_room(Counted::Tags))?;
@@ -205,7 +207,8 @@ impl Batch<'_> {
         }
         let key: TagKey = (self.request.namespace.clone(), self.driver.clone(), name.clone());
         self.plan.changes.put::<TagRow>(&key, &TagRow(after.clone()));
-        self.staged.insert(after.path.clone(), name.clone());
+        self.paths.moved(&self.driver, before.as_ref(), &after);
+        self.seen.insert(name.clone());
         self.tags.insert(name, after);
         Ok(if before.is_some() { Done::Updated } else { Done::Created })
     }
@@ -223,24 +226,13 @@ impl Batch<'_> {
     }
 
     /// What can be known of one tag without the others, and that its path is nobody else's.
-    fn check(&self, before: Option<&TagConfig>, after: &TagConfig) -> Result<(), Refusal> {
-        let one = std::slice::from_ref(after);
+    fn check(&self, tag: &TagConfig) -> Result<(), Refusal> {
+        let one = std::slice::from_ref(tag);
         check(self.request, &self.row.config, one).map_err(|error| {
             let field = error.field.strip_prefix("tags[0].").unwrap_or(&error.field).to_owned();
             Refusal::new(RefusalCode::Invalid, error.reason).at(field)
         })?;
-        if before.is_some_and(|before| before.path == after.path) {
-            return Ok(());
-        }
-        let other = self.staged.get(&after.path).or_else(|| {
-            let of = |(_, tag): &(&TagId, &TagConfig)| tag.path == after.path;
-            self.tags.iter().find(of).map(|(name, _)| name)
-        });
-        if let Some(other) = other.filter(|other| **other != after.tag) {
-            let message = format!("the path belongs to tag {other}");
-            return Err(Refusal::new(RefusalCode::AlreadyExists, message).at("path"));
-        }
-        check_paths(self.request, &self.driver, one)
+        self.paths.check(&self.driver, tag)
     }
 }
 

@@ -304,3 +304,29 @@ fn what_is_always_published_needs_no_change() {
         assert_eq!(publish(&mut state, at(ms)), format!("0:1 Good@{ms}"));
     }
 }
+
+#[test]
+fn each_of_several_values_that_come_together_is_published_in_order() {
+    let batch = |values: &[i64]| {
+        let value = |value: &i64| {
+            let (point, value) = (PointId(0), Scalar::Int(*value));
+            (point, Ok(Sample { point, value, quality: Quality::Good, at: None }))
+        };
+        ReadOutcome { points: values.iter().map(value).collect(), lost: None }
+    };
+    let mut state = paced(json!({}));
+    state.pushed(batch(&[1, 2, 3]), at(0), 0);
+    assert_eq!(publish(&mut state, at(0)), "0:1 Good@0, 0:2 Good@0, 0:3 Good@0");
+    state.pushed(batch(&[4, 3]), at(10), 0);
+    assert_eq!(publish(&mut state, at(10)), "0:4 Good@10, 0:3 Good@10");
+    state.pushed(batch(&[3]), at(20), 0);
+    assert_eq!(publish(&mut state, at(20)), "");
+
+    let mut state = paced(json!({"min_interval_ms": 100}));
+    state.pushed(batch(&[1, 2, 3]), at(0), 0);
+    assert_eq!(publish(&mut state, at(0)), "0:3 Good@0", "of a tag with a pace the last counts");
+    let mut state = paced(json!({}));
+    let many: Vec<i64> = (0..20_000).collect();
+    state.pushed(batch(&many), at(0), 0);
+    assert_eq!(state.unpublished(at(0)).len(), PASSED_MAX + 1);
+}
