@@ -1,8 +1,8 @@
 //! Many Modbus machines with many registers each, for load and for faults.
 //!
 //! They need no memory for what they hold: register `n` of a machine is `n` plus the number of changes since the start,
-//! unless it was written. They can be slow, busy and silent, as the flags say, by the number of the request, so that a run
-//! can be repeated.
+//! unless it was written. They can be slow, busy and silent, as the flags say, by the number of the request, so that a
+//! run can be repeated.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

@@ -64,11 +64,11 @@ def story(hub, app, kind, where, config):
     check(f"{kind}: says who it is", identity and identity.get("maker") == "Acme", identity or why)
     hub.ctl("drivers", "create", f"driver={kind}", *config)
     path = f"acme/{kind}/_raw"
+    app.subscribe(f"uns/{path}/#")
     every = (f"driver={kind}", "type=uint16", "poll_interval_ms=100", "access=read_write")
     for number in range(TAGS):
         words = (f"tag=r{number}", f"address=holding:{number}", f"path={path}/r{number}")
         hub.ctl("tags", "create", *every, *words)
-    app.subscribe(f"uns/{path}/#")
     last = f"uns/{path}/r{TAGS - 1}"
     value = app.wait_for(last, lambda value: value["v"] == 1000 + TAGS - 1 and value["q"] == "good")
     check(f"{kind}: registers are values", bool(value), value)
