@@ -207,7 +207,7 @@ async fn ask_driver(
 
 /// The answer about one tag among one.
 fn of_one_tag(driver: &DriverId, mut told: Json) -> Outcome {
-    let result = told["results"].get_mut(0).or(None).map(Json::take).unwrap_or_default();
+    let result = told["results"].get_mut(0).map(Json::take).unwrap_or_default();
     match serde_json::from_value::<Refusal>(result["error"].clone()) {
         Ok(refusal) => Err(refusal),
         Err(_) => Ok(json!({ "driver": driver, "tag": result["tag"], "v": result["v"] })),

@@ -90,7 +90,11 @@ pub(crate) async fn run(
         match timeout(Duration::from_millis(deadline_ms), work).await {
             Ok(Ok(outcome)) => report(outcome),
             Ok(Err(panic)) => return report(Outcome::Panicked(text_of(&*panic))),
-            Err(_) => report(Outcome::Hung(deadline_ms)),
+            Err(_) => {
+                // It counts as lost: nothing more of it is taken.
+                machine.pushes = None;
+                report(Outcome::Hung(deadline_ms));
+            }
         }
     }
 }

@@ -58,8 +58,8 @@ impl OpcUaDriver {
     }
 
     async fn connect_anew(&mut self) -> Result<(), ConnectError> {
-        if let Some(link) = self.link.take() {
-            link.close(&self.config).await;
+        if self.link.take().is_some_and(|link| link.ended().is_some()) {
+            self.counters.connections_lost += 1;
         }
         let link = link::open(&self.config, &self.site).await?;
         let mut requests =

@@ -54,11 +54,22 @@ pub(crate) struct Link {
     pub(crate) limits: Limits,
     pub(crate) namespaces: Vec<String>,
     task: AbortHandle,
+    /// How long its end may take.
+    deadline: Duration,
 }
 
 impl Drop for Link {
+    /// Ends the session in good order, on the side and within the time-out: small servers have a few only, and keep each
+    /// that is not closed for a minute.
     fn drop(&mut self) {
-        self.task.abort();
+        let (task, session, within) = (self.task.clone(), Arc::clone(&self.session), self.deadline);
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) if self.ended().is_none() => drop(runtime.spawn(async move {
+                let _ = timeout(within, session.disconnect()).await;
+                task.abort();
+            })),
+            _ => task.abort(),
+        }
     }
 }
 
@@ -69,11 +80,6 @@ impl Link {
             Pulse::Ended(reason) => Some(reason.clone()),
             _ => None,
         }
-    }
-
-    /// Ends the session in good order, so that the server keeps nothing of it. Bounded by the time-out.
-    pub(crate) async fn close(self, config: &OpcUaConfig) {
-        let _ = timeout(deadline(config), self.session.disconnect()).await;
     }
 }
 
@@ -96,6 +102,7 @@ pub(crate) async fn open(config: &OpcUaConfig, site: &Site) -> Result<Link, Conn
         limits: limits(config, &[]),
         namespaces: vec![],
         task,
+        deadline: deadline(config),
     };
     let connected = pulse.wait_for(|it| !matches!(it, Pulse::Connecting));
     match timeout(deadline(config) * 2, connected).await {

@@ -171,7 +171,11 @@ impl Stream {
                 (_, Pulse::Alive(heard)) => {
                     tokio::select! {
                         () = self.queue.arrived.notified() => continue,
-                        _ = self.pulse.changed() => continue,
+                        changed = self.pulse.changed() => match changed {
+                            Ok(()) => continue,
+                            // The connection was given up before it could say why.
+                            Err(_) => Lost::NotConnected,
+                        },
                         () = sleep_until(heard + self.silence_max) => {
                             let timeout_ms = self.silence_max.as_millis() as u32;
                             Lost::Timeout { request, timeout_ms }
@@ -226,6 +230,15 @@ mod tests {
         assert!(matches!(outcome.lost, Some(Lost::Timeout { .. })), "{outcome:?}");
         assert_eq!(begun.elapsed().as_secs(), 18);
         assert!(stream.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_given_up_ends_what_it_pushes() {
+        let (tell, pulse) = watch::channel(Pulse::Alive(Instant::now()));
+        let mut stream = stream(Arc::default(), pulse, Duration::from_secs(10), None);
+        drop(tell);
+        let outcome = tokio::time::timeout(Duration::from_secs(5), stream.next()).await;
+        assert_eq!(outcome.unwrap().unwrap().lost, Some(Lost::NotConnected));
     }
 
     #[tokio::test]

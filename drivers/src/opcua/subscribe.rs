@@ -22,6 +22,8 @@ use tokio::time::sleep;
 
 /// How often the server says that it is there if nothing changes.
 const KEEP_ALIVE: Duration = Duration::from_secs(3);
+/// The longest that a server may make of it: whatever it says, a silence comes to an end.
+const KEEP_ALIVE_MAX: Duration = Duration::from_secs(3600);
 /// Publishing intervals without a request of ours after which the server ends the subscription: three keep-alives are
 /// the least (OPC 10000-4, 5.13.2).
 const LIFETIME_KEEP_ALIVES: u32 = 10;
@@ -83,9 +85,12 @@ impl Items {
         };
         let agreed = {
             let state = session.subscription_state().lock();
-            state.get(id).map(|it| it.publishing_interval() * it.max_keep_alive_count())
+            state
+                .get(id)
+                .map(|it| it.publishing_interval().saturating_mul(it.max_keep_alive_count()))
         };
-        self.keep_alive = self.keep_alive.max(agreed.unwrap_or_default()).max(interval);
+        let agreed = agreed.unwrap_or_default().max(interval).min(KEEP_ALIVE_MAX);
+        self.keep_alive = self.keep_alive.max(agreed);
         self.subscriptions.push(id);
         Ok(Ok(()))
     }
