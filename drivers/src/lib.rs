@@ -3,7 +3,7 @@
 //! - [`port`]: the [`Driver`] port: connect, read points, write a point, subscribe, health
 //! - [`config`]: what an operator says about a machine and its tags
 //! - [`open()`]: turns that into a driver, or says which field is wrong
-//! - [`modbus`]: Modbus TCP
+//! - [`modbus`]: Modbus, over TCP and serial lines
 //! - [`opcua`]: OPC UA
 //! - [`bridge`]: a client of another MQTT broker, for bridges
 //! - [`schedule`] and [`backoff`]: when to poll and when to reconnect, as pure values for the actor

@@ -118,6 +118,17 @@ impl Scaling {
     }
 }
 
+/// What is written to a bit: a truth value, or 1 or 0.
+pub(crate) fn truth(value: &Scalar) -> Result<bool, Unfit> {
+    match value {
+        Scalar::Bool(it) => Ok(*it),
+        Scalar::Int(0) => Ok(false),
+        Scalar::Int(1) => Ok(true),
+        Scalar::Int(_) | Scalar::UInt(_) => Err(Unfit::OutOfRange),
+        Scalar::Float(_) | Scalar::Text(_) => Err(Unfit::WrongType),
+    }
+}
+
 /// The shortest decimal that names this `f32`, as a float: 0.1 and not 0.10000000149011612.
 pub(crate) fn shortest(raw: f32) -> f64 {
     format!("{raw:e}").parse().unwrap_or_else(|_| f64::from(raw))

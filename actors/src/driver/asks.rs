@@ -94,7 +94,7 @@ impl DriverCore {
             Ask::Write { writes, verify } => return self.ask_writes(writes, verify, reply),
             Ask::Browse { below, limit } => Query::Browse { below, limit },
             Ask::Identify => Query::Identify,
-            Ask::Read(tags) => match tags.iter().map(|tag| running.state.point_of(tag)).collect() {
+            Ask::Read(tags) => match running.state.points_of(&tags).into_iter().collect() {
                 Ok(points) => Query::Read(points),
                 Err(refusal) => {
                     let _ = reply.send(Err(refusal));
@@ -120,10 +120,11 @@ impl DriverCore {
         let count = writes.len();
         let tags = writes.iter().map(|(tag, _)| tag.clone()).collect();
         self.batches.0.insert(number, Batch { reply, tags, outcomes: vec![None; count] });
-        for (place, (tag, value)) in writes.into_iter().enumerate() {
+        let points = running.state.points_of(writes.iter().map(|(tag, _)| tag));
+        for (place, ((_, value), point)) in writes.into_iter().zip(points).enumerate() {
             let ticket = self.next_ticket;
             self.next_ticket += 1;
-            match running.state.point_of(&tag) {
+            match point {
                 Ok(point) => {
                     running.state.push_write(Write { point, value, verify, ticket });
                     self.waiting.insert(ticket, Waiting::Batch { batch: number, place });

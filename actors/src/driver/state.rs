@@ -1,4 +1,4 @@
-//! Rules of one driver, without I/O: when to connect, poll and write, what is good, bad and stale.
+//! Rules of one driver, without I/O: when to connect, subscribe, poll, write and ask, what is good, bad and stale.
 //!
 //! The shell tells what happened ([`DriverState::connected`], [`DriverState::read`], …) and then
 //! asks what follows: [`DriverState::next_command`] for the machine, one at a time and writes
@@ -19,7 +19,7 @@ use drivers::{
     SubscribeError, WriteError,
 };
 use proto::{Quality, Refusal, RefusalCode, Scalar, TagId, TimestampMs, Value};
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 /// Values that wait to be published while newer ones of their points wait too, as when no commit succeeds; then the
 /// oldest go.
@@ -273,11 +273,19 @@ impl DriverState {
         is_good
     }
 
-    /// The point of a tag.
-    pub(crate) fn point_of(&self, tag: &TagId) -> Result<PointId, Refusal> {
-        let found = (0_u32..).zip(&self.tags).find(|(_, it)| it.config.tag == *tag);
-        let point = found.map(|(index, _)| PointId(index));
-        point.ok_or_else(|| Refusal::not_found("tag", tag).at("tag"))
+    /// The points of tags, in their order. Looks at each tag of the driver once, however many are asked for.
+    pub(crate) fn points_of<'a>(
+        &self,
+        asked: impl IntoIterator<Item = &'a TagId>,
+    ) -> Vec<Result<PointId, Refusal>> {
+        let names = (0_u32..).zip(&self.tags);
+        let known: HashMap<&TagId, PointId> =
+            names.map(|(index, tag)| (&tag.config.tag, PointId(index))).collect();
+        let point = |tag| {
+            let found = known.get(tag).copied();
+            found.ok_or_else(|| Refusal::not_found("tag", tag).at("tag"))
+        };
+        asked.into_iter().map(point).collect()
     }
 
     /// Takes in a write, or refuses it at once. It is never kept for a later connection.

@@ -9,7 +9,7 @@ use super::decode::{Encoding, register_count};
 use super::plan::Span;
 use super::session::{Answer, Write};
 use crate::config::{Access, ByteOrder, ConfigError, DataType, TagConfig};
-use crate::scaling::{Scaling, Unfit};
+use crate::scaling::{Scaling, Unfit, truth};
 use proto::Scalar;
 
 /// One point.
@@ -78,17 +78,6 @@ impl Point {
         let registers = self.encoding.encode(value)?;
         let seen = self.encoding.decode(&registers).map_err(|_| Unfit::OutOfRange)?;
         Ok((Write::Registers { offset, registers }, seen))
-    }
-}
-
-/// Many applications say 1 and 0 for a coil.
-fn truth(value: &Scalar) -> Result<bool, Unfit> {
-    match value {
-        Scalar::Bool(it) => Ok(*it),
-        Scalar::Int(0) => Ok(false),
-        Scalar::Int(1) => Ok(true),
-        Scalar::Int(_) | Scalar::UInt(_) => Err(Unfit::OutOfRange),
-        Scalar::Float(_) | Scalar::Text(_) => Err(Unfit::WrongType),
     }
 }
 

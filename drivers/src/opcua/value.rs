@@ -4,7 +4,7 @@
 //! takes the type that the server's own value has, since a server refuses any other.
 
 use crate::config::DataType;
-use crate::scaling::{Scaling, Unfit, shortest};
+use crate::scaling::{Scaling, Unfit, shortest, truth};
 use opcua::types::{Array, DateTime, LocalizedText, UAString, Variant, VariantScalarTypeId};
 use proto::Scalar;
 
@@ -139,16 +139,6 @@ pub(crate) fn encode(
     }
     let array = Array::new(kind, vec![variant]).map_err(|_| Unfit::WrongType)?;
     Ok(Variant::Array(Box::new(array)))
-}
-
-fn truth(value: &Scalar) -> Result<bool, Unfit> {
-    match value {
-        Scalar::Bool(it) => Ok(*it),
-        Scalar::Int(0) => Ok(false),
-        Scalar::Int(1) => Ok(true),
-        Scalar::Int(_) | Scalar::UInt(_) => Err(Unfit::OutOfRange),
-        Scalar::Float(_) | Scalar::Text(_) => Err(Unfit::WrongType),
-    }
 }
 
 #[cfg(test)]
