@@ -118,7 +118,7 @@ impl Scaling {
     }
 }
 
-/// What is written to a bit: a truth value, or 1 or 0.
+/// What is written to a bit: a truth value, or 1 or 0, as many applications say it.
 pub(crate) fn truth(value: &Scalar) -> Result<bool, Unfit> {
     match value {
         Scalar::Bool(it) => Ok(*it),

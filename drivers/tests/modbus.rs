@@ -1,5 +1,5 @@
-//! The Modbus TCP driver against a real server on a real socket: the contract of the port, then
-//! faults.
+//! The Modbus driver against real servers on real sockets, also with the frames of a serial line: the contract of the
+//! port, then faults.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 

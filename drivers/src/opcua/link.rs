@@ -59,8 +59,8 @@ pub(crate) struct Link {
 }
 
 impl Drop for Link {
-    /// Ends the session in good order, on the side and within the time-out: small servers have a few only, and keep each
-    /// that is not closed for a minute.
+    /// Ends the session in good order, on the side and within the time-out: small servers have a few only, and keep
+    /// each that is not closed for a minute.
     fn drop(&mut self) {
         let (task, session, within) = (self.task.clone(), Arc::clone(&self.session), self.deadline);
         match tokio::runtime::Handle::try_current() {
