@@ -248,7 +248,11 @@ impl Client {
     ) {
         let shared = self.space.shared();
         gate.settle(outcome.is_ok());
+        let is_committed = outcome.is_ok();
         settlement.finish(outcome, shared);
-        outbox.wake(shared);
+        if is_committed {
+            outbox.catch_up(shared);
+        }
+        outbox.flush(shared);
     }
 }

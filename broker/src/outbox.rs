@@ -11,12 +11,13 @@ use crate::figures::Counters;
 use crate::message::{Gate, Message};
 use crate::overload::memory;
 use crate::reason::Reason;
-use crate::router::{Route, Target};
+use crate::router::{Route, Target, Way};
 use crate::session::Session;
 use crate::session::acks::{AckGate, Hold};
 use crate::session::queue::{Delivery, Progress, Queue};
 use crate::space::{Shared, Space};
 use futures_util::task::AtomicWaker;
+use hashbrown::HashSet;
 use proto::{Qos, TopicName};
 use std::sync::Arc;
 use store::{Changes, CommitError, Durability, QueueRef};
@@ -37,6 +38,8 @@ pub(crate) struct Outbox {
     pub(crate) pressure: Option<Arc<Session>>,
     /// One that publishers have waited for in vain, and how much for it has been dropped since the last flush.
     lag: Option<(Arc<Session>, usize)>,
+    /// What nobody may see before its commit, and the way it has gone.
+    unseen: Vec<(Arc<Space>, Way, Arc<Message>)>,
     dropped: u64,
     refused: u64,
 }
@@ -76,6 +79,7 @@ impl Outbox {
             woken: Vec::new(),
             pressure: None,
             lag: None,
+            unseen: Vec::new(),
             dropped: 0,
             refused: 0,
         }
@@ -99,17 +103,17 @@ impl Outbox {
             && self.pressure.is_none()
     }
 
-    /// Puts `message` into the queues of everybody on `route`, and keeps it if it is to be retained.
+    /// Puts `message` into the queues of everybody on its way, and keeps it if it is to be retained.
     /// `waker` is woken when the acknowledgement, if any, is due.
     pub(crate) fn publish(
         &mut self,
         space: &Arc<Space>,
-        route: &Route,
+        way: &mut Way,
         message: &Arc<Message>,
         waker: &Arc<AtomicWaker>,
     ) -> Routed {
         if message.qos != Qos::AtMostOnce
-            && let Err(denial) = check_room(space.shared(), route, message)
+            && let Err(denial) = check_room(space.shared(), way.route(), message)
         {
             self.refused += 1;
             return Routed::Refused(denial);
@@ -121,13 +125,22 @@ impl Outbox {
             return Routed::Refused(denial);
         }
         let shared = space.shared();
+        // Who has subscribed since the way was looked up may have missed what is kept by now.
+        let route = match message.retain {
+            true => way.refresh(space.router(), &message.topic),
+            false => way.route(),
+        };
         let mut fan_out = FanOut::new(self, shared, message, waker);
         for target in &route.targets {
             fan_out.deliver(target);
         }
+        let is_for_nobody = route.is_empty();
         let FanOut { gate, refs, hidden, .. } = fan_out;
         let for_platform = gate.is_some();
         self.settlement.hidden.extend(hidden);
+        if message.gate.is_some() {
+            self.unseen.push((Arc::clone(space), way.clone(), Arc::clone(message)));
+        }
         let must_commit = !refs.is_empty() || message.retain;
         if !refs.is_empty() {
             self.changes.enqueue(body::encode(message), refs);
@@ -148,7 +161,7 @@ impl Outbox {
                 gate.release(Ok(()));
                 Routed::Waiting { gate, for_platform }
             }
-            None if route.is_empty() => Routed::Done(Reason::NoMatchingSubscribers),
+            None if is_for_nobody => Routed::Done(Reason::NoMatchingSubscribers),
             None => Routed::Done(Reason::Success),
         }
     }
@@ -162,6 +175,23 @@ impl Outbox {
         self.settlement.hidden.extend(hidden);
         if !refs.is_empty() {
             self.changes.enqueue(body::encode(message), refs);
+        }
+    }
+
+    /// What could not be seen until now can be: whoever has subscribed since it was put into queues gets it as well.
+    /// A subscriber that was shown what it replaces would else be left with that.
+    pub(crate) fn catch_up(&mut self, shared: &Shared) {
+        for (space, mut way, message) in std::mem::take(&mut self.unseen) {
+            let before = Arc::clone(way.route());
+            let now = way.refresh(space.router(), &message.topic);
+            if Arc::ptr_eq(&before, now) {
+                continue;
+            }
+            let key = |target: &Target| target.session.key();
+            let served: HashSet<_> = before.targets.iter().map(key).collect();
+            for target in now.targets.iter().filter(|it| !served.contains(&key(it))) {
+                self.hand_over(shared, target, &message);
+            }
         }
     }
 

@@ -72,9 +72,9 @@ impl Publisher {
         let waker = Arc::clone(&self.waker);
         let known = self.known(space, read.topic, (read.qos, read.retain), outbox)?;
         let topic = known.topic.clone();
-        let route = known.route(space.router());
+        let is_for_nobody = known.route(space.router()).is_empty();
         // Many values of machines have no listener yet: they cost no copy.
-        if route.is_empty() && !read.retain {
+        if is_for_nobody && !read.retain {
             let reason = match read.qos {
                 Qos::AtMostOnce => Reason::Success,
                 _ => Reason::NoMatchingSubscribers,
@@ -91,7 +91,7 @@ impl Publisher {
             expires_at: None,
             gate: None,
         });
-        Ok(outbox.publish(space, route, &message, &waker))
+        Ok(outbox.publish(space, &mut known.way, &message, &waker))
     }
 
     /// Publishes what came through the codec, with its properties.
@@ -113,8 +113,8 @@ impl Publisher {
         }
         // It has been retained with the other copies.
         message.retain = false;
-        let route = space.router().route(&message.topic).0.platform();
-        Ok(outbox.publish(space, &route, &Arc::new(message), &self.waker))
+        let mut way = space.router().way(&message.topic).platform();
+        Ok(outbox.publish(space, &mut way, &Arc::new(message), &self.waker))
     }
 
     /// Publishes a message that has been checked.
@@ -130,7 +130,8 @@ impl Publisher {
             cache.get_or_learn::<std::convert::Infallible>(topic, space.router(), || {
                 Ok((message.topic.clone(), Some(Allowance::ALL)))
             });
-        outbox.publish(space, known.route(space.router()), message, waker)
+        known.route(space.router());
+        outbox.publish(space, &mut known.way, message, waker)
     }
 
     /// The message of a PUBLISH packet or a will, if the client may send it.

@@ -46,11 +46,6 @@ pub(crate) struct Router {
 }
 
 impl Router {
-    /// Whether a route is still good; its stamp then moves on.
-    fn is_good(&self, stamp: &mut Stamp) -> bool {
-        self.versions.is_good(stamp)
-    }
-
     /// Makes every route be computed anew, as after a change of what a client may receive.
     pub(crate) fn invalidate(&self) {
         let _unchanged = self.trie.write();
@@ -85,8 +80,8 @@ impl Router {
         self.trie.read().visit(topic, |it| see(&it.session));
     }
 
-    /// The route of a topic, and up to which change it is good.
-    pub(crate) fn route(&self, topic: &TopicName) -> (Arc<Route>, Stamp) {
+    /// The way of messages on a topic.
+    pub(crate) fn way(&self, topic: &TopicName) -> Way {
         let trie = self.trie.read();
         let stamp = self.versions.stamp(topic);
         let mut builder = route::Builder::default();
@@ -95,6 +90,33 @@ impl Router {
                 builder.add(subscriber);
             }
         });
-        (Arc::new(builder.build()), stamp)
+        Way { route: Arc::new(builder.build()), stamp }
+    }
+}
+
+/// The route of one topic, and up to which change of the subscriptions it is good.
+#[derive(Debug, Clone)]
+pub(crate) struct Way {
+    route: Arc<Route>,
+    stamp: Stamp,
+}
+
+impl Way {
+    /// The route as it was at the last look.
+    pub(crate) fn route(&self) -> &Arc<Route> {
+        &self.route
+    }
+
+    /// The route, computed anew if a subscription that matters has changed since.
+    pub(crate) fn refresh(&mut self, router: &Router, topic: &TopicName) -> &Arc<Route> {
+        if !router.versions.is_good(&mut self.stamp) {
+            *self = router.way(topic);
+        }
+        &self.route
+    }
+
+    /// The same way for subscribers in process only.
+    pub(crate) fn platform(self) -> Self {
+        Self { route: Arc::new(self.route.platform()), stamp: self.stamp }
     }
 }

@@ -318,16 +318,16 @@ impl Space {
 
     /// The same with a message that several spaces share.
     pub(crate) fn publish_shared(self: &Arc<Self>, message: &Arc<Message>) {
-        let (route, _) = self.router.route(&message.topic);
+        let mut way = self.router.way(&message.topic);
         let mut outbox = Outbox::of(self);
-        let _ = outbox.publish(self, &route, message, &Arc::new(AtomicWaker::new()));
+        let _ = outbox.publish(self, &mut way, message, &Arc::new(AtomicWaker::new()));
         outbox.flush(&self.shared);
     }
 
     /// Whether a client of `identity` that is connected would be given a message on `topic`.
     pub(crate) fn is_heard_by(&self, identity: &Identity, topic: &TopicName) -> bool {
-        let (route, _) = self.router.route(topic);
-        route.targets.iter().any(|target| {
+        let way = self.router.way(topic);
+        way.route().targets.iter().any(|target| {
             let session = &target.session;
             session.is_connected()
                 && session.identity().is_same_as(identity)
@@ -342,8 +342,8 @@ impl Space {
         sender: &Arc<Sender>,
         payload: impl FnOnce() -> serde_json::Value,
     ) {
-        let (route, _) = self.router.route(&topic);
-        if route.is_empty() {
+        let way = self.router.way(&topic);
+        if way.route().is_empty() {
             return;
         }
         self.publish_unattended(Message {

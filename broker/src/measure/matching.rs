@@ -62,7 +62,7 @@ impl Matching {
 
     /// Matches a topic that nobody has used; answers how many get its messages.
     pub fn match_new(&self, topic: &TopicName) -> usize {
-        self.router.route(topic).0.targets.len()
+        self.router.way(topic).route().targets.len()
     }
 
     /// Finds the route of a topic as a publisher does for each message; answers how many get it.

@@ -3,8 +3,7 @@
 //! One cache belongs to one publisher, so it needs no lock. At [`TOPICS_MAX`] topics, or when their names are
 //! [`NAMES_BYTES_MAX`] long together, it starts afresh.
 
-use super::versions::Stamp;
-use super::{Route, Router};
+use super::{Route, Router, Way};
 use crate::permissions::Allowance;
 use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashTable};
@@ -24,8 +23,7 @@ pub(crate) struct Known {
     pub(crate) topic: TopicName,
     /// What the publisher may publish on it; `None` if nothing.
     pub(crate) allowed: Option<Allowance>,
-    route: Arc<Route>,
-    stamp: Stamp,
+    pub(crate) way: Way,
 }
 
 /// The topics of one publisher.
@@ -57,9 +55,9 @@ impl Cache {
             Entry::Occupied(known) => Ok(known.into_mut()),
             Entry::Vacant(place) => {
                 let (topic, allowed) = check()?;
-                let (route, stamp) = router.route(&topic);
+                let way = router.way(&topic);
                 self.names_bytes += topic.as_str().len();
-                Ok(place.insert(Known { topic, allowed, route, stamp }).into_mut())
+                Ok(place.insert(Known { topic, allowed, way }).into_mut())
             }
         }
     }
@@ -68,9 +66,6 @@ impl Cache {
 impl Known {
     /// The route, computed anew if a subscription that matters has changed since.
     pub(crate) fn route(&mut self, router: &Router) -> &Arc<Route> {
-        if !router.is_good(&mut self.stamp) {
-            (self.route, self.stamp) = router.route(&self.topic);
-        }
-        &self.route
+        self.way.refresh(router, &self.topic)
     }
 }

@@ -146,8 +146,8 @@ impl Space {
             // What it was allowed when it connected it may not be any more.
             Ok(message) if self.may_be_said(&message) => {
                 let message = Arc::new(message);
-                let (route, _) = self.router.route(&message.topic);
-                let _ = outbox.publish(self, &route, &message, &Arc::new(AtomicWaker::new()));
+                let mut way = self.router.way(&message.topic);
+                let _ = outbox.publish(self, &mut way, &message, &Arc::new(AtomicWaker::new()));
             }
             Ok(_) => tracing::info!(client = %client_id, "a will is not permitted any more"),
             Err(error) => tracing::error!(client = %client_id, %error, "a will is left out"),

@@ -166,6 +166,50 @@ async fn rows_and_messages_are_committed_as_one_and_seen_afterwards() {
 }
 
 #[tokio::test]
+async fn who_subscribes_during_a_commit_gets_what_it_reveals() {
+    let bench = Bench::start().await;
+    let (client, _inbox) = attach(&bench, 10);
+    let client_id = ClientId::parse("$platform/late").unwrap();
+    let options = AttachOptions { window: 10 };
+    let (late, mut inbox) = bench.broker.attach(&namespace(), client_id, options).unwrap();
+    let messages = vec![
+        Outgoing::new(topic("out/1"), "event").qos(Qos::AtLeastOnce),
+        Outgoing::new(topic("out/2"), "state").qos(Qos::AtLeastOnce).retained(),
+    ];
+    let mut publication = std::pin::pin!(client.publish_durably(Changes::new(), messages));
+    let early = futures_util::future::poll_immediate(&mut publication).await;
+    assert!(early.is_none(), "the commit is still under way");
+    late.subscribe(filter("out/#"), Qos::AtLeastOnce);
+    publication.await.unwrap();
+    for expected in ["event", "state"] {
+        let delivery = inbox.receive().await.unwrap();
+        assert_eq!(delivery.payload, expected);
+        delivery.ack();
+    }
+}
+
+/// Each subscriber comes while a value is committed: as retained or as new, it ends with that one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_left_with_the_value_before() {
+    let bench = Bench::start().await;
+    let (client, _inbox) = attach(&bench, 10);
+    for round in 0..60 {
+        let mut subscriber = bench.client("sub", "app").await;
+        let value = round.to_string();
+        let outgoing = Outgoing::new(topic("out/level"), value.clone()).retained();
+        let client = client.clone();
+        let publication =
+            tokio::spawn(
+                async move { client.publish_durably(Changes::new(), vec![outgoing]).await },
+            );
+        subscriber.subscribe("out/#", QoS::AtLeastOnce).await;
+        publication.await.unwrap().unwrap();
+        while subscriber.expect_payload().await != value {}
+        subscriber.vanish();
+    }
+}
+
+#[tokio::test]
 async fn a_failed_commit_shows_nothing_to_anybody() {
     let bench = Bench::start().await;
     let (mut subscriber, _) = bench.durable("sub", "app").await;
