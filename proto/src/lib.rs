@@ -21,6 +21,7 @@ pub mod role;
 pub mod shadow;
 pub mod topic;
 pub mod uns;
+pub mod uplink;
 pub mod value;
 
 pub use clock::{Clock, Entropy};
