@@ -13,6 +13,7 @@ use crate::message::{Gate, Message, Properties, Sender};
 use crate::outbox::{Outbox, Settlement};
 use crate::packet::{Options, RetainHandling};
 use crate::publisher::Publisher;
+use crate::recorder::Recorder;
 use crate::session::Session;
 use crate::space::{Space, Walk, Wish};
 use bytes::Bytes;
@@ -153,6 +154,11 @@ impl Client {
         self.space.set_origin(origin);
     }
 
+    /// Has a copy of what is published in the namespace from now on kept; the first recorder stays.
+    pub fn set_recorder(&self, recorder: Arc<dyn Recorder>) {
+        self.space.set_recorder(recorder);
+    }
+
     /// Subscribes. Retained messages are not sent; [`Client::retained`] reads them.
     pub fn subscribe(&self, filter: TopicFilter, qos: Qos) {
         let options = Options {
@@ -197,12 +203,11 @@ impl Client {
         let mut outbox = Outbox::of(&self.space);
         outbox.changes = changes;
         self.route(messages, Some(&gate), &mut outbox);
-        let (changes, settlement) = outbox.take_commit();
-        if changes.is_empty() {
+        let (commit, settlement) = outbox.submit(self.space.shared());
+        let Some(commit) = commit else {
             self.reveal(&gate, settlement, outbox, Ok(()));
             return Ok(());
-        }
-        let commit = self.space.shared().store.submit(changes);
+        };
         let client = self.clone();
         // A task of its own: the messages must not stay hidden because the caller was dropped.
         let revealed = tokio::spawn(async move {

@@ -44,6 +44,7 @@ mod promises;
 mod proxy_protocol;
 mod publisher;
 mod reason;
+mod recorder;
 mod registrar;
 mod reload;
 mod retained;
@@ -82,6 +83,7 @@ pub use permissions::acl::{ACL_RULES_MAX, AclAction, AclError, AclPermission, Ac
 pub use permissions::kin::GENERATIONS_MAX;
 pub use promises::Promises;
 pub use reason::Reason;
+pub use recorder::{Recorded, Recorder};
 pub use registrar::{Newcomer, Registering, Registrar, Unregistered};
 pub use reload::{ReloadOutcome, Reloaded};
 pub use session::drops::Drops;

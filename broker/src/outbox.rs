@@ -4,26 +4,28 @@
 //! acknowledgements that wait for the commit. [`Outbox::flush`] submits one set of changes and wakes each session
 //! once, whatever the size of the batch.
 
+mod fan_out;
+mod settlement;
+
+pub(crate) use settlement::Settlement;
+
 use crate::config::QueueFull;
 use crate::denial::{Denial, Limit};
-use crate::durable::{body, place::Place, rows::RetainedRow};
+use crate::durable::{body, rows::RetainedRow};
 use crate::figures::Counters;
-use crate::message::{Gate, Message};
-use crate::overload::memory;
+use crate::message::Message;
 use crate::reason::Reason;
+use crate::recorder::{Recorded, Recorder};
 use crate::router::{Route, Target, Way};
 use crate::session::Session;
-use crate::session::acks::{AckGate, Hold};
-use crate::session::queue::{Delivery, Progress, Queue};
+use crate::session::acks::AckGate;
 use crate::space::{Shared, Space};
+use fan_out::FanOut;
 use futures_util::task::AtomicWaker;
 use hashbrown::HashSet;
-use proto::{Qos, TopicName};
+use proto::Qos;
 use std::sync::Arc;
-use store::{Changes, CommitError, Durability, QueueRef};
-
-/// The most that one message drops to get into a queue that is full.
-const SHED_AT_ONCE: usize = 64;
+use store::{Changes, Commit, Durability};
 
 /// Sessions to wake for which an outbox keeps room.
 const WOKEN_USUAL: usize = 1024;
@@ -40,18 +42,11 @@ pub(crate) struct Outbox {
     lag: Option<(Arc<Session>, usize)>,
     /// What nobody may see before its commit, and the way it has gone.
     unseen: Vec<(Arc<Space>, Way, Arc<Message>)>,
+    /// What somebody keeps with the commit.
+    recorded: Vec<Arc<Message>>,
+    recorder: Option<Arc<dyn Recorder>>,
     dropped: u64,
     refused: u64,
-}
-
-/// What is to be told of the end of a commit.
-#[derive(Default)]
-pub(crate) struct Settlement {
-    rows: Vec<(Arc<Session>, u64)>,
-    /// What may be seen only from then on.
-    hidden: Vec<Arc<Gate>>,
-    gates: Vec<Arc<AckGate>>,
-    retained: Vec<(Arc<Space>, TopicName)>,
 }
 
 /// A publication that has been routed.
@@ -80,6 +75,8 @@ impl Outbox {
             pressure: None,
             lag: None,
             unseen: Vec::new(),
+            recorded: Vec::new(),
+            recorder: None,
             dropped: 0,
             refused: 0,
         }
@@ -99,6 +96,7 @@ impl Outbox {
     pub(crate) fn is_clear(&self) -> bool {
         self.changes.is_empty()
             && self.settlement.is_empty()
+            && self.recorder.is_none()
             && self.woken.is_empty()
             && self.pressure.is_none()
     }
@@ -141,7 +139,12 @@ impl Outbox {
         if message.gate.is_some() {
             self.unseen.push((Arc::clone(space), way.clone(), Arc::clone(message)));
         }
-        let must_commit = !refs.is_empty() || message.retain;
+        let recorder = space.recorder_of(&message.topic, &message.sender);
+        let must_commit = !refs.is_empty() || message.retain || recorder.is_some();
+        if let Some(recorder) = recorder {
+            self.recorder.get_or_insert_with(|| Arc::clone(recorder));
+            self.recorded.push(Arc::clone(message));
+        }
         if !refs.is_empty() {
             self.changes.enqueue(body::encode(message), refs);
         }
@@ -231,10 +234,9 @@ impl Outbox {
     /// Submits the changes, if there are any, and wakes everybody. Must run inside a tokio runtime.
     pub(crate) fn flush(&mut self, shared: &Arc<Shared>) {
         self.lag = None;
-        if !self.changes.is_empty() {
-            let (changes, settlement) = self.take_commit();
+        let (commit, settlement) = self.submit(shared);
+        if let Some(commit) = commit {
             Counters::add(&shared.counters.stored, settlement.rows.len() as u64);
-            let commit = shared.store.submit(changes);
             if !settlement.is_empty() {
                 let shared = Arc::clone(shared);
                 tokio::spawn(async move { settlement.finish(commit.await, &shared) });
@@ -243,11 +245,23 @@ impl Outbox {
         self.wake(shared);
     }
 
-    /// Takes what has to be committed, for a caller that commits by itself and then calls [`Outbox::wake`].
-    pub(crate) fn take_commit(&mut self) -> (Changes, Settlement) {
+    /// Submits what has to be committed, if anything has. The settlement is to be finished with the end of the
+    /// commit, and then [`Outbox::wake`] called.
+    pub(crate) fn submit(&mut self, shared: &Shared) -> (Option<Commit>, Settlement) {
         let mut changes = std::mem::take(&mut self.changes);
+        let mut settlement = std::mem::take(&mut self.settlement);
         changes.set_durability(self.durability);
-        (changes, std::mem::take(&mut self.settlement))
+        let mut commit = None;
+        let mut submit = |changes| commit = Some(shared.store.submit(changes));
+        if let Some(recorder) = self.recorder.take() {
+            let messages = std::mem::take(&mut self.recorded);
+            let messages: Vec<_> = messages.iter().map(|it| Recorded::from(&**it)).collect();
+            let ticket = recorder.record(&messages, changes, &mut submit);
+            settlement.recorded = Some((recorder, ticket));
+        } else if !changes.is_empty() {
+            submit(changes);
+        }
+        (commit, settlement)
     }
 
     /// Wakes everybody who got something.
@@ -258,156 +272,6 @@ impl Outbox {
         }
         Counters::add(&shared.counters.dropped, std::mem::take(&mut self.dropped));
         Counters::add(&shared.counters.publishes_refused, std::mem::take(&mut self.refused));
-    }
-}
-
-/// One message on its way to several sessions.
-struct FanOut<'a> {
-    outbox: &'a mut Outbox,
-    shared: &'a Shared,
-    message: &'a Arc<Message>,
-    waker: &'a Arc<AtomicWaker>,
-    gate: Option<Arc<AckGate>>,
-    refs: Vec<QueueRef>,
-    /// Holds back the copies whose packet identifier a client remembers: after a crash it must not mean another.
-    hidden: Option<Arc<Gate>>,
-}
-
-impl<'a> FanOut<'a> {
-    fn new(
-        outbox: &'a mut Outbox,
-        shared: &'a Shared,
-        message: &'a Arc<Message>,
-        waker: &'a Arc<AtomicWaker>,
-    ) -> Self {
-        Self { outbox, shared, message, waker, gate: None, refs: Vec::new(), hidden: None }
-    }
-
-    fn deliver(&mut self, target: &Target) {
-        let session = &target.session;
-        let message = self.message;
-        if target.no_local && session.sender().client_id == message.sender.client_id {
-            return;
-        }
-        let qos = message.qos.min(target.qos);
-        let mut delivery = Delivery {
-            message: Arc::clone(message),
-            qos,
-            retain: message.retain && target.retain_as_published,
-            subscription_ids: target.subscription_ids.clone(),
-            seq: None,
-            progress: Progress::New,
-            gate: None,
-            hold: None,
-        };
-        if session.is_in_process() && message.qos != Qos::AtMostOnce {
-            let gate = self.gate.get_or_insert_with(|| AckGate::new(self.waker));
-            delivery.hold = Some(Hold::new(gate));
-        }
-        let mut queue = session.read_queue(&self.shared.store);
-        let is_taken = match qos != Qos::AtMostOnce && queue.is_durable() {
-            true => self.give_row(session, &mut queue, &mut delivery),
-            false => !self.is_too_much_for_now(session, &queue),
-        };
-        if !is_taken {
-            queue.drops.full += 1;
-            self.outbox.dropped += 1;
-            return;
-        }
-        let is_hidden = delivery.gate.is_some();
-        let is_gated = delivery.message.gate.is_some();
-        let pushed = queue.push(delivery, session.is_in_process());
-        drop(queue);
-        // The end of the commit wakes the owners of what is hidden until then. An owner that is awake already may
-        // look, see nothing, and rest before that.
-        if (pushed.wake || is_gated) && !is_hidden {
-            self.outbox.woken.push(Arc::clone(session));
-        }
-        if pushed.pressure && self.outbox.pressure.is_none() {
-            self.outbox.pressure = Some(Arc::clone(session));
-        }
-        if pushed.lags {
-            let first = || (Arc::clone(session), 0);
-            let (lagging, dropped) = self.outbox.lag.get_or_insert_with(first);
-            if Arc::ptr_eq(lagging, session) {
-                *dropped += self.message.weight();
-            }
-        }
-        self.outbox.dropped += pushed.dropped;
-    }
-
-    /// Gives a durable delivery its row; `false` if the store holds its fill for this session.
-    fn give_row(
-        &mut self,
-        session: &Arc<Session>,
-        queue: &mut Queue,
-        delivery: &mut Delivery,
-    ) -> bool {
-        let weight = self.message.weight();
-        if queue.drops_oldest() && !queue.has_store_room(weight) {
-            self.make_room(session, queue, weight);
-        }
-        let Some(seq) = queue.reserve_row(weight) else { return false };
-        delivery.seq = Some(seq);
-        self.refs.push(QueueRef {
-            session: session.key(),
-            seq,
-            flags: delivery.place().flags(),
-            expires_at_ms: self.message.expires_at.map(|it| it.0),
-        });
-        self.outbox.settlement.rows.push((Arc::clone(session), seq));
-        if delivery.qos == Qos::ExactlyOnce {
-            delivery.gate = Some(Arc::clone(self.hidden.get_or_insert_default()));
-        }
-        true
-    }
-
-    /// Whether memory is short, and as much as may then wait for a client waits already.
-    fn is_too_much_for_now(&self, session: &Session, queue: &Queue) -> bool {
-        self.shared.memory.is_passed()
-            && !session.is_in_process()
-            && queue.len_bytes() + self.message.weight() > memory::QUEUE_BYTES_MAX
-    }
-
-    /// Drops the oldest deliveries that have not been sent, in memory and then in the store, until there is room.
-    fn make_room(&mut self, session: &Session, queue: &mut Queue, weight: usize) {
-        for _ in 0..SHED_AT_ONCE {
-            if queue.has_store_room(weight) {
-                return;
-            }
-            if queue.len() > 0 {
-                let Some(oldest) = queue.shed() else { return };
-                self.outbox.dropped += 1;
-                if let Some(seq) = oldest.seq
-                    && queue.acked(seq, oldest.message.weight())
-                {
-                    self.outbox.changes.dequeue(session.key(), seq);
-                }
-                continue;
-            }
-            let (after, end) = queue.readable();
-            let oldest = self
-                .shared
-                .store
-                .read()
-                .and_then(|it| it.queue(session.key(), after, 1, usize::MAX));
-            let oldest = oldest.ok().and_then(|mut rows| rows.pop()).filter(|row| row.seq < end);
-            // What is not committed yet cannot be found: then the newest is dropped.
-            let Some(oldest) = oldest else { return };
-            let place = Place::read(oldest.flags);
-            // An exchange of QoS 2 that may have begun has to come to its end.
-            let is_begun = queue.progress(oldest.seq, place.is_released) != Progress::New;
-            if is_begun && place.qos == Qos::ExactlyOnce {
-                return;
-            }
-            queue.taken(oldest.seq);
-            let weight = body::decode(oldest.body).map_or(0, |it| it.weight());
-            if queue.acked(oldest.seq, weight) {
-                self.outbox.changes.dequeue(session.key(), oldest.seq);
-            }
-            queue.drops.full += 1;
-            self.outbox.dropped += 1;
-        }
     }
 }
 
@@ -442,53 +306,4 @@ fn no_room_to_retain(shared: &Shared, limit: Limit, message: &Message) -> Denial
         _ => shared.limits.retained_bytes_max,
     };
     Denial::full(Reason::QuotaExceeded, limit, max)
-}
-
-impl Settlement {
-    fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-            && self.hidden.is_empty()
-            && self.gates.is_empty()
-            && self.retained.is_empty()
-    }
-
-    /// Tells everybody how the commit ended.
-    pub(crate) fn finish(self, outcome: Result<(), CommitError>, shared: &Shared) {
-        let mut changes = Changes::new();
-        let is_revealing = !self.hidden.is_empty();
-        self.hidden.iter().for_each(|gate| gate.settle(outcome.is_ok()));
-        for (session, seq) in self.rows {
-            let mut queue = session.queue();
-            if queue.settled(seq, outcome.is_ok()) {
-                changes.dequeue(session.key(), seq);
-            }
-            let has_more = is_revealing || queue.is_spilled();
-            drop(queue);
-            if has_more && session.is_connected() {
-                session.wake();
-            }
-        }
-        if !changes.is_empty() {
-            // A row left behind by a failure here is sent once more: at least once is kept.
-            drop(shared.store.submit(changes));
-        }
-        if let Err(error) = &outcome {
-            Counters::add(&shared.counters.store_errors, 1);
-            tracing::error!(%error, "a commit has failed; publishers are refused");
-        }
-        for (space, topic) in self.retained {
-            space.retained_settled(&topic, outcome.is_ok());
-        }
-        for gate in self.gates {
-            gate.release(outcome.as_ref().map(|_| ()).map_err(reason));
-        }
-    }
-}
-
-/// What a publisher is told when its message could not be made durable.
-fn reason(error: &CommitError) -> Reason {
-    match error {
-        CommitError::DiskFull | CommitError::Overloaded => Reason::QuotaExceeded,
-        _ => Reason::UnspecifiedError,
-    }
 }

@@ -74,7 +74,7 @@ impl Publisher {
         let topic = known.topic.clone();
         let is_for_nobody = known.route(space.router()).is_empty();
         // Many values of machines have no listener yet: they cost no copy.
-        if is_for_nobody && !read.retain {
+        if is_for_nobody && !read.retain && space.recorder_of(&topic, &sender).is_none() {
             let reason = match read.qos {
                 Qos::AtMostOnce => Reason::Success,
                 _ => Reason::NoMatchingSubscribers,

@@ -31,6 +31,7 @@ use crate::overload::quota::{Quota, Quotas};
 use crate::permissions::Kin;
 use crate::promises::Promises;
 use crate::reason::Reason;
+use crate::recorder::Recorder;
 use crate::registrar::Registrar;
 use crate::router::Router;
 use crate::session::queue::Bounds;
@@ -174,6 +175,7 @@ pub(crate) struct Space {
     kin: Arc<Kin>,
     /// Its name on the path of messages over bridges, once it has bridges.
     origin: OnceLock<Box<str>>,
+    recorder: OnceLock<Arc<dyn Recorder>>,
     groups: Mutex<groups::Groups>,
     wills: Mutex<wills::Wills>,
     meter: Mutex<Meter>,
@@ -199,6 +201,7 @@ impl Space {
             sessions: Mutex::default(),
             kin: Arc::default(),
             origin: OnceLock::new(),
+            recorder: OnceLock::new(),
             groups: Mutex::default(),
             wills: Mutex::default(),
             meter: Mutex::default(),
@@ -291,6 +294,20 @@ impl Space {
             (SESSION_BYTES + subscriptions + known.session.queue().len_bytes()) as u64
         };
         self.sessions.lock().by_client.values().map(held).sum()
+    }
+
+    /// See [`crate::Client::set_recorder`].
+    pub(crate) fn set_recorder(&self, recorder: Arc<dyn Recorder>) {
+        let _ = self.recorder.set(recorder);
+    }
+
+    /// Who keeps what this client publishes on this topic, if anybody does.
+    pub(crate) fn recorder_of(
+        &self,
+        topic: &TopicName,
+        sender: &Sender,
+    ) -> Option<&Arc<dyn Recorder>> {
+        self.recorder.get().filter(|recorder| recorder.wants(topic, sender))
     }
 
     /// See [`crate::Client::set_origin`].

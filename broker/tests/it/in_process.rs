@@ -1,10 +1,12 @@
 //! Clients in process: acknowledgement by hand, back-pressure, publishing together with a commit.
 
 use crate::wire::{Bench, PATIENCE, id, message, namespace, other_namespace, until};
-use broker::{AttachOptions, Client, Inbox, Outgoing, Reason};
-use proto::{ClientId, Qos, TopicFilter, TopicName, UserId};
+use broker::credential::{Credential, CredentialIdentity};
+use broker::{AttachOptions, Client, Inbox, Outgoing, Reason, Recorded, Recorder, Sender};
+use proto::{ClientId, Namespace, Qos, TopicFilter, TopicName, UserId};
 use rmqtt_codec::types::QoS;
 use rmqtt_codec::v5::{Packet, PublishAckReason};
+use std::sync::{Arc, Mutex};
 use store::Changes;
 
 fn attach(bench: &Bench, window: usize) -> (Client, Inbox) {
@@ -266,4 +268,69 @@ async fn comings_and_goings_are_told_in_the_namespace() {
             .attach(&other_namespace(), ClientId::parse("a").unwrap(), AttachOptions { window: 1 })
             .is_some()
     );
+}
+
+/// Keeps messages in rows of its own, and remembers how their commits ended.
+struct Notes {
+    row: Credential,
+    kept: Mutex<Vec<String>>,
+    settled: Mutex<Vec<(u64, bool)>>,
+}
+
+fn kept_key() -> (Namespace, UserId) {
+    (namespace(), UserId::parse("kept").unwrap())
+}
+
+impl Recorder for Notes {
+    fn wants(&self, topic: &TopicName, sender: &Sender) -> bool {
+        topic.as_str().starts_with("up/") && sender.client_id.as_str() != "stranger"
+    }
+
+    fn record(
+        &self,
+        messages: &[Recorded<'_>],
+        mut changes: Changes,
+        submit: &mut dyn FnMut(Changes),
+    ) -> u64 {
+        let mut kept = self.kept.lock().unwrap();
+        kept.extend(messages.iter().map(|it| format!("{} {}", it.topic, it.payload.len())));
+        changes.put(&kept_key(), &self.row);
+        submit(changes);
+        kept.len() as u64
+    }
+
+    fn settled(&self, ticket: u64, is_committed: bool) {
+        self.settled.lock().unwrap().push((ticket, is_committed));
+    }
+}
+
+#[tokio::test]
+async fn a_recorder_keeps_what_it_wants_in_the_commit_that_is_acknowledged() {
+    let bench = Bench::start().await;
+    let (client, _inbox) = attach(&bench, 10);
+    let identity = CredentialIdentity::User { role: proto::Role::App };
+    let row = Credential::device(identity, "s", &*bench.outside);
+    let notes = Arc::new(Notes { row, kept: Mutex::default(), settled: Mutex::default() });
+    client.set_recorder(Arc::clone(&notes) as Arc<dyn Recorder>);
+
+    let mut stranger = bench.client("stranger", "app").await;
+    assert_eq!(
+        stranger.publish_acked(message("up/1", "x")).await,
+        PublishAckReason::NoMatchingSubscribers
+    );
+    let mut publisher = bench.client("pub", "app").await;
+    publisher.publish_acked(message("elsewhere", "x")).await;
+    assert!(bench.store.read().unwrap().get::<Credential>(&kept_key()).unwrap().is_none());
+
+    // Nobody has subscribed and it is not retained: it is committed for the recorder alone.
+    assert_eq!(publisher.publish_acked(message("up/1", "ab")).await, PublishAckReason::Success);
+    assert!(bench.store.read().unwrap().get::<Credential>(&kept_key()).unwrap().is_some());
+    let outgoing = Outgoing::new(topic("up/2"), "abc");
+    client.publish_durably(Changes::new(), vec![outgoing]).await.unwrap();
+    assert_eq!(*notes.kept.lock().unwrap(), ["up/1 2", "up/2 3"]);
+
+    bench.store.close().await.unwrap();
+    let refused = publisher.publish_acked(message("up/3", "x")).await;
+    assert_eq!(refused, PublishAckReason::UnspecifiedError);
+    assert_eq!(*notes.settled.lock().unwrap(), [(1, true), (2, true), (3, false)]);
 }

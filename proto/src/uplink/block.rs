@@ -114,18 +114,25 @@ impl BlockReader {
     pub fn at(&self) -> TimestampMs {
         self.at
     }
+}
 
-    /// The next record and its number; `None` after the last.
-    pub fn next(&mut self) -> Result<Option<(u64, Record)>, Damaged> {
-        if self.next == self.range.end {
-            return Ok(None);
+/// The records with their numbers; the last is an error if the block is damaged.
+impl Iterator for BlockReader {
+    type Item = Result<(u64, Record), Damaged>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.next >= self.range.end {
+            return None;
         }
         let mut input = &self.bytes[self.offset..];
-        let record = self.coder.decode(&mut input).ok_or(Damaged::Shape)?;
+        let Some(record) = self.coder.decode(&mut input) else {
+            self.next = self.range.end;
+            return Some(Err(Damaged::Shape));
+        };
         self.offset = self.bytes.len() - input.len();
         let number = self.next;
         self.next += 1;
-        Ok(Some((number, record)))
+        Some(Ok((number, record)))
     }
 }
 
@@ -149,12 +156,7 @@ mod tests {
     }
 
     fn read(bytes: Vec<u8>) -> Result<Vec<(u64, Record)>, Damaged> {
-        let mut reader = BlockReader::open(Bytes::from(bytes))?;
-        let mut found = Vec::new();
-        while let Some(next) = reader.next()? {
-            found.push(next);
-        }
-        Ok(found)
+        BlockReader::open(Bytes::from(bytes))?.collect()
     }
 
     /// Payloads that are values, look like values, and are anything.

@@ -158,8 +158,8 @@ mod tests {
         else {
             panic!("no records")
         };
-        assert_eq!((block.at(), block.next()), (TimestampMs(5), Ok(Some((9, record)))));
-        assert_eq!(block.next(), Ok(None));
+        assert_eq!((block.at(), block.next()), (TimestampMs(5), Some(Ok((9, record)))));
+        assert_eq!(block.next(), None);
 
         let range = Range { first: 3, end: 8 };
         let sent = Shipment::of_gap(7, range, GapReason::Age, [TimestampMs(1), TimestampMs(2)]);

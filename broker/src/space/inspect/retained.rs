@@ -74,8 +74,8 @@ impl Space {
             // An empty payload takes no room, so that no bound refuses it.
             let _ = outbox.retain(self, &nothing);
         }
-        let (changes, settlement) = outbox.take_commit();
-        let commit = self.shared.store.submit(changes);
+        let (commit, settlement) = outbox.submit(&self.shared);
+        let Some(commit) = commit else { return Ok(()) };
         let shared = Arc::clone(&self.shared);
         // A task of its own: the commit has to be settled even if the caller is gone.
         let settled = tokio::spawn(async move {
