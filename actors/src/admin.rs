@@ -28,6 +28,7 @@ mod connections;
 mod credentials;
 mod cursor;
 mod drivers;
+mod edges;
 mod enrolments;
 mod groups;
 mod list;

@@ -10,6 +10,7 @@ use crate::model::ModelCache;
 use crate::newcomers::Desks;
 use crate::ports::Outside;
 use crate::settings::Settings;
+use crate::uplink::Tapes;
 use proto::TimestampMs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,6 +33,8 @@ pub(crate) struct Context {
     pub(crate) desks: Desks,
     /// How each bridge is.
     pub(crate) bridges: Board,
+    /// What goes up to the hub.
+    pub(crate) tapes: Tapes,
     /// What is left of the quotas of projects.
     pub(crate) rooms: Rooms,
     /// The thing models in use.
@@ -58,6 +61,7 @@ impl Context {
             backups: Backups::default(),
             desks: Desks::default(),
             bridges: Board::default(),
+            tapes: Tapes::default(),
             rooms: Rooms::default(),
             models: ModelCache::default(),
             // 0 is the run of a row that never saw a connection.

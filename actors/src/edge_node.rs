@@ -12,4 +12,5 @@
 
 mod actor;
 
-pub(crate) use actor::{EdgeNodeActor, EdgeNodeArgs, EdgeNodeMsg, local_edge};
+pub use actor::local_edge;
+pub(crate) use actor::{EdgeNodeActor, EdgeNodeArgs, EdgeNodeMsg};

@@ -8,6 +8,8 @@
 //!     ├ Device           one thing, on demand: presence, telemetry, shadows  `device`
 //!     ├ EdgeNode         the drivers in this process                         `edge_node`
 //!     │ └ Driver         one connection to one machine                       `driver`
+//!     ├ Uplink           on an edge node: what goes up to the hub         `uplink`
+//!     ├ Edges            on a hub: what edge nodes send up                `edges`
 //!     ├ Bridges          the bridges to other brokers                        `bridges`
 //!     │ └ Bridge         one connection to one broker                        `bridge`
 //!     └ Admin            the admin API of the namespace                      `admin`
@@ -33,6 +35,7 @@ mod device;
 mod door;
 mod driver;
 mod edge_node;
+mod edges;
 mod enrolment;
 mod figures;
 mod model;
@@ -44,14 +47,19 @@ mod restart;
 mod secret;
 mod settings;
 mod system;
+mod task;
 mod tenant;
+mod uplink;
 
 pub use admin::{CatalogOperation, CatalogResource, catalogue};
 pub use audit::log::AuditError;
 pub use driver::{DriverPhase, DriverStatus, PointFigures};
 pub use drivers::Site;
+pub use drivers::bridge::{RemoteConfig, RemoteTls};
+pub use edge_node::local_edge;
 pub use figures::Figures;
 pub use ports::{OpenDriver, Outside};
 pub use restart::RestartPolicy;
 pub use settings::Settings;
 pub use system::{FirstAdmin, Platform, StartError, start};
+pub use uplink::UplinkSettings;

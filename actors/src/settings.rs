@@ -1,12 +1,19 @@
 //! The limits and policies of the supervision tree, as one value with documented defaults.
 
+use crate::edge_node::local_edge;
 use crate::restart::RestartPolicy;
+use crate::uplink::UplinkSettings;
+use proto::EdgeId;
 use proto::shadow;
 use std::path::PathBuf;
 
 /// Limits and policies. Times in milliseconds, sizes in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
+    /// The name of the edge node in this process; on a hub `local`.
+    pub edge: EdgeId,
+    /// The hub of an edge node.
+    pub uplink: Option<UplinkSettings>,
     /// The secret of the user `admin` of a new system; one is made if absent.
     pub admin_secret: Option<String>,
     /// The largest shadow, and the largest request about one: 64 KiB, what a microcontroller can
@@ -75,6 +82,8 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            edge: local_edge(),
+            uplink: None,
             admin_secret: None,
             shadow_bytes_max: 64 * 1024,
             shadow_depth_max: 16,

@@ -199,21 +199,42 @@ impl Client {
         changes: Changes,
         messages: Vec<Outgoing>,
     ) -> Result<(), CommitError> {
+        self.publish_gated(changes, messages).await.map(drop)
+    }
+
+    /// The same, and then waits for a subscriber that has fallen behind as a publisher on the network does: for a
+    /// bounded moment, and not again for one that takes nothing.
+    pub async fn publish_patiently(
+        &self,
+        changes: Changes,
+        messages: Vec<Outgoing>,
+    ) -> Result<(), CommitError> {
+        if let Some(behind) = self.publish_gated(changes, messages).await? {
+            self.space.shared().wait_for(&behind).await;
+        }
+        Ok(())
+    }
+
+    /// Says which subscriber has fallen behind, if one has.
+    async fn publish_gated(
+        &self,
+        changes: Changes,
+        messages: Vec<Outgoing>,
+    ) -> Result<Option<Arc<Session>>, CommitError> {
         let gate = Arc::new(Gate::default());
         let mut outbox = Outbox::of(&self.space);
         outbox.changes = changes;
         self.route(messages, Some(&gate), &mut outbox);
         let (commit, settlement) = outbox.submit(self.space.shared());
         let Some(commit) = commit else {
-            self.reveal(&gate, settlement, outbox, Ok(()));
-            return Ok(());
+            return Ok(self.reveal(&gate, settlement, outbox, Ok(())));
         };
         let client = self.clone();
         // A task of its own: the messages must not stay hidden because the caller was dropped.
         let revealed = tokio::spawn(async move {
             let outcome = commit.await;
-            client.reveal(&gate, settlement, outbox, outcome.clone());
-            outcome
+            let behind = client.reveal(&gate, settlement, outbox, outcome.clone());
+            outcome.map(|()| behind)
         });
         revealed.await.unwrap_or(Err(CommitError::Closed))
     }
@@ -250,7 +271,7 @@ impl Client {
         settlement: Settlement,
         mut outbox: Outbox,
         outcome: Result<(), CommitError>,
-    ) {
+    ) -> Option<Arc<Session>> {
         let shared = self.space.shared();
         gate.settle(outcome.is_ok());
         let is_committed = outcome.is_ok();
@@ -259,5 +280,6 @@ impl Client {
             outbox.catch_up(shared);
         }
         outbox.flush(shared);
+        outbox.pressure.take()
     }
 }

@@ -15,7 +15,9 @@ use acl::{AclError, AnyOf};
 
 use crate::auth::Proof;
 use crate::message::Sender;
-use proto::platform::{CommandTopic, JobTopic, ShadowTopic, ShadowVerb, Stage, ThingTopic};
+use proto::platform::{
+    CommandTopic, EdgeTopic, JobTopic, ShadowTopic, ShadowVerb, Stage, ThingTopic,
+};
 use proto::platform::{filters, sys};
 use proto::{Identity, PlatformTopic, Qos, Role, ThingId, TopicFilter, TopicName};
 use std::sync::Arc;
@@ -160,6 +162,8 @@ pub(crate) fn may_be_answered_on(sender: &Sender, topic: &TopicName) -> bool {
 pub(crate) fn may_subscribe(sender: &Sender, filter: &TopicFilter) -> bool {
     let own: Vec<TopicFilter> = match &sender.identity {
         Identity::Thing(thing) => filters::thing(thing).into(),
+        // Writes of values, which it hands on to its machines.
+        Identity::Edge(_) if filters::is_of_writes(filter) => return true,
         Identity::Edge(edge) => vec![filters::edge(edge)],
         Identity::Platform | Identity::User { .. } => return true,
     };
@@ -184,6 +188,7 @@ pub(crate) fn may_receive(sender: &Sender, topic: &TopicName) -> bool {
         }
         (Identity::Thing(own), Some(PlatformTopic::Thing { thing, .. })) => *own == thing,
         (Identity::Edge(own), Some(PlatformTopic::Edge { edge, .. })) => *own == edge,
+        (Identity::Edge(_), Some(PlatformTopic::UnsSet(_))) => true,
         (Identity::User { role: Role::Enrolment, .. }, _) => false,
         (Identity::User { .. }, Some(PlatformTopic::Admin { .. })) => false,
         (Identity::User { .. }, Some(_)) => true,
@@ -212,10 +217,8 @@ fn is_platform_speech(topic: &PlatformTopic) -> bool {
         PlatformTopic::UnsSetResult(_) | PlatformTopic::Reply { .. } | PlatformTopic::Event(_) => {
             true
         }
-        PlatformTopic::Uns(_)
-        | PlatformTopic::UnsSet(_)
-        | PlatformTopic::Edge { .. }
-        | PlatformTopic::Admin { .. } => false,
+        PlatformTopic::Uns(_) | PlatformTopic::UnsSet(_) | PlatformTopic::Admin { .. } => false,
+        PlatformTopic::Edge { topic, .. } => *topic == EdgeTopic::UplinkStatus,
         PlatformTopic::Thing { topic, .. } => match topic {
             ThingTopic::Telemetry | ThingTopic::Event(_) | ThingTopic::File(..) => false,
             ThingTopic::Status => true,

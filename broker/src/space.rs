@@ -34,6 +34,7 @@ use crate::reason::Reason;
 use crate::recorder::Recorder;
 use crate::registrar::Registrar;
 use crate::router::Router;
+use crate::session::Session;
 use crate::session::queue::Bounds;
 use crate::tls::trust::Trust;
 use crate::witness::Witness;
@@ -43,6 +44,8 @@ use parking_lot::Mutex;
 use proto::{ClientId, Clock, Entropy, Identity, Namespace, Qos, Role, TopicName, hops};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::Poll;
+use std::time::Duration;
 use store::{Durability, SessionKey, Snapshot, Store};
 use tokio::time::Instant;
 
@@ -148,6 +151,26 @@ impl Shared {
     /// Permissions change: told before sessions are looked at, so that whoever is connecting meanwhile sees it.
     pub(crate) fn count_permission_change(&self) {
         self.permission_changes.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Waits until a subscriber that has fallen behind has room again, or for a bounded moment in vain.
+    pub(crate) async fn wait_for(&self, session: &Session) {
+        if session.queue().is_stuck(Instant::now()) {
+            return;
+        }
+        Counters::add(&self.counters.publisher_stalls, 1);
+        let wait_ms = match session.is_in_process() {
+            true => self.limits.platform_wait_ms,
+            false => self.limits.slow_subscriber_wait_ms,
+        };
+        let has_room =
+            std::future::poll_fn(|cx| match session.queue().wait_for_room(cx.waker(), false) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            });
+        if tokio::time::timeout(Duration::from_millis(wait_ms), has_room).await.is_err() {
+            session.queue().give_up(Instant::now());
+        }
     }
 
     fn know_session_key(&self, key: SessionKey) {

@@ -9,6 +9,7 @@ mod audit;
 mod broker;
 pub(crate) mod check;
 mod data;
+mod edge;
 mod http;
 mod limits;
 mod listen;
@@ -22,6 +23,7 @@ mod tls;
 pub(crate) use audit::{AuditConfig, BackupConfig};
 pub(crate) use broker::BrokerConfig;
 pub(crate) use data::DataConfig;
+pub(crate) use edge::{EdgeConfig, UplinkConfig};
 pub(crate) use http::HttpConfig;
 pub(crate) use limits::LimitsConfig;
 pub(crate) use listen::{Addresses, ListenConfig};
@@ -47,6 +49,10 @@ pub(crate) struct Config {
     pub(crate) workers: usize,
     /// Where state lives.
     pub(crate) data: DataConfig,
+    /// What an edge node is called.
+    pub(crate) edge: EdgeConfig,
+    /// The hub of an edge node.
+    pub(crate) uplink: UplinkConfig,
     /// Sockets.
     pub(crate) listen: ListenConfig,
     /// HTTP, and its gateway.
@@ -78,6 +84,8 @@ impl Config {
                 .add("workers", format_args!("{} are too many: 0 to {WORKERS_MAX}", self.workers));
         }
         self.data.check(&mut problems);
+        self.edge.check(self.role, &mut problems);
+        self.uplink.check(self.role, &mut problems);
         self.http.check(&mut problems);
         self.tls.check("tls", self.listen.has_tls(), &mut problems);
         self.listen.check(&self.tls, &mut problems);
@@ -99,6 +107,8 @@ pub(crate) enum NodeRole {
     /// Serves devices and apps, and polls the machines configured on it.
     #[default]
     Hub,
+    /// Beside the machines: polls them, serves whoever is there, and sends on to a hub.
+    Edge,
 }
 
 impl TryFrom<String> for NodeRole {
@@ -106,8 +116,8 @@ impl TryFrom<String> for NodeRole {
     fn try_from(text: String) -> Result<Self, String> {
         match text.as_str() {
             "hub" => Ok(Self::Hub),
-            "edge" => Err("`edge` is not available in this version, only `hub` is".to_owned()),
-            _ => Err(format!("`{text}` is not a role; `hub` is")),
+            "edge" => Ok(Self::Edge),
+            _ => Err(format!("`{text}` is not a role; `hub` and `edge` are")),
         }
     }
 }
@@ -116,6 +126,7 @@ impl From<NodeRole> for &'static str {
     fn from(role: NodeRole) -> Self {
         match role {
             NodeRole::Hub => "hub",
+            NodeRole::Edge => "edge",
         }
     }
 }

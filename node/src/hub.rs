@@ -68,7 +68,9 @@ impl Hub {
         .context("cannot start the broker")?;
         let site = Site::new(&config.data.dir);
         let outside = Outside::new(store.clone(), broker.clone(), clock, entropy, site);
-        let settings = settings(config, admin_secret);
+        let edge = config.edge.name();
+        let uplink = config.uplink.read(&edge)?;
+        let settings = Settings { edge, uplink, ..settings(config, admin_secret) };
         let platform = actors::start(outside, settings).await.context("cannot start the actors")?;
         if let Some(admin) = platform.first_admin() {
             on_first_admin(admin);

@@ -80,6 +80,8 @@ pub enum EventTopic {
     Rejected(ThingId),
     /// `events/bridges/<bridge>`: state and accounts of a bridge, retained.
     Bridge(BridgeId),
+    /// `events/edges/<edge>`: an edge node came, went, was adopted, or had to drop records.
+    Edge(EdgeId),
 }
 
 impl PlatformTopic {
@@ -122,6 +124,7 @@ impl PlatformTopic {
             Self::Event(EventTopic::Thing(thing)) => format!("events/things/{thing}"),
             Self::Event(EventTopic::Rejected(thing)) => format!("events/rejected/{thing}"),
             Self::Event(EventTopic::Bridge(bridge)) => format!("events/bridges/{bridge}"),
+            Self::Event(EventTopic::Edge(edge)) => format!("events/edges/{edge}"),
         };
         written(text)
     }
@@ -192,6 +195,7 @@ fn parse_event(rest: &str) -> Option<EventTopic> {
         ("things", thing) => ThingId::parse(thing).ok().map(EventTopic::Thing),
         ("rejected", thing) => ThingId::parse(thing).ok().map(EventTopic::Rejected),
         ("bridges", bridge) => BridgeId::parse(bridge).ok().map(EventTopic::Bridge),
+        ("edges", edge) => EdgeId::parse(edge).ok().map(EventTopic::Edge),
         _ => None,
     }
 }
@@ -237,6 +241,10 @@ mod tests {
         "things/pump7/files/t1/chunk",
         "edges/line1/status",
         "edges/line1/drivers/plc/status",
+        "edges/line1/uplink",
+        "events/edges/line1",
+        "edges/line1/uplink/report",
+        "edges/line1/uplink/status",
         "admin/things/create",
         "admin/things/create/42",
         "admin/$catalog/get",

@@ -21,4 +21,4 @@ pub use ranges::{Range, Ranges};
 pub use shipment::{GapReason, Lane, Shipment};
 
 /// The most records of one shipment: a hub has a bound for what one packet makes it hold.
-pub const SHIPMENT_RECORDS_MAX: u32 = 20_000;
+pub const SHIPMENT_RECORDS_MAX: u32 = 10_000;

@@ -34,6 +34,11 @@ impl Publisher {
         Self { topic: topic.to_owned(), next: 1, unfinished: VecDeque::new() }
     }
 
+    /// Where it publishes.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
     /// How many numbers it has begun to publish.
     pub fn begun(&self) -> u64 {
         self.next - 1

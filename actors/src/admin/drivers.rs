@@ -9,7 +9,6 @@ use super::table::{ADMIN, Operation, READER, Resource};
 use super::things::check_revision;
 use crate::driver::Ask;
 use crate::driver::row::{DriverKey, DriverRow, TagRow};
-use crate::edge_node::local_edge;
 use drivers::{ConfigError, DriverConfig, TagConfig};
 use proto::admin::ListRequest;
 use proto::platform::EdgeTopic;
@@ -154,8 +153,9 @@ pub(super) struct Nothing {}
 /// Creates a driver, which connects at once.
 fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
     let CreateDriver { driver, edge, config } = request.read()?;
-    let edge = edge.unwrap_or_else(local_edge);
-    if edge != local_edge() {
+    let own = &request.context.settings.edge;
+    let edge = edge.unwrap_or_else(|| own.clone());
+    if edge != *own {
         return Err(Refusal::not_found("edge node", &edge).at("edge"));
     }
     let key: DriverKey = (request.namespace.clone(), driver.clone());

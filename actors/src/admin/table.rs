@@ -4,8 +4,8 @@
 use super::plan::{Plan, Request};
 use super::{
     audit, authorities, backups, bridges, catalog, certificates, commands, connections,
-    credentials, drivers, enrolments, groups, metrics, models, node, projects, retained, roles,
-    shadows, subscriptions, tags, tenants, things, users,
+    credentials, drivers, edges, enrolments, groups, metrics, models, node, projects, retained,
+    roles, shadows, subscriptions, tags, tenants, things, users,
 };
 use proto::{Refusal, RefusalCode, Role};
 use schemars::generate::SchemaSettings;
@@ -83,6 +83,7 @@ pub(super) const RESOURCES: &[&Resource] = &[
     &connections::RESOURCE,
     &credentials::RESOURCE,
     &drivers::RESOURCE,
+    &edges::RESOURCE,
     &enrolments::RESOURCE,
     &groups::RESOURCE,
     &metrics::RESOURCE,
@@ -189,7 +190,7 @@ mod tests {
         assert!(
             refusal
                 .message
-                .contains("connections, credentials, drivers, enrolments, groups, metrics"),
+                .contains("connections, credentials, drivers, edges, enrolments, groups, metrics"),
             "{refusal}"
         );
     }

@@ -80,8 +80,8 @@ struct Slot {
     failures: Failures,
 }
 
-/// The edge node that every hub has in process.
-pub(crate) fn local_edge() -> EdgeId {
+/// The name of the edge node that every hub has in process.
+pub fn local_edge() -> EdgeId {
     match EdgeId::parse("local") {
         Ok(edge) => edge,
         Err(error) => unreachable!("a constant: {error}"),
@@ -99,7 +99,7 @@ impl Actor for EdgeNodeActor {
         args: EdgeNodeArgs,
     ) -> Result<EdgeNodeCore, ActorProcessingErr> {
         let EdgeNodeArgs { context, client } = args;
-        let edge = local_edge();
+        let edge = context.settings.edge.clone();
         let span =
             tracing::info_span!("edge_node", tenant = %client.namespace(), edge_node = %edge);
         let drivers = BTreeMap::new();

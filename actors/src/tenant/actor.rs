@@ -2,7 +2,7 @@
 
 use super::alarms::Alarms;
 use super::directory::Directory;
-use super::parts::Parts;
+use super::parts::{Parts, TaskPart};
 use super::settle;
 use crate::admin::AdminMsg;
 use crate::bridges::BridgesMsg;
@@ -67,6 +67,8 @@ pub(crate) enum TenantMsg {
     EdgeNodeRested,
     /// The pause of the failed bridges is over.
     BridgesRested,
+    /// The pause of a failed task is over.
+    TaskRested(TaskPart),
     /// The pause of the failed admin API is over.
     AdminRested,
     /// The node stops: let everybody finish what is in their mailbox.
@@ -130,6 +132,9 @@ impl Actor for TenantActor {
             span: span.clone(),
         };
         span.in_scope(|| core.begin_commands(&myself))?;
+        // Before anything is published that goes up.
+        core.start_task(&myself, TaskPart::Uplink).instrument(span.clone()).await?;
+        core.start_task(&myself, TaskPart::Edges).instrument(span.clone()).await?;
         core.start_edge_node(&myself).instrument(span.clone()).await?;
         core.start_bridges(&myself).instrument(span.clone()).await?;
         core.start_admin(&myself).instrument(span).await?;
@@ -199,6 +204,7 @@ impl TenantCore {
             }
             TenantMsg::EdgeNodeRested => self.start_edge_node(myself).await?,
             TenantMsg::BridgesRested => self.start_bridges(myself).await?,
+            TenantMsg::TaskRested(part) => self.start_task(myself, part).await?,
             TenantMsg::AdminRested => self.start_admin(myself).await?,
             TenantMsg::Stop(reply) => self.stop_admin(myself, reply),
             TenantMsg::Finish(reply) => {

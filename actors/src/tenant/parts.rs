@@ -1,4 +1,4 @@
-//! The parts of a tenant that always run: the local edge node, the bridges and the admin API; and the
+//! The parts of a tenant that always run: the local edge node, the bridges, the tasks and the admin API; and the
 //! end of any child.
 
 use super::actor::{TenantCore, TenantMsg};
@@ -10,12 +10,31 @@ use crate::device::DeviceMsg;
 use crate::door::Door;
 use crate::edge_node::{EdgeNodeActor, EdgeNodeArgs, EdgeNodeMsg};
 use crate::restart::{Failures, Verdict};
-use futures_util::future::{join, join_all};
+use crate::task::{TaskActor, TaskArgs, TaskMsg, Work};
+use crate::{edges, uplink};
+use futures_util::FutureExt;
+use futures_util::future::{join_all, join3};
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The three parts, and how often each has failed.
+/// A part whose work is one task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TaskPart {
+    /// What goes up to the hub.
+    Uplink,
+    /// What edge nodes send up.
+    Edges,
+}
+
+/// One of them; without an actor while it rests.
+struct TaskSlot {
+    part: TaskPart,
+    actor: Option<ActorRef<TaskMsg>>,
+    failures: Failures,
+}
+
+/// The parts, and how often each has failed.
 pub(crate) struct Parts {
     cluster: ActorRef<ClusterMsg>,
     admin_door: Arc<Door<AdminMsg>>,
@@ -25,6 +44,7 @@ pub(crate) struct Parts {
     edge_node_failures: Failures,
     bridges: Option<ActorRef<BridgesMsg>>,
     bridges_failures: Failures,
+    tasks: Vec<TaskSlot>,
 }
 
 impl Parts {
@@ -39,6 +59,7 @@ impl Parts {
             edge_node_failures: Failures::default(),
             bridges: None,
             bridges_failures: Failures::default(),
+            tasks: Vec::new(),
         }
     }
 
@@ -59,6 +80,44 @@ impl Parts {
 }
 
 impl TenantCore {
+    /// Starts a task, if this node has work for it.
+    pub(super) async fn start_task(
+        &mut self,
+        myself: &ActorRef<TenantMsg>,
+        part: TaskPart,
+    ) -> Result<(), ActorProcessingErr> {
+        let Some(work) = self.work_of(part)? else { return Ok(()) };
+        let span = tracing::info_span!("task", tenant = %self.client.namespace(), ?part);
+        let args = TaskArgs { span, work };
+        let (actor, _) = TaskActor::spawn_linked(None, TaskActor, args, myself.get_cell()).await?;
+        match self.parts.tasks.iter_mut().find(|slot| slot.part == part) {
+            Some(slot) => slot.actor = Some(actor),
+            None => {
+                let failures = Failures::default();
+                self.parts.tasks.push(TaskSlot { part, actor: Some(actor), failures });
+            }
+        }
+        Ok(())
+    }
+
+    fn work_of(&self, part: TaskPart) -> Result<Option<Work>, ActorProcessingErr> {
+        let (context, namespace) = (self.context.clone(), self.client.namespace().clone());
+        match part {
+            TaskPart::Uplink => {
+                let Some(tape) = context.tapes.open(&context, &self.client)? else {
+                    return Ok(None);
+                };
+                let Some(settings) = context.settings.uplink.clone() else { return Ok(None) };
+                let edge = context.settings.edge.clone();
+                let args = uplink::UplinkArgs { context, namespace, edge, settings };
+                Ok(Some(Box::new(move |stopped| uplink::run(args, tape, stopped).boxed())))
+            }
+            TaskPart::Edges => {
+                Ok(Some(Box::new(move |stopped| edges::run(context, namespace, stopped).boxed())))
+            }
+        }
+    }
+
     /// Starts the bridges.
     pub(super) async fn start_bridges(
         &mut self,
@@ -116,22 +175,30 @@ impl TenantCore {
         let now_ms = self.context.uptime_ms();
         let policy = self.context.settings.restart;
         let is = |actor: Option<ActorId>| actor == Some(id);
-        let (part, verdict, rested): (_, _, fn() -> TenantMsg) =
-            if is(self.parts.admin.as_ref().map(|actor| actor.get_id())) {
-                self.parts.admin = None;
-                let verdict = self.parts.admin_failures.record(&policy, now_ms);
-                ("admin", verdict, || TenantMsg::AdminRested)
-            } else if is(self.parts.edge_node.as_ref().map(|actor| actor.get_id())) {
-                self.parts.edge_node = None;
-                let verdict = self.parts.edge_node_failures.record(&policy, now_ms);
-                ("edge node", verdict, || TenantMsg::EdgeNodeRested)
-            } else if is(self.parts.bridges.as_ref().map(|actor| actor.get_id())) {
-                self.parts.bridges = None;
-                let verdict = self.parts.bridges_failures.record(&policy, now_ms);
-                ("bridges", verdict, || TenantMsg::BridgesRested)
-            } else {
-                return Ok(());
-            };
+        let is_task = |slot: &&mut TaskSlot| is(slot.actor.as_ref().map(|actor| actor.get_id()));
+        let task = self.parts.tasks.iter_mut().find(is_task);
+        let (part, verdict, rested): (_, _, fn() -> TenantMsg) = if let Some(slot) = task {
+            slot.actor = None;
+            let verdict = slot.failures.record(&policy, now_ms);
+            match slot.part {
+                TaskPart::Uplink => ("uplink", verdict, || TenantMsg::TaskRested(TaskPart::Uplink)),
+                TaskPart::Edges => ("edges", verdict, || TenantMsg::TaskRested(TaskPart::Edges)),
+            }
+        } else if is(self.parts.admin.as_ref().map(|actor| actor.get_id())) {
+            self.parts.admin = None;
+            let verdict = self.parts.admin_failures.record(&policy, now_ms);
+            ("admin", verdict, || TenantMsg::AdminRested)
+        } else if is(self.parts.edge_node.as_ref().map(|actor| actor.get_id())) {
+            self.parts.edge_node = None;
+            let verdict = self.parts.edge_node_failures.record(&policy, now_ms);
+            ("edge node", verdict, || TenantMsg::EdgeNodeRested)
+        } else if is(self.parts.bridges.as_ref().map(|actor| actor.get_id())) {
+            self.parts.bridges = None;
+            let verdict = self.parts.bridges_failures.record(&policy, now_ms);
+            ("bridges", verdict, || TenantMsg::BridgesRested)
+        } else {
+            return Ok(());
+        };
         match verdict {
             Verdict::RestartAfter(after_ms) => {
                 tracing::error!(part, reason, after_ms, "part of a tenant failed, restarting");
@@ -176,7 +243,13 @@ impl TenantCore {
                 bridges.kill();
             }
         };
-        join(edge_node, bridges).await;
+        let tasks = self.parts.tasks.drain(..).filter_map(|slot| slot.actor);
+        let tasks = tasks.map(|task| async move {
+            if ask(&task, TaskMsg::Stop, timeout).await.is_none() {
+                task.kill();
+            }
+        });
+        join3(edge_node, bridges, join_all(tasks)).await;
         self.context.counters.devices_awake.subtract(self.device_of.len() as u64);
         self.device_of.clear();
         let devices = self.directory.handles();

@@ -4,7 +4,8 @@
 //! topics, values and writes of the Unified Namespace, Sparkplug, telemetry and events of devices. Requests to the
 //! admin API and replies, which may carry secrets, neither come in nor go out.
 
-use super::{PlatformTopic, ThingTopic};
+use super::{EdgeTopic, PlatformTopic, ThingTopic};
+use crate::id::EdgeId;
 use crate::topic::TopicName;
 
 /// Roots that the platform keeps to itself; a topic below them that is none of its own is nobody's.
@@ -32,6 +33,18 @@ pub fn may_enter(name: &TopicName) -> bool {
     }
 }
 
+/// Whether an edge node may bring a message on this topic up to its hub.
+pub fn may_come_up(edge: &EdgeId, name: &TopicName) -> bool {
+    match PlatformTopic::parse(name) {
+        None => !name.is_system() && !KEPT.contains(&root(name)),
+        Some(PlatformTopic::Uns(_) | PlatformTopic::UnsSetResult(_)) => true,
+        Some(PlatformTopic::Edge { edge: of, topic }) => {
+            of == *edge && matches!(topic, EdgeTopic::Status | EdgeTopic::DriverStatus(_))
+        }
+        Some(_) => false,
+    }
+}
+
 /// Whether a message of this namespace may be given to another broker.
 pub fn may_leave(name: &TopicName) -> bool {
     !PRIVATE.contains(&root(name))
@@ -49,6 +62,28 @@ fn root(name: &TopicName) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_edge_node_brings_up_values_and_what_it_says_of_itself() {
+        let edge = EdgeId::parse("press").unwrap();
+        let cases = [
+            ("plant/a", true),
+            ("uns/acme/press/_raw/speed", true),
+            ("uns/acme/press/_raw/speed/set/result", true),
+            ("uns/acme/press/_raw/speed/set", false),
+            ("edges/press/status", true),
+            ("edges/press/drivers/plc/status", true),
+            ("edges/press/uplink", false),
+            ("edges/press/uplink/status", false),
+            ("edges/paint/status", false),
+            ("things/pump/status", false),
+            ("admin/users/list", false),
+            ("$SYS/broker/uptime", false),
+        ];
+        for (topic, may) in cases {
+            assert_eq!(may_come_up(&edge, &TopicName::parse(topic).unwrap()), may, "{topic}");
+        }
+    }
 
     #[test]
     fn secrets_stay_and_orders_do_not_come_in() {

@@ -10,12 +10,22 @@ pub enum EdgeTopic {
     Status,
     /// `drivers/<driver>/status`: state of one driver, retained.
     DriverStatus(DriverId),
+    /// `uplink`: a shipment of records, from the edge node to its hub ([`crate::uplink::Shipment`]).
+    Uplink,
+    /// `uplink/report`: how the uplink is, said by the edge node to its hub.
+    UplinkReport,
+    /// `uplink/status`: how the uplink is, retained; each end says it in its own namespace.
+    UplinkStatus,
 }
 
 impl EdgeTopic {
     pub(super) fn parse(text: &str) -> Option<Self> {
-        if text == "status" {
-            return Some(Self::Status);
+        match text {
+            "status" => return Some(Self::Status),
+            "uplink" => return Some(Self::Uplink),
+            "uplink/report" => return Some(Self::UplinkReport),
+            "uplink/status" => return Some(Self::UplinkStatus),
+            _ => {}
         }
         let driver = text.strip_prefix("drivers/")?.strip_suffix("/status")?;
         Some(Self::DriverStatus(DriverId::parse(driver).ok()?))
@@ -26,6 +36,9 @@ impl fmt::Display for EdgeTopic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Status => f.write_str("status"),
+            Self::Uplink => f.write_str("uplink"),
+            Self::UplinkReport => f.write_str("uplink/report"),
+            Self::UplinkStatus => f.write_str("uplink/status"),
             Self::DriverStatus(driver) => write!(f, "drivers/{driver}/status"),
         }
     }

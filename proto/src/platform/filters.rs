@@ -120,6 +120,30 @@ pub fn edge(edge: &EdgeId) -> TopicFilter {
     written(&format!("edges/{edge}/#"))
 }
 
+/// The most levels of a topic that writes a value, and of its beginning `uns/`: more than any location and name need.
+const WRITE_LEVELS_MAX: usize = 16;
+
+/// Filters that together match every topic that writes a value below a filter of values.
+pub fn writes_below(values: &TopicFilter) -> Vec<TopicFilter> {
+    let text = values.as_str();
+    let Some(above) = text.strip_suffix("/#") else {
+        return vec![written(&format!("{text}/set"))];
+    };
+    let levels = above.split('/').count();
+    let depth = |more| written(&format!("{above}{}/set", "/+".repeat(more)));
+    (0..WRITE_LEVELS_MAX.saturating_sub(levels)).map(depth).collect()
+}
+
+/// Whether a filter matches nothing but topics that write values.
+pub fn is_of_writes(filter: &TopicFilter) -> bool {
+    filter.as_str().starts_with("uns/") && filter.as_str().ends_with("/set")
+}
+
+/// What edge nodes send to their hub: shipments and reports.
+pub fn uplinks() -> [TopicFilter; 2] {
+    [written("edges/+/uplink"), written("edges/+/uplink/report")]
+}
+
 /// The replies to one client; `None` if its client id is not one plain topic level.
 pub fn replies(client: &ClientId) -> Option<TopicFilter> {
     let id = RequestId::parse(client.as_str()).ok()?;

@@ -1,0 +1,219 @@
+//! `admin/edges/…`: the edge nodes that may send up to this hub, and how each is.
+
+use super::list::list as list_rows;
+use super::plan::{After, Plan, Request, Terms, cleared};
+use super::table::{ADMIN, Operation, READER, Resource};
+use super::things::{check_revision, forget_certificates};
+use crate::edges::ReceivedRow;
+use crate::edges::row::{EdgeKey, EdgeRow};
+use crate::edges::topic;
+use crate::secret;
+use broker::credential::{Credential, CredentialIdentity, CredentialKey};
+use proto::admin::ListRequest;
+use proto::platform::filters;
+use proto::{EdgeId, Identity, Namespace, PlatformTopic, Refusal, RefusalCode, UserId};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+
+/// See [`super::table`].
+pub(super) const RESOURCE: Resource = Resource {
+    name: "edges",
+    is: "edge nodes that send up to this hub",
+    operations: &[
+        Operation::changes::<CreateEdge>(
+            "create",
+            ADMIN,
+            "registers an edge node and makes its secret",
+            create,
+        ),
+        Operation::changes::<OneEdge>(
+            "delete",
+            ADMIN,
+            "deletes an edge node; its values stay, and it comes in no more",
+            delete,
+        ),
+        Operation::reads::<OneEdge>("get", READER, "shows an edge node with its status", get),
+        Operation::reads::<ListRequest>("list", READER, "lists edge nodes", list),
+        Operation::changes::<UpdateEdge>(
+            "update",
+            ADMIN,
+            "changes the label, or the secret, which ends its connection",
+            update,
+        ),
+    ],
+};
+
+/// The longest label, in bytes.
+const LABEL_BYTES_MAX: usize = 256;
+
+/// Edge nodes of one namespace: each has a place in memory.
+const EDGES_MAX: usize = 10_000;
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct CreateEdge {
+    /// Its name: `edge.id` of its configuration.
+    edge: EdgeId,
+    /// What people call it, at most 256 bytes.
+    label: Option<String>,
+    /// Its secret; absent: one is made, and answered this once.
+    secret: Option<String>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct UpdateEdge {
+    edge: EdgeId,
+    /// What people call it; empty for nothing.
+    label: Option<String>,
+    /// Another secret; its connection ends.
+    secret: Option<String>,
+    /// Refuses the change if the edge node has another one by now.
+    revision: Option<u64>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct OneEdge {
+    edge: EdgeId,
+}
+
+/// Registers an edge node. Answers with its secret if that was made here.
+fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let CreateEdge { edge, label, secret } = request.read()?;
+    let key: EdgeKey = (request.namespace.clone(), edge.clone());
+    let (credential, identity) = credential_of(request.namespace, &edge)?;
+    if edge == request.context.settings.edge || request.get::<EdgeRow>(&key)?.is_some() {
+        return Err(Refusal::already_exists("edge node", &edge).at("edge"));
+    }
+    if request.get::<Credential>(&credential)?.is_some() {
+        let message = format!("the name `{edge}` belongs to a user or a thing");
+        return Err(Refusal::new(RefusalCode::AlreadyExists, message).at("edge"));
+    }
+    if request.scan::<EdgeRow>(&store::prefix(request.namespace))?.len() >= EDGES_MAX {
+        let message = format!("there are {EDGES_MAX} edge nodes, which is the most");
+        return Err(Refusal::new(RefusalCode::QuotaExceeded, message));
+    }
+    let now = request.now();
+    let label = checked_label(label)?;
+    let row = EdgeRow { label, created: now, updated: now, revision: 1, adopted: None };
+    let mut data = show(request, &key, &row);
+    let secret = match secret {
+        Some(given) => checked_secret(given)?,
+        None => {
+            let made = secret::generate(&*request.context.outside.entropy);
+            data["secret"] = made.clone().into();
+            made
+        }
+    };
+    let mut plan = Plan::answer(data);
+    plan.changes.put::<EdgeRow>(&key, &row);
+    request.set_secret(&mut plan, credential, identity, secret, Terms::default());
+    Ok(plan)
+}
+
+/// Shows an edge node with its status.
+fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let (key, row) = find(request)?;
+    Ok(Plan::answer(show(request, &key, &row)))
+}
+
+/// Lists edge nodes with their status.
+fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let asked: ListRequest = request.read()?;
+    let key_of = |name: &str| match EdgeId::parse(name) {
+        Ok(edge) => Ok((request.namespace.clone(), edge)),
+        Err(error) => Err(Refusal::new(RefusalCode::Invalid, error.to_string())),
+    };
+    let item = |key: &EdgeKey, row| Some((key.1.to_string(), show(request, key, &row)));
+    let prefix = store::prefix(request.namespace);
+    Ok(Plan::answer(list_rows::<EdgeRow>(request, &asked, &prefix, key_of, item)?))
+}
+
+/// Changes the label or the secret.
+fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let UpdateEdge { edge, label, secret, revision } = request.read()?;
+    let key: EdgeKey = (request.namespace.clone(), edge.clone());
+    let mut row = request.must_get::<EdgeRow>(&key, "edge node", &edge)?;
+    check_revision(row.revision, revision)?;
+    if label.is_some() {
+        row.label = checked_label(label)?;
+    }
+    row.updated = request.now();
+    row.revision += 1;
+    let mut plan = Plan::answer(show(request, &key, &row));
+    plan.changes.put::<EdgeRow>(&key, &row);
+    if let Some(secret) = secret {
+        let (credential, identity) = credential_of(request.namespace, &edge)?;
+        let terms = Terms::of(request.get::<Credential>(&credential)?);
+        request.set_secret(&mut plan, credential, identity, checked_secret(secret)?, terms);
+        plan.after.push(After::EndSessions(request.namespace.clone(), Identity::Edge(edge)));
+    }
+    Ok(plan)
+}
+
+/// Deletes an edge node; what it said of itself and its drivers goes, its values stay.
+fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let (key, _) = find(request)?;
+    let edge = key.1.clone();
+    let (credential, _) = credential_of(request.namespace, &edge)?;
+    let mut plan = Plan::answer(json!({ "edge": edge }));
+    plan.changes.delete::<EdgeRow>(&key);
+    plan.changes.delete::<ReceivedRow>(&key);
+    plan.changes.delete::<Credential>(&credential);
+    forget_certificates(&mut plan, &credential);
+    let said = request.client.retained(&filters::edge(&edge));
+    let said = said.iter().filter_map(|(topic, _)| PlatformTopic::parse(topic));
+    plan.messages.extend(said.map(|topic| cleared(&topic)));
+    plan.after.push(After::EndSessions(request.namespace.clone(), Identity::Edge(edge)));
+    Ok(plan)
+}
+
+fn find(request: &Request<'_>) -> Result<(EdgeKey, EdgeRow), Refusal> {
+    let OneEdge { edge } = request.read()?;
+    let key: EdgeKey = (request.namespace.clone(), edge.clone());
+    let row = request.must_get::<EdgeRow>(&key, "edge node", &edge)?;
+    Ok((key, row))
+}
+
+/// The credential of an edge node has its name.
+fn credential_of(
+    namespace: &Namespace,
+    edge: &EdgeId,
+) -> Result<(CredentialKey, CredentialIdentity), Refusal> {
+    let name = UserId::parse(edge.as_str()).map_err(Refusal::internal)?;
+    Ok(((namespace.clone(), name), CredentialIdentity::Edge(edge.clone())))
+}
+
+fn checked_secret(secret: String) -> Result<String, Refusal> {
+    match secret::check(&secret) {
+        Ok(()) => Ok(secret),
+        Err(reason) => Err(Refusal::new(RefusalCode::Invalid, reason).at("secret")),
+    }
+}
+
+fn checked_label(label: Option<String>) -> Result<Option<String>, Refusal> {
+    let label = label.filter(|label| !label.is_empty());
+    match label.as_ref().map(String::len) {
+        Some(bytes) if bytes > LABEL_BYTES_MAX => {
+            let message = format!("it has {bytes} bytes, at most {LABEL_BYTES_MAX} are allowed");
+            Err(Refusal::new(RefusalCode::Invalid, message).at("label"))
+        }
+        _ => Ok(label),
+    }
+}
+
+fn show(request: &Request<'_>, (_, edge): &EdgeKey, row: &EdgeRow) -> Json {
+    let status = request.client.retained(&topic(edge).into()).pop();
+    let status = status.and_then(|(_, payload)| serde_json::from_slice::<Json>(&payload).ok());
+    json!({
+        "edge": edge,
+        "label": row.label,
+        "adopted": row.adopted,
+        "status": status,
+        "created": row.created,
+        "updated": row.updated,
+        "revision": row.revision,
+    })
+}

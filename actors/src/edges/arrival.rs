@@ -1,0 +1,161 @@
+//! What of a shipment is published, and how.
+
+use super::received::ReceivedRow;
+use crate::uplink::properties::{HISTORICAL, apply};
+use broker::Outgoing;
+use bytes::Bytes;
+use proto::platform::crossing;
+use proto::uplink::{BlockReader, Damaged, Lane, Range, Record};
+use proto::{EdgeId, TimestampMs, TopicName, Value};
+
+/// The most that one shipment may become: a few bytes of it can stand for many.
+const BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Why a shipment is not taken.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unfit {
+    /// It cannot be read.
+    #[error(transparent)]
+    Damaged(#[from] Damaged),
+    /// It becomes too much.
+    #[error("a shipment becomes more than {BYTES_MAX} bytes")]
+    TooLarge,
+}
+
+/// The messages of a shipment whose numbers are not here yet; `row` then has them. `retained` tells what is retained on
+/// a topic.
+pub(super) fn messages(
+    edge: &EdgeId,
+    lane: Lane,
+    block: BlockReader,
+    (row, now): (&mut ReceivedRow, TimestampMs),
+    retained: impl Fn(&TopicName) -> Option<Bytes>,
+) -> Result<Vec<Outgoing>, Unfit> {
+    let range = block.range();
+    let mut messages = Vec::new();
+    let mut bytes = 0;
+    for record in block {
+        let (number, record) = record?;
+        bytes += record.payload.len() + record.properties.len();
+        if bytes > BYTES_MAX {
+            return Err(Unfit::TooLarge);
+        }
+        if row.numbers.contains(number) {
+            row.again += 1;
+            continue;
+        }
+        if !crossing::may_come_up(edge, &record.topic) {
+            row.refused += 1;
+            continue;
+        }
+        row.records += 1;
+        messages.extend(message(record, lane, now, &retained));
+    }
+    row.numbers.add(Range { ..range });
+    Ok(messages)
+}
+
+/// A record as it is published here; `None` if its time is over.
+fn message(
+    record: Record,
+    lane: Lane,
+    now: TimestampMs,
+    retained: &impl Fn(&TopicName) -> Option<Bytes>,
+) -> Option<Outgoing> {
+    let Record { topic, payload, qos, retain, properties } = record;
+    let is_newest = lane == Lane::Live || !retain || is_newer(&payload, retained(&topic), now);
+    let mut outgoing = Outgoing::new(topic, payload).qos(qos);
+    let is_alive = apply(&properties, now, &mut outgoing);
+    if lane == Lane::Backfill && !(retain && is_newest) {
+        let property = (HISTORICAL.into(), "true".into());
+        outgoing.properties.user_properties.push(property);
+    }
+    outgoing.retain = retain && is_newest;
+    is_alive.then_some(outgoing)
+}
+
+/// Whether a value is younger than what is retained, by source time. What has no time is not.
+fn is_newer(payload: &Bytes, retained: Option<Bytes>, now: TimestampMs) -> bool {
+    let Some(retained) = retained else { return true };
+    // A bare scalar has no source time: it would be stamped with now.
+    let time =
+        |payload: &Bytes, without| Value::parse(payload, TimestampMs(without)).map(|it| it.t);
+    match (time(payload, 0), time(&retained, now.0)) {
+        (Ok(new), Ok(old)) => new > old,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proto::Qos;
+    use proto::uplink::Block;
+
+    const NOW: TimestampMs = TimestampMs(1000);
+
+    fn topic(text: &str) -> TopicName {
+        TopicName::parse(text.to_owned()).unwrap()
+    }
+
+    fn value(v: u32, t: u64) -> Bytes {
+        Bytes::from(format!("{{\"v\":{v},\"t\":{t},\"q\":\"good\"}}"))
+    }
+
+    fn block(first: u64, records: &[(&str, Bytes)]) -> BlockReader {
+        let mut block = Block::new(first, NOW);
+        for (name, payload) in records {
+            let (topic, payload) = (topic(name), payload.clone());
+            let properties = Bytes::new();
+            block.push(&Record { topic, payload, qos: Qos::AtLeastOnce, retain: true, properties });
+        }
+        BlockReader::open(Bytes::from(block.finish())).unwrap()
+    }
+
+    fn edge() -> EdgeId {
+        EdgeId::parse("press").unwrap()
+    }
+
+    #[test]
+    fn a_number_counts_once_and_a_topic_of_others_not_at_all() {
+        let mut row = ReceivedRow::default();
+        let records = [("a", value(1, 1)), ("edges/paint/status", value(1, 1)), ("b", value(2, 1))];
+        let found = messages(&edge(), Lane::Live, block(5, &records), (&mut row, NOW), |_| None);
+        let names: Vec<_> = found.unwrap().iter().map(|it| it.topic.to_string()).collect();
+        assert_eq!(names, ["a", "b"]);
+        assert_eq!((row.records, row.refused, row.again), (2, 1, 0));
+        let records = [("b", value(2, 1)), ("b", value(3, 2))];
+        let found = messages(&edge(), Lane::Live, block(7, &records), (&mut row, NOW), |_| None);
+        assert_eq!(found.unwrap().len(), 1);
+        assert_eq!((row.records, row.again, row.numbers.runs().len()), (3, 1, 1));
+    }
+
+    #[test]
+    fn what_waited_does_not_replace_what_is_newer() {
+        let retained = |topic: &TopicName| match topic.as_str() {
+            "newer" => Some(value(9, 100)),
+            "older" => Some(value(9, 10)),
+            "scalar" => Some(Bytes::from_static(b"7")),
+            _ => None,
+        };
+        let names = ["newer", "older", "scalar", "nothing"];
+        let records = names.map(|name| (name, value(1, 50)));
+        let mut row = ReceivedRow::default();
+        let found =
+            messages(&edge(), Lane::Backfill, block(0, &records), (&mut row, NOW), retained);
+        let found = found.unwrap();
+        let retained: Vec<bool> = found.iter().map(|it| it.retain).collect();
+        assert_eq!(retained, [false, true, false, true]);
+        let historical = |it: &Outgoing| !it.properties.user_properties.is_empty();
+        let historical: Vec<bool> = found.iter().map(historical).collect();
+        assert_eq!(historical, [true, false, true, false]);
+        // What comes live is as it was published.
+        let mut row = ReceivedRow::default();
+        let live = messages(&edge(), Lane::Live, block(0, &records), (&mut row, NOW), |_| None);
+        assert!(
+            live.unwrap()
+                .iter()
+                .all(|it| it.retain && !it.properties.user_properties.iter().any(|_| true))
+        );
+    }
+}

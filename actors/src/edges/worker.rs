@@ -1,0 +1,321 @@
+//! The task that takes in what edge nodes send up.
+
+use super::arrival;
+use super::received::ReceivedRow;
+use super::row::{EdgeKey, EdgeRow};
+use super::status::EdgeStatus;
+use crate::context::Shared;
+use crate::task::Stopped;
+use crate::uplink::report::Report;
+use broker::{AttachOptions, Client, Delivery, Outgoing, Reason};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use proto::platform::{EdgeTopic, EventTopic, filters};
+use proto::uplink::{Lane, Shipment};
+use proto::{ClientId, EdgeId, Identity, Namespace, PlatformTopic, Qos, TopicName};
+use serde::Deserialize;
+use std::collections::{BTreeMap, VecDeque};
+use store::{Changes, CommitError, ReadError};
+
+/// Shipments and reports that are held unacknowledged, of all edge nodes together.
+const WINDOW: usize = 256;
+
+/// One edge node, as far as the hub has heard of it.
+#[derive(Default)]
+struct Node {
+    /// The number of its connection, while it has one.
+    connection: Option<u64>,
+    /// What has come and waits for its turn.
+    waiting: VecDeque<Delivery>,
+    is_busy: bool,
+    status: EdgeStatus,
+    received: Option<ReceivedRow>,
+}
+
+/// What a commit brings about when it has ended.
+struct Taken {
+    edge: EdgeId,
+    delivery: Delivery,
+    row: ReceivedRow,
+    lag_ms: Option<u64>,
+    outcome: Result<(), CommitError>,
+}
+
+struct Worker {
+    context: Shared,
+    client: Client,
+    nodes: BTreeMap<EdgeId, Node>,
+    commits: FuturesUnordered<BoxFuture<'static, Taken>>,
+}
+
+/// The parts of an event of a connection that matter here.
+#[derive(Deserialize)]
+struct Coming {
+    identity: Identity,
+    connection: u64,
+}
+
+/// Takes in what edge nodes of a namespace send, until it is told to stop.
+pub(crate) async fn run(
+    context: Shared,
+    namespace: Namespace,
+    mut stopped: Stopped,
+) -> Result<(), String> {
+    let number = context.next_number();
+    let client_id = ClientId::parse(&format!("$platform/edges/{number}"));
+    let client_id = client_id.map_err(|error| error.to_string())?;
+    let options = AttachOptions { window: WINDOW };
+    let attached = context.outside.broker.attach(&namespace, client_id, options);
+    let (client, mut inbox) = attached.ok_or("it cannot attach to its namespace")?;
+    for filter in filters::uplinks() {
+        client.subscribe(filter, Qos::AtLeastOnce);
+    }
+    client.subscribe(filters::client_events(), Qos::AtLeastOnce);
+    let mut worker =
+        Worker { context, client, nodes: BTreeMap::new(), commits: FuturesUnordered::new() };
+    worker.nobody_is_there().map_err(|error| error.to_string())?;
+    loop {
+        tokio::select! {
+            () = stopped.told() => return Ok(()),
+            Some(taken) = worker.commits.next() => worker.taken(taken),
+            delivery = inbox.receive() => {
+                worker.delivered(delivery.ok_or("the namespace has let go of it")?);
+            }
+        }
+    }
+}
+
+impl Worker {
+    /// After a start no edge node has a connection: those who come back say so.
+    fn nobody_is_there(&mut self) -> Result<(), ReadError> {
+        let namespace = self.client.namespace().clone();
+        let snapshot = self.context.outside.store.read()?;
+        let edges = snapshot.scan::<EdgeRow>(&store::prefix(&namespace))?;
+        for ((_, edge), _) in edges.into_iter().filter_map(Result::ok) {
+            let row = snapshot.get::<ReceivedRow>(&(namespace.clone(), edge.clone()))?;
+            let node = self.nodes.entry(edge.clone()).or_default();
+            node.status.t = self.context.now();
+            node.status.count(&row.clone().unwrap_or_default());
+            node.received = row;
+            self.client.publish(node.status.message(&edge));
+        }
+        Ok(())
+    }
+
+    fn delivered(&mut self, delivery: Delivery) {
+        match PlatformTopic::parse(&delivery.topic) {
+            Some(PlatformTopic::Event(event)) => {
+                self.came_or_went(event == EventTopic::ClientConnected, &delivery.payload);
+                delivery.ack();
+            }
+            Some(PlatformTopic::Edge { edge, topic }) => {
+                // An operator may publish there as well, and knows no numbers.
+                if delivery.sender.identity != Identity::Edge(edge.clone()) {
+                    let why = "only an edge node may send that, and only for itself";
+                    return delivery.refuse(Reason::NotAuthorized, why);
+                }
+                match topic {
+                    EdgeTopic::Uplink => self.arrived(edge, delivery),
+                    EdgeTopic::UplinkReport => self.reported(&edge, delivery),
+                    _ => delivery.ack(),
+                }
+            }
+            _ => delivery.ack(),
+        }
+    }
+
+    fn came_or_went(&mut self, has_come: bool, payload: &Bytes) {
+        let Ok(Coming { identity, connection }) = serde_json::from_slice(payload) else { return };
+        let Identity::Edge(edge) = identity else { return };
+        let now = self.context.now();
+        let node = self.nodes.entry(edge.clone()).or_default();
+        if has_come {
+            node.connection = Some(connection);
+        } else if node.connection == Some(connection) {
+            node.connection = None;
+        } else {
+            // An earlier one of an edge node that is back already.
+            return;
+        }
+        if node.status.online != node.connection.is_some() {
+            node.status.online = node.connection.is_some();
+            node.status.t = now;
+            let event = if node.status.online { "online" } else { "offline" };
+            let status = node.status.message(&edge);
+            self.client.publish(status);
+            self.tell(&edge, serde_json::json!({ "event": event, "t": now }));
+        }
+    }
+
+    /// Takes a shipment in when those before it of the same edge node are.
+    fn arrived(&mut self, edge: EdgeId, delivery: Delivery) {
+        let node = self.nodes.entry(edge.clone()).or_default();
+        node.waiting.push_back(delivery);
+        self.work(&edge);
+    }
+
+    fn work(&mut self, edge: &EdgeId) {
+        loop {
+            let Some(node) = self.nodes.get_mut(edge) else { return };
+            if node.is_busy {
+                return;
+            }
+            let Some(delivery) = node.waiting.pop_front() else { return };
+            self.take(edge, delivery);
+        }
+    }
+
+    /// Begins the commit of a shipment, or refuses it.
+    fn take(&mut self, edge: &EdgeId, delivery: Delivery) {
+        let key: EdgeKey = (self.client.namespace().clone(), edge.clone());
+        let row = match self.row(&key) {
+            Ok(Some(row)) => row,
+            Ok(None) => {
+                let why = format!("the edge node `{edge}` is not registered");
+                return delivery.refuse(Reason::NotAuthorized, &why);
+            }
+            // Dropped: it comes again.
+            Err(error) => {
+                return tracing::warn!(%error, %edge, "what an edge node sent is not taken");
+            }
+        };
+        let (row, messages, lag_ms) = match self.open(edge, &delivery.payload, row) {
+            Ok(opened) => opened,
+            Err(why) => {
+                tracing::warn!(%edge, why, "a shipment of an edge node is refused");
+                return delivery.refuse(Reason::PayloadFormatInvalid, &why);
+            }
+        };
+        if let Some(node) = self.nodes.get_mut(edge) {
+            node.is_busy = true;
+        }
+        let mut changes = Changes::new();
+        changes.put::<ReceivedRow>(&key, &row);
+        let client = self.client.clone();
+        let edge = edge.clone();
+        let commit = async move {
+            let outcome = client.publish_patiently(changes, messages).await;
+            Taken { edge, delivery, row, lag_ms, outcome }
+        };
+        self.commits.push(commit.boxed());
+    }
+
+    /// What is known of the numbers of an edge node; `None` if it is not registered.
+    fn row(&mut self, key: &EdgeKey) -> Result<Option<ReceivedRow>, ReadError> {
+        let snapshot = self.context.outside.store.read()?;
+        let Some(edge) = snapshot.get::<EdgeRow>(key)? else { return Ok(None) };
+        if edge.adopted.is_none() {
+            self.adopt(key, edge);
+        }
+        let known = self.nodes.get(&key.1).and_then(|node| node.received.clone());
+        let row = match known {
+            Some(row) => row,
+            None => snapshot.get::<ReceivedRow>(key)?.unwrap_or_default(),
+        };
+        Ok(Some(row))
+    }
+
+    /// An edge node has come for the first time.
+    fn adopt(&self, key: &EdgeKey, row: EdgeRow) {
+        let now = self.context.now();
+        let mut changes = Changes::new();
+        changes.put::<EdgeRow>(key, &EdgeRow { adopted: Some(now), ..row });
+        drop(self.context.outside.store.submit(changes));
+        self.tell(&key.1, serde_json::json!({ "event": "adopted", "t": now }));
+    }
+
+    /// What a shipment says: the numbers that are then here, what to publish, and how long it was on its way.
+    fn open(
+        &self,
+        edge: &EdgeId,
+        payload: &Bytes,
+        row: ReceivedRow,
+    ) -> Result<(ReceivedRow, Vec<Outgoing>, Option<u64>), String> {
+        let now = self.context.now();
+        match Shipment::parse(payload).map_err(|error| error.to_string())? {
+            Shipment::Records { epoch, lane, block } => {
+                let mut row = row.of_life(epoch);
+                let at = block.at();
+                let numbers = (&mut row, now);
+                let messages =
+                    arrival::messages(edge, lane, block, numbers, |topic| self.retained(topic));
+                let messages = messages.map_err(|error| error.to_string())?;
+                if row.is_torn() {
+                    return Err("its numbers have too many holes".to_owned());
+                }
+                let lag_ms = (lane == Lane::Live).then(|| now.0.saturating_sub(at.0));
+                Ok((row, messages, lag_ms))
+            }
+            Shipment::Gap { epoch, range, reason, oldest, newest } => {
+                let mut row = row.of_life(epoch);
+                let records = row.lose(range);
+                if row.is_torn() {
+                    return Err("its numbers have too many holes".to_owned());
+                }
+                let event = serde_json::json!({
+                    "event": "gap", "t": now, "reason": reason.name(), "records": records,
+                    "from": oldest, "to": newest,
+                });
+                let told = (records > 0).then(|| event_message(edge, &event));
+                Ok((row, told.into_iter().collect(), None))
+            }
+        }
+    }
+
+    fn retained(&self, topic: &TopicName) -> Option<Bytes> {
+        self.client.retained(&topic.clone().into()).pop().map(|(_, payload)| payload)
+    }
+
+    /// The commit of a shipment has ended: the next one.
+    fn taken(&mut self, taken: Taken) {
+        let Taken { edge, delivery, row, lag_ms, outcome } = taken;
+        let Some(node) = self.nodes.get_mut(&edge) else { return };
+        node.is_busy = false;
+        match outcome {
+            Ok(()) => {
+                let is_lossy = row.lost > node.status.lost;
+                node.status.count(&row);
+                node.status.lag_ms = lag_ms.or(node.status.lag_ms);
+                node.received = Some(row);
+                if is_lossy {
+                    self.client.publish(node.status.message(&edge));
+                }
+                delivery.ack();
+            }
+            // Dropped: it comes again.
+            Err(error) => {
+                self.context.counters.commits_failed.increase();
+                tracing::warn!(%error, %edge, "what an edge node sent could not be kept");
+                node.received = None;
+                // And so does what follows: order is kept.
+                node.waiting.clear();
+            }
+        }
+        self.work(&edge);
+    }
+
+    fn reported(&mut self, edge: &EdgeId, delivery: Delivery) {
+        match serde_json::from_slice::<Report>(&delivery.payload) {
+            Ok(report) => {
+                let node = self.nodes.entry(edge.clone()).or_default();
+                node.status.report = Some(report);
+                self.client.publish(node.status.message(edge));
+                delivery.ack();
+            }
+            Err(error) => {
+                delivery.refuse(Reason::PayloadFormatInvalid, &error.to_string());
+            }
+        }
+    }
+
+    fn tell(&self, edge: &EdgeId, event: serde_json::Value) {
+        self.client.publish(event_message(edge, &event));
+    }
+}
+
+fn event_message(edge: &EdgeId, event: &serde_json::Value) -> Outgoing {
+    let topic = PlatformTopic::Event(EventTopic::Edge(edge.clone())).topic();
+    Outgoing::new(topic, event.to_string()).qos(Qos::AtLeastOnce)
+}

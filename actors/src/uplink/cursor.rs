@@ -1,0 +1,164 @@
+//! Reads the records that wait, in the order of their numbers, a shipment at a time.
+
+use super::shelf::Kept;
+use super::tape::Tape;
+use proto::uplink::{Block, BlockReader, Range, Record};
+use store::Store;
+
+/// The most of one shipment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ShipmentMax {
+    pub(super) records: u64,
+    pub(super) bytes: usize,
+}
+
+/// What comes next.
+pub(super) enum Next {
+    /// A block to send.
+    Shipment(Block),
+    /// Numbers that cannot be read any more.
+    Lost(Range),
+    /// Nothing now.
+    Nothing,
+}
+
+/// A place in the numbers.
+pub(super) struct Cursor {
+    next: u64,
+    /// Up to which number it goes; without, on and on.
+    end: Option<u64>,
+    open: Option<Open>,
+}
+
+/// The block that is being read.
+struct Open {
+    kept: Kept,
+    reader: BlockReader,
+    /// Read, and not yet taken.
+    ahead: Option<(u64, Record)>,
+}
+
+impl Cursor {
+    pub(super) fn new(next: u64, end: Option<u64>) -> Self {
+        Self { next, end, open: None }
+    }
+
+    /// Whether it has come to its end.
+    pub(super) fn is_done(&self) -> bool {
+        self.end.is_some_and(|end| self.next >= end)
+    }
+
+    /// Where it is.
+    pub(super) fn at(&self) -> u64 {
+        self.next
+    }
+
+    /// The next shipment. What the hub has is passed over.
+    pub(super) fn read(&mut self, tape: &Tape, store: &Store, max: ShipmentMax) -> Next {
+        let mut block: Option<Block> = None;
+        while !self.is_done() {
+            let Some(range) = self.due(tape) else { break };
+            if block.as_ref().is_some_and(|block| block.range().end != range.first) {
+                break;
+            }
+            self.next = range.first;
+            if let Err(kept) = self.open(tape, store) {
+                if block.is_some() {
+                    break;
+                }
+                return kept.map_or(Next::Nothing, |_| self.lost(range.end));
+            }
+            let Some(open) = &mut self.open else { break };
+            let at = open.kept.row.at;
+            let block = block.get_or_insert_with(|| Block::new(range.first, at));
+            let end = range.end.min(range.first + (max.records - block.len()));
+            while self.next < end && block.bytes() < max.bytes {
+                match open.take(self.next) {
+                    Some(record) => block.push(&record),
+                    None => break,
+                }
+                self.next += 1;
+            }
+            if open.kept.row.range.end <= self.next || open.ahead.is_none() {
+                self.open = None;
+            }
+            if block.is_empty() {
+                return self.lost(range.end);
+            }
+            if block.len() >= max.records || block.bytes() >= max.bytes {
+                break;
+            }
+        }
+        match block {
+            Some(block) if !block.is_empty() => Next::Shipment(block),
+            _ => Next::Nothing,
+        }
+    }
+
+    /// Passes over what cannot be read.
+    fn lost(&mut self, end: u64) -> Next {
+        let range = Range { first: self.next, end };
+        self.next = end;
+        self.open = None;
+        Next::Lost(range)
+    }
+
+    /// The next numbers that are due and lie in one block.
+    fn due(&self, tape: &Tape) -> Option<Range> {
+        let shelf = tape.shelf();
+        let mut from = self.next;
+        loop {
+            let kept = shelf.find(from)?.row.range;
+            let from_here = from.max(kept.first);
+            let end = self.end.map_or(kept.end, |end| end.min(kept.end));
+            match shelf.acked().first_gap(from_here, end) {
+                Some(gap) => return Some(gap),
+                None if self.end.is_some_and(|end| kept.end >= end) => return None,
+                None => from = kept.end,
+            }
+        }
+    }
+
+    /// Has the block with the next number open; else which block cannot be read, if it is that.
+    fn open(&mut self, tape: &Tape, store: &Store) -> Result<(), Option<Kept>> {
+        let next = self.next;
+        let is_it = |open: &Open| {
+            let range = open.kept.row.range;
+            range.first <= next
+                && next < range.end
+                && open.ahead.as_ref().is_some_and(|it| it.0 <= next)
+        };
+        if self.open.as_ref().is_some_and(is_it) {
+            return Ok(());
+        }
+        let kept = tape.shelf().find(next).ok_or(None)?;
+        let read = store.read().and_then(|it| it.queue(tape.queue(), kept.seq - 1, 1, usize::MAX));
+        let body = match read {
+            Ok(found) => found.into_iter().next().filter(|it| it.seq == kept.seq).map(|it| it.body),
+            Err(store::ReadError::Unreadable { .. }) => None,
+            // Another time, perhaps.
+            Err(_) => return Err(None),
+        };
+        let reader = body.and_then(|body| BlockReader::open(body).ok()).ok_or(Some(kept))?;
+        let mut open = Open { kept, reader, ahead: None };
+        open.ahead = open.reader.next().and_then(Result::ok);
+        if open.ahead.is_none() {
+            return Err(Some(kept));
+        }
+        self.open = Some(open);
+        Ok(())
+    }
+}
+
+impl Open {
+    /// The record with a number; `None` if the rest of the block is damaged.
+    fn take(&mut self, number: u64) -> Option<Record> {
+        loop {
+            let (at, record) = self.ahead.take()?;
+            self.ahead = self.reader.next().and_then(Result::ok);
+            if at == number {
+                return Some(record);
+            }
+        }
+    }
+}

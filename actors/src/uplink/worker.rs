@@ -1,0 +1,456 @@
+//! The task of an uplink: connects, sends what is due, gives up what has arrived, hands on what comes down.
+
+use super::lanes::{Due, Lanes};
+use super::packing;
+use super::report::{QueueReport, Report, UplinkPhase, UplinkStatus};
+use super::rows::{BlockRow, GapRow};
+use super::settings::UplinkSettings;
+use super::shelf::Kept;
+use super::tape::{CLIENT, Tape};
+use crate::context::Shared;
+use crate::task::Stopped;
+use broker::{AttachOptions, Client, Outgoing};
+use bytes::Bytes;
+use drivers::Backoff;
+use drivers::bridge::{Link, LinkEvent, Received, RemoteMessage, RemoteProperties, SendError};
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use proto::platform::{EdgeTopic, filters};
+use proto::uplink::{GapReason, Lane, Range, Shipment};
+use proto::{ClientId, EdgeId, Namespace, PlatformTopic, Qos, TimestampMs, TopicFilter};
+use std::sync::Arc;
+use std::time::Duration;
+use store::Changes;
+use tokio::time::Instant;
+
+/// How often the hub is told how the uplink is, and bounds in time are kept.
+const REPORT: Duration = Duration::from_secs(5);
+
+/// How long nothing is sent after the hub could not take something.
+const BREATHER: Duration = Duration::from_millis(500);
+
+/// A connection that lasted so long was a good one: the next attempt follows a loss soon.
+const GOOD_CONNECTION: Duration = Duration::from_secs(10);
+
+/// For the goodbye when the node stops.
+const STOP_DEADLINE: Duration = Duration::from_millis(700);
+
+/// What an uplink is started with.
+#[derive(Clone)]
+pub(crate) struct UplinkArgs {
+    pub(crate) context: Shared,
+    pub(crate) namespace: Namespace,
+    pub(crate) edge: EdgeId,
+    pub(crate) settings: UplinkSettings,
+}
+
+/// What was sent.
+enum Sent {
+    Records(Lane, Range),
+    Gap(GapRow),
+    Report,
+}
+
+type Sending = BoxFuture<'static, (u64, Sent, Result<(), SendError>)>;
+type Packing = BoxFuture<'static, (Vec<Kept>, Option<BlockRow>)>;
+
+struct Worker {
+    context: Shared,
+    client: Client,
+    edge: EdgeId,
+    settings: UplinkSettings,
+    tape: Arc<Tape>,
+    /// A client for each connection, so that what an earlier one has left unsent is not sent twice.
+    link: Option<Link>,
+    /// Of the connection that is there.
+    lanes: Option<Lanes>,
+    /// Which connection that is: what belongs to an earlier one changes no lane.
+    connection: u64,
+    sendings: FuturesUnordered<Sending>,
+    is_gap_sent: bool,
+    packing: Option<Packing>,
+    backoff: Backoff,
+    retry_at: Option<Instant>,
+    rests_until: Option<Instant>,
+    connected_at: Option<Instant>,
+    report_at: Instant,
+    is_report_due: bool,
+    status: UplinkStatus,
+    told: Option<UplinkStatus>,
+    started: TimestampMs,
+}
+
+/// Runs the uplink of a namespace until it is told to stop, or cannot go on.
+pub(crate) async fn run(
+    args: UplinkArgs,
+    tape: Arc<Tape>,
+    mut stopped: Stopped,
+) -> Result<(), String> {
+    let UplinkArgs { context, namespace, edge, settings } = args;
+    let number = context.next_number();
+    let client_id = ClientId::parse(&format!("{CLIENT}{number}")).map_err(|it| it.to_string())?;
+    let attached =
+        context.outside.broker.attach(&namespace, client_id, AttachOptions { window: 1 });
+    // Nothing is subscribed to: the inbox only keeps the client alive.
+    let (client, _inbox) = attached.ok_or("the uplink cannot attach to its namespace")?;
+    let started = context.now();
+    let mut worker = Worker {
+        status: UplinkStatus {
+            state: UplinkPhase::Connecting,
+            reason: None,
+            t: started,
+            connects: 0,
+            losses: 0,
+            sent: 0,
+            queue: QueueReport::default(),
+        },
+        context,
+        client,
+        edge,
+        settings,
+        tape,
+        link: None,
+        lanes: None,
+        connection: 0,
+        sendings: FuturesUnordered::new(),
+        is_gap_sent: false,
+        packing: None,
+        backoff: Backoff::default(),
+        retry_at: Some(Instant::now()),
+        rests_until: None,
+        connected_at: None,
+        report_at: Instant::now(),
+        is_report_due: false,
+        told: None,
+        started,
+    };
+    loop {
+        worker.send();
+        worker.pack();
+        let wake_at = worker.wake_at();
+        let tape = Arc::clone(&worker.tape);
+        tokio::select! {
+            () = stopped.told() => {
+                worker.stop().await;
+                return Ok(());
+            }
+            event = next_event(&mut worker.link) => {
+                worker.event(event.ok_or("the client of the hub has ended")?).await;
+            }
+            Some((connection, sent, outcome)) = worker.sendings.next() => {
+                worker.sent(connection, sent, outcome);
+            }
+            (parts, whole) = packed(&mut worker.packing) => worker.packed(&parts, whole),
+            () = tape.news() => {}
+            () = tokio::time::sleep_until(wake_at) => worker.woken(),
+        }
+    }
+}
+
+/// The topics of the hub that come down.
+fn down(up: &[TopicFilter]) -> Vec<TopicFilter> {
+    let values = up.iter().filter(|filter| filter.as_str().starts_with("uns/"));
+    values.flat_map(filters::writes_below).collect()
+}
+
+async fn next_event(link: &mut Option<Link>) -> Option<LinkEvent> {
+    match link {
+        Some(link) => link.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn packed(packing: &mut Option<Packing>) -> (Vec<Kept>, Option<BlockRow>) {
+    match packing {
+        Some(work) => {
+            let outcome = work.await;
+            *packing = None;
+            outcome
+        }
+        None => std::future::pending().await,
+    }
+}
+
+impl Worker {
+    fn wake_at(&self) -> Instant {
+        let due = [self.retry_at, self.rests_until, Some(self.report_at)];
+        due.into_iter().flatten().min().unwrap_or(self.report_at)
+    }
+
+    fn woken(&mut self) {
+        let now = Instant::now();
+        if self.rests_until.is_some_and(|at| at <= now) {
+            self.rests_until = None;
+        }
+        if self.retry_at.is_some_and(|at| at <= now) {
+            self.retry_at = None;
+            match Link::open(&self.settings.remote, down(&self.settings.filters)) {
+                Ok(link) => self.link = Some(link),
+                Err(error) => self.lost(error.to_string()),
+            }
+        }
+        if self.report_at <= now {
+            self.report_at = now + REPORT;
+            self.is_report_due = true;
+            self.drop_old();
+            self.report();
+        }
+    }
+
+    /// Sends what is due, as far as the windows allow.
+    fn send(&mut self) {
+        if self.lanes.is_none() || self.rests_until.is_some() {
+            return;
+        }
+        if std::mem::take(&mut self.is_report_due) {
+            self.send_report();
+        }
+        self.send_gap();
+        while let Some(lanes) = &mut self.lanes
+            && let Some(due) = lanes.next(&self.tape, &self.context.outside.store)
+        {
+            match due {
+                Due::Shipment(lane, block) => {
+                    let range = block.range();
+                    let payload = Shipment::of_block(self.tape.row.epoch, lane, &block.finish());
+                    self.ship(EdgeTopic::Uplink, payload, Sent::Records(lane, range));
+                }
+                Due::Lost(range) => self.lost_records(range),
+            }
+        }
+    }
+
+    fn send_gap(&mut self) {
+        if self.is_gap_sent {
+            return;
+        }
+        let Some(gap) = self.tape.shelf().gaps().next().copied() else { return };
+        self.is_gap_sent = true;
+        let times = [gap.oldest, gap.newest];
+        let payload = Shipment::of_gap(self.tape.row.epoch, gap.range, gap.reason, times);
+        self.ship(EdgeTopic::Uplink, payload, Sent::Gap(gap));
+    }
+
+    fn send_report(&mut self) {
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        let report = Report { version, started: self.started, queue: self.status.queue };
+        let payload = serde_json::to_vec(&report).unwrap_or_default();
+        self.ship(EdgeTopic::UplinkReport, payload, Sent::Report);
+    }
+
+    fn ship(&mut self, topic: EdgeTopic, payload: Vec<u8>, sent: Sent) {
+        let message = RemoteMessage {
+            topic: PlatformTopic::Edge { edge: self.edge.clone(), topic }.topic(),
+            payload: Bytes::from(payload),
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            properties: RemoteProperties::default(),
+        };
+        let connection = self.connection;
+        let Some(link) = &self.link else { return };
+        let sending = link.publish(&message);
+        self.sendings.push(sending.map(move |outcome| (connection, sent, outcome)).boxed());
+    }
+
+    /// What was sent has arrived, or not. What the hub has stays with it, whichever connection brought it there.
+    fn sent(&mut self, connection: u64, sent: Sent, outcome: Result<(), SendError>) {
+        if connection == self.connection
+            && let (Some(lanes), Sent::Records(lane, _)) = (&mut self.lanes, &sent)
+        {
+            lanes.ended(*lane);
+        }
+        if matches!(sent, Sent::Gap(_)) {
+            self.is_gap_sent = false;
+        }
+        match outcome {
+            Ok(()) => self.arrived(&sent),
+            Err(SendError::Refused(reason)) => {
+                // It is not the records that are refused but the edge node, which an operator can mend.
+                self.enter(UplinkPhase::Degraded, Some(reason));
+                self.rest(connection);
+            }
+            Err(SendError::Again(_)) => self.rest(connection),
+        }
+    }
+
+    /// Sends again from what the hub is known to have, after a pause.
+    fn rest(&mut self, connection: u64) {
+        if connection == self.connection && self.lanes.is_some() {
+            self.rests_until = Some(Instant::now() + BREATHER);
+            self.connection += 1;
+            self.is_gap_sent = false;
+            self.lanes = Some(Lanes::new(&self.tape));
+        }
+    }
+
+    fn arrived(&mut self, sent: &Sent) {
+        self.backoff.reset();
+        let mut changes = Changes::new();
+        let mut shelf = self.tape.shelf();
+        match sent {
+            Sent::Records(_, range) => {
+                let places = shelf.ack(*range);
+                self.tape.release(places, &mut changes);
+                self.status.sent += range.len();
+            }
+            Sent::Gap(gap) => {
+                if shelf.told(gap) {
+                    self.tape.release_gap(gap, &mut changes);
+                }
+                let places = shelf.sweep();
+                self.tape.release(places, &mut changes);
+            }
+            Sent::Report => return,
+        }
+        self.tape.keep_acked(&shelf, &mut changes);
+        drop(shelf);
+        // Not waited for: what is sent once more after a crash does not count twice.
+        drop(self.context.outside.store.submit(changes));
+        if self.status.state == UplinkPhase::Degraded {
+            self.enter(UplinkPhase::Connected, None);
+        }
+    }
+
+    /// Records that cannot be read again.
+    fn lost_records(&mut self, range: Range) {
+        tracing::error!(
+            first = range.first,
+            end = range.end,
+            "records on their way up cannot be read"
+        );
+        let now = self.context.now();
+        let mut changes = Changes::new();
+        let mut shelf = self.tape.shelf();
+        shelf.lose(range, GapReason::Store, [now, now]);
+        self.tape.forget(&shelf, &[], &mut changes);
+        self.tape.keep_gaps(&shelf, &mut changes);
+        drop(shelf);
+        drop(self.context.outside.store.submit(changes));
+    }
+
+    fn drop_old(&mut self) {
+        let before = TimestampMs(self.context.now().0.saturating_sub(self.settings.age_ms_max));
+        let mut changes = Changes::new();
+        let mut shelf = self.tape.shelf();
+        let dropped = shelf.bound_age(before);
+        self.tape.forget(&shelf, &dropped, &mut changes);
+        drop(shelf);
+        if !changes.is_empty() {
+            drop(self.context.outside.store.submit(changes));
+        }
+    }
+
+    fn pack(&mut self) {
+        if self.packing.is_some() {
+            return;
+        }
+        let from = self.lanes.as_ref().map_or(0, Lanes::packable_from);
+        let bounds = (packing::BLOCKS_MIN, packing::BYTES_MAX);
+        let parts = self.tape.shelf().begin_packing(from, bounds);
+        if !parts.is_empty() {
+            let store = self.context.outside.store.clone();
+            self.packing = Some(packing::pack(Arc::clone(&self.tape), store, parts).boxed());
+        }
+    }
+
+    fn packed(&mut self, parts: &[Kept], whole: Option<BlockRow>) {
+        let mut changes = Changes::new();
+        let mut shelf = self.tape.shelf();
+        shelf.packed(parts, whole);
+        let places = shelf.sweep();
+        self.tape.release(places, &mut changes);
+        drop(shelf);
+        if !changes.is_empty() {
+            drop(self.context.outside.store.submit(changes));
+        }
+    }
+
+    async fn event(&mut self, event: LinkEvent) {
+        match event {
+            LinkEvent::Connected(_) => {
+                self.status.connects += 1;
+                self.connection += 1;
+                self.connected_at = Some(Instant::now());
+                self.is_gap_sent = false;
+                self.is_report_due = true;
+                self.lanes = Some(Lanes::new(&self.tape));
+                self.enter(UplinkPhase::Connected, None);
+            }
+            LinkEvent::Subscribed(answer) if answer.refused.is_empty() => {}
+            LinkEvent::Subscribed(_) => {
+                let reason = "the hub lets no writes of values come down".to_owned();
+                self.enter(UplinkPhase::Degraded, Some(reason));
+            }
+            LinkEvent::Received(received) => self.received(*received).await,
+            LinkEvent::Lost(reason) => self.lost(reason),
+        }
+    }
+
+    /// What is unacknowledged is sent again by the next connection; what the hub has of it counts once.
+    fn lost(&mut self, reason: String) {
+        let now = Instant::now();
+        if self.connected_at.take().is_some_and(|at| now - at >= GOOD_CONNECTION) {
+            self.backoff.reset();
+        }
+        self.status.losses += 1;
+        self.connection += 1;
+        self.lanes = None;
+        self.link = None;
+        self.sendings.clear();
+        let delay_ms = self.backoff.next_delay_ms(self.context.random());
+        self.retry_at = Some(now + Duration::from_millis(delay_ms));
+        self.enter(UplinkPhase::Connecting, Some(reason));
+    }
+
+    /// Hands a write of a value on to whoever has the machine.
+    async fn received(&mut self, received: Received) {
+        let Received { message, ack } = received;
+        let is_write = |it: &RemoteMessage| {
+            matches!(PlatformTopic::parse(&it.topic), Some(PlatformTopic::UnsSet(_)))
+        };
+        // A retained write would be one of some time ago.
+        if let Some(message) = message.filter(|it| is_write(it) && !it.retain) {
+            let outgoing = Outgoing::new(message.topic, message.payload).qos(message.qos);
+            let _ = self.client.publish_durably(Changes::new(), vec![outgoing]).await;
+        }
+        if let Some(link) = &self.link {
+            link.acknowledge(ack);
+        }
+    }
+
+    fn enter(&mut self, state: UplinkPhase, reason: Option<String>) {
+        if self.status.state != state {
+            self.status.t = self.context.now();
+            tracing::info!(?state, reason, "uplink");
+        }
+        self.status.state = state;
+        self.status.reason = reason;
+        self.report();
+    }
+
+    /// Says how the uplink is, if that is news.
+    fn report(&mut self) {
+        let shelf = self.tape.shelf();
+        let (_, queued, queued_bytes) = shelf.size();
+        let dropped = shelf.lost();
+        let oldest = shelf.oldest();
+        drop(shelf);
+        let backfilling = self.lanes.as_ref().is_some_and(Lanes::is_filling);
+        self.status.queue = QueueReport { queued, queued_bytes, oldest, backfilling, dropped };
+        if self.told.as_ref() != Some(&self.status) {
+            let topic = EdgeTopic::UplinkStatus;
+            let topic = PlatformTopic::Edge { edge: self.edge.clone(), topic }.topic();
+            let payload = serde_json::to_vec(&self.status).unwrap_or_default();
+            self.client.publish(Outgoing::new(topic, payload).qos(Qos::AtLeastOnce).retained());
+            self.told = Some(self.status.clone());
+        }
+    }
+
+    async fn stop(mut self) {
+        self.enter(UplinkPhase::Stopped, None);
+        if let Some(link) = self.link.take().filter(|_| self.lanes.is_some()) {
+            link.close(STOP_DEADLINE).await;
+        }
+    }
+}
