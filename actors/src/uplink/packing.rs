@@ -7,11 +7,11 @@ use proto::uplink::{Block, BlockReader};
 use std::sync::Arc;
 use store::{Changes, Store};
 
-/// Not fewer blocks are packed at once, but for those that are large together.
+/// So many blocks are packed at once, or fewer that have [`BYTES_MAX`] together.
 pub(super) const BLOCKS_MIN: usize = 256;
 
-/// About the bytes that are packed at once.
-pub(super) const BYTES_MAX: u64 = 1024 * 1024;
+/// About the bytes that are packed at once: each of ten thousand tags then has some thirty values in one block.
+pub(super) const BYTES_MAX: u64 = 8 * 1024 * 1024;
 
 /// Rows and bytes read at a time.
 const READ_MAX: (usize, usize) = (256, 1024 * 1024);

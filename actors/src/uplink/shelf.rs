@@ -6,6 +6,9 @@ use proto::TimestampMs;
 use proto::uplink::{GapReason, Range, Ranges};
 use std::collections::BTreeMap;
 
+/// A block is worth packing up to this part of what is packed at once. One that was packed is larger.
+const SMALL_PART: u64 = 16;
+
 /// A block that is in the store, or on its way there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Kept {
@@ -227,7 +230,7 @@ impl Shelf {
         let mut found: Vec<Kept> = Vec::new();
         let mut bytes = 0;
         for kept in self.blocks.range(from..).map(|(_, kept)| kept) {
-            let is_small = kept.row.bytes <= bytes_max / 4;
+            let is_small = kept.row.bytes <= bytes_max / SMALL_PART;
             let follows =
                 found.last().is_none_or(|last| last.row.range.end == kept.row.range.first);
             if kept.state != State::Waiting || !is_small || !follows {
@@ -244,7 +247,7 @@ impl Shelf {
                 break;
             }
         }
-        if found.len() < blocks_min {
+        if found.len() < blocks_min && bytes < bytes_max {
             return Vec::new();
         }
         for kept in &found {
