@@ -5,6 +5,7 @@ use crate::admin::Rooms;
 use crate::audit::Audit;
 use crate::backups::Backups;
 use crate::bridge::status::Board;
+use crate::edges::hotline::Hotline;
 use crate::figures::Counters;
 use crate::model::ModelCache;
 use crate::newcomers::Desks;
@@ -33,6 +34,8 @@ pub(crate) struct Context {
     pub(crate) desks: Desks,
     /// How each bridge is.
     pub(crate) bridges: Board,
+    /// What edge nodes are asked.
+    pub(crate) hotline: Hotline,
     /// What goes up to the hub.
     pub(crate) tapes: Tapes,
     /// What is left of the quotas of projects.
@@ -61,6 +64,7 @@ impl Context {
             backups: Backups::default(),
             desks: Desks::default(),
             bridges: Board::default(),
+            hotline: Hotline::default(),
             tapes: Tapes::default(),
             rooms: Rooms::default(),
             models: ModelCache::default(),

@@ -7,6 +7,7 @@
 //! around it. Shipments of one edge node are taken in one after the other; edge nodes do not wait for each other.
 
 mod arrival;
+pub(crate) mod hotline;
 mod received;
 pub(crate) mod row;
 mod status;

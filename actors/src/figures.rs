@@ -30,6 +30,11 @@ impl Counter {
         self.0.fetch_sub(count, Ordering::Relaxed);
     }
 
+    /// Makes it this.
+    pub(crate) fn set(&self, count: u64) {
+        self.0.store(count, Ordering::Relaxed);
+    }
+
     fn read(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -140,6 +145,28 @@ pub struct Figures {
     pub bridge_in_published: u64,
     /// Messages of remote brokers dropped.
     pub bridge_in_dropped: u64,
+    /// Gauge: edge nodes that are connected.
+    pub edges_online: u64,
+    /// Records of edge nodes taken in.
+    pub edge_records: u64,
+    /// Records of edge nodes that came more than once, and count once.
+    pub edge_records_again: u64,
+    /// Records that edge nodes had to drop.
+    pub edge_records_lost: u64,
+    /// Records of edge nodes on topics that they may not publish on.
+    pub edge_records_refused: u64,
+    /// Gauge: whether this edge node is connected to its hub.
+    pub uplink_connected: u64,
+    /// Connections to the hub lost, and attempts that failed.
+    pub uplink_losses: u64,
+    /// Records that the hub has acknowledged.
+    pub uplink_sent: u64,
+    /// Records that the hub will never get.
+    pub uplink_dropped: u64,
+    /// Gauge: records that wait for the hub.
+    pub uplink_queued: u64,
+    /// Gauge: their bytes on disk.
+    pub uplink_queued_bytes: u64,
     /// Admin requests done.
     pub admin_done: u64,
     /// Admin requests refused.
@@ -220,6 +247,17 @@ pub(crate) struct Counters {
     pub(crate) bridge_in_received: Counter,
     pub(crate) bridge_in_published: Counter,
     pub(crate) bridge_in_dropped: Counter,
+    pub(crate) edges_online: Counter,
+    pub(crate) edge_records: Counter,
+    pub(crate) edge_records_again: Counter,
+    pub(crate) edge_records_lost: Counter,
+    pub(crate) edge_records_refused: Counter,
+    pub(crate) uplink_connected: Counter,
+    pub(crate) uplink_losses: Counter,
+    pub(crate) uplink_sent: Counter,
+    pub(crate) uplink_dropped: Counter,
+    pub(crate) uplink_queued: Counter,
+    pub(crate) uplink_queued_bytes: Counter,
     pub(crate) admin_done: Counter,
     pub(crate) admin_refused: Counter,
     pub(crate) admin_repeated: Counter,
@@ -301,6 +339,17 @@ impl Counters {
             bridge_in_received: self.bridge_in_received.read(),
             bridge_in_published: self.bridge_in_published.read(),
             bridge_in_dropped: self.bridge_in_dropped.read(),
+            edges_online: self.edges_online.read(),
+            edge_records: self.edge_records.read(),
+            edge_records_again: self.edge_records_again.read(),
+            edge_records_lost: self.edge_records_lost.read(),
+            edge_records_refused: self.edge_records_refused.read(),
+            uplink_connected: self.uplink_connected.read(),
+            uplink_losses: self.uplink_losses.read(),
+            uplink_sent: self.uplink_sent.read(),
+            uplink_dropped: self.uplink_dropped.read(),
+            uplink_queued: self.uplink_queued.read(),
+            uplink_queued_bytes: self.uplink_queued_bytes.read(),
             admin_done: self.admin_done.read(),
             admin_refused: self.admin_refused.read(),
             admin_repeated: self.admin_repeated.read(),

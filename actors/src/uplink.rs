@@ -14,6 +14,7 @@ mod cursor;
 mod lanes;
 mod packing;
 pub(crate) mod properties;
+mod question;
 pub(crate) mod report;
 mod rows;
 mod settings;

@@ -191,6 +191,7 @@ pub(crate) fn may_receive(sender: &Sender, topic: &TopicName) -> bool {
         (Identity::Edge(_), Some(PlatformTopic::UnsSet(_))) => true,
         (Identity::User { role: Role::Enrolment, .. }, _) => false,
         (Identity::User { .. }, Some(PlatformTopic::Admin { .. })) => false,
+        (Identity::User { .. }, Some(PlatformTopic::Edge { topic, .. })) => !topic.is_private(),
         (Identity::User { .. }, Some(_)) => true,
         (Identity::User { .. }, None) => is_free(topic),
         _ => false,
@@ -218,7 +219,9 @@ fn is_platform_speech(topic: &PlatformTopic) -> bool {
             true
         }
         PlatformTopic::Uns(_) | PlatformTopic::UnsSet(_) | PlatformTopic::Admin { .. } => false,
-        PlatformTopic::Edge { topic, .. } => *topic == EdgeTopic::UplinkStatus,
+        PlatformTopic::Edge { topic, .. } => {
+            matches!(topic, EdgeTopic::UplinkStatus | EdgeTopic::Question)
+        }
         PlatformTopic::Thing { topic, .. } => match topic {
             ThingTopic::Telemetry | ThingTopic::Event(_) | ThingTopic::File(..) => false,
             ThingTopic::Status => true,

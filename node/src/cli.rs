@@ -103,6 +103,9 @@ pub(crate) struct CtlArgs {
     /// Print the answer as JSON
     #[arg(long)]
     pub(crate) json: bool,
+    /// Has an edge node of this hub carry it out
+    #[arg(long, value_name = "EDGE")]
+    pub(crate) edge: Option<String>,
     /// The node: mqtt://host[:1883], or mqtts://host[:8883] for TLS
     #[arg(long, env = "MANIFOLD_URL", default_value = "mqtt://127.0.0.1:1883")]
     pub(crate) url: String,

@@ -25,7 +25,7 @@ use crate::fields;
 use crate::outcome::{Failure, Outcome, print};
 use anyhow::Context as _;
 use proto::Refusal;
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json, json};
 
 /// Runs the command.
 pub(crate) fn run(args: &CtlArgs) -> Outcome {
@@ -45,9 +45,9 @@ pub(crate) fn run(args: &CtlArgs) -> Outcome {
         fields: &args.fields,
     };
     let body = body::make(words, schema).map_err(Failure::Usage)?;
-    let table = files::Table::of(resource, verb, &body).map_err(Failure::Usage)?;
-    let request =
-        Request::new(resource, verb, Json::Object(body).to_string()).map_err(Failure::Usage)?;
+    let edge = args.edge.as_deref();
+    let table = files::Table::of(resource, verb, &body, edge).map_err(Failure::Usage)?;
+    let request = request(edge, resource, verb, body).map_err(Failure::Usage)?;
     let url: url::NodeUrl = args.url.parse().map_err(Failure::Usage)?;
     if args.tls_ca.is_some() && !url.is_tls {
         return Err(Failure::Usage(format!("--tls-ca is for mqtts://, not for {url}")));
@@ -69,6 +69,25 @@ pub(crate) fn run(args: &CtlArgs) -> Outcome {
         Ok(data) => print(&table::render(resource, &data)),
         Err(refusal) => Err(Failure::failed(told(&refusal))),
     }
+}
+
+/// The request, to the node or, through it, to an edge node.
+fn request(
+    edge: Option<&str>,
+    resource: &str,
+    verb: &str,
+    mut body: Map<String, Json>,
+) -> Result<Request, String> {
+    let Some(edge) = edge else {
+        return Request::new(resource, verb, Json::Object(body).to_string());
+    };
+    let changes = fields::operation(resource, verb).is_none_or(|it| it.changes);
+    let request_id = body.remove("request_id");
+    let mut outer = json!({ "edge": edge, "resource": resource, "verb": verb, "body": body });
+    if let Some(request_id) = request_id {
+        outer["request_id"] = request_id;
+    }
+    Request::new("edges", if changes { "tell" } else { "ask" }, outer.to_string())
 }
 
 /// A refusal on one line: `code: message (field)`.

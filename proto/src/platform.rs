@@ -242,6 +242,8 @@ mod tests {
         "edges/line1/status",
         "edges/line1/drivers/plc/status",
         "edges/line1/uplink",
+        "edges/line1/question",
+        "edges/line1/answer",
         "events/edges/line1",
         "edges/line1/uplink/report",
         "edges/line1/uplink/status",

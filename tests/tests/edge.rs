@@ -22,7 +22,8 @@ fn is_historical(message: &Message) -> bool {
 #[tokio::test]
 async fn values_go_up_writes_come_down_and_the_hub_knows_its_edge_node() {
     let (hub, hub_node) = Hub::found().await;
-    let edge = hub.edge(hub.port).start().await;
+    let site = hub.edge(hub.port);
+    let edge = site.start().await;
     let mut admin = Admin::enter(&hub_node).await;
     let known = status(&mut admin, "online", |it| it["online"] == true && !it["version"].is_null());
     assert!(known.await["adopted"].is_number());
@@ -55,8 +56,22 @@ async fn values_go_up_writes_come_down_and_the_hub_knows_its_edge_node() {
 
     edge.terminate().await;
     status(&mut admin, "offline", |it| it["online"] == false).await;
+    let edge = site.start().await;
+    status(&mut admin, "online", |it| it["online"] == true).await;
+    let online = hub_node.figure("actors_edges_online").await;
+    assert_eq!((online, edge.figure("actors_uplink_connected").await), (1, 1));
+    // Deleted, it is put out and comes in no more, and nothing is left of what was said of it.
     admin.must("edges", "delete", json!({ "edge": EDGE })).await;
     assert!(admin.ask("edges", "get", json!({ "edge": EDGE })).await.is_err());
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
+    while hub_node.figure("actors_edges_online").await > 0 {
+        assert!(tokio::time::Instant::now() < deadline, "it is still here");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let mut everything = listener(&hub_node, "all-of-it", "#").await;
+    hub_node.client(&hello("last")).await.retain("zz/end", b"1").await;
+    let retained = everything.messages_until("zz/end").await;
+    assert!(!retained.iter().any(|it| it.topic.starts_with("edges/press/")), "{retained:?}");
 }
 
 /// Values of some tags, numbered, so that order and number can be looked at.

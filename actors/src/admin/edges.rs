@@ -1,10 +1,13 @@
 //! `admin/edges/…`: the edge nodes that may send up to this hub, and how each is.
 
 use super::list::list as list_rows;
+use super::live::Live;
 use super::plan::{After, Plan, Request, Terms, cleared};
-use super::table::{ADMIN, Operation, READER, Resource};
+use super::request::rank;
+use super::table::{self, ADMIN, Operation, READER, Resource};
 use super::things::{check_revision, forget_certificates};
 use crate::edges::ReceivedRow;
+use crate::edges::hotline::Question;
 use crate::edges::row::{EdgeKey, EdgeRow};
 use crate::edges::topic;
 use crate::secret;
@@ -14,13 +17,19 @@ use proto::platform::filters;
 use proto::{EdgeId, Identity, Namespace, PlatformTopic, Refusal, RefusalCode, UserId};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 
 /// See [`super::table`].
 pub(super) const RESOURCE: Resource = Resource {
     name: "edges",
     is: "edge nodes that send up to this hub",
     operations: &[
+        Operation::reads::<TellEdge>(
+            "ask",
+            READER,
+            "has an edge node answer a request that changes nothing",
+            ask,
+        ),
         Operation::changes::<CreateEdge>(
             "create",
             ADMIN,
@@ -35,6 +44,12 @@ pub(super) const RESOURCE: Resource = Resource {
         ),
         Operation::reads::<OneEdge>("get", READER, "shows an edge node with its status", get),
         Operation::reads::<ListRequest>("list", READER, "lists edge nodes", list),
+        Operation::changes::<TellEdge>(
+            "tell",
+            ADMIN,
+            "has an edge node carry out a request of its own admin API",
+            tell,
+        ),
         Operation::changes::<UpdateEdge>(
             "update",
             ADMIN,
@@ -71,6 +86,19 @@ struct UpdateEdge {
     secret: Option<String>,
     /// Refuses the change if the edge node has another one by now.
     revision: Option<u64>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct TellEdge {
+    edge: EdgeId,
+    /// Such as `drivers`.
+    resource: String,
+    /// Such as `create`.
+    verb: String,
+    /// The request, as the resource takes it.
+    #[serde(default)]
+    body: Map<String, Json>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -168,6 +196,41 @@ fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
     plan.messages.extend(said.map(|topic| cleared(&topic)));
     plan.after.push(After::EndSessions(request.namespace.clone(), Identity::Edge(edge)));
     Ok(plan)
+}
+
+/// Has an edge node answer a request that changes nothing.
+fn ask(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let asked: TellEdge = request.read()?;
+    if table::find(&asked.resource, &asked.verb)?.1.is_mutation {
+        let message = format!("{} {} changes something: `edges tell`", asked.resource, asked.verb);
+        return Err(Refusal::new(RefusalCode::Invalid, message).at("verb"));
+    }
+    question(request, asked)
+}
+
+/// Has an edge node carry out a request of its own admin API.
+fn tell(request: &Request<'_>) -> Result<Plan, Refusal> {
+    question(request, request.read()?)
+}
+
+fn question(request: &Request<'_>, asked: TellEdge) -> Result<Plan, Refusal> {
+    let TellEdge { edge, resource, verb, mut body } = asked;
+    let key: EdgeKey = (request.namespace.clone(), edge.clone());
+    request.must_get::<EdgeRow>(&key, "edge node", &edge)?;
+    let (_, operation) = table::find(&resource, &verb)?;
+    if rank(operation.role) > rank(ADMIN) || !request.caller.is_at_least(operation.role) {
+        let message = match rank(operation.role) > rank(ADMIN) {
+            true => format!("{resource} {verb} is not for edge nodes"),
+            false => format!("{resource} {verb} needs the role {}", operation.role),
+        };
+        return Err(Refusal::new(RefusalCode::Forbidden, message));
+    }
+    if let Some(id) = &request.body.request_id {
+        body.insert("request_id".to_owned(), json!(id));
+    }
+    let (caller, role) = (request.caller.name.clone(), request.caller.role);
+    let question = Question { id: 0, resource, verb, body, caller, role };
+    Ok(Plan { live: Some(Live::Edge(edge, Box::new(question))), ..Plan::default() })
 }
 
 fn find(request: &Request<'_>) -> Result<(EdgeKey, EdgeRow), Refusal> {

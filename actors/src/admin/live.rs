@@ -14,12 +14,13 @@ use crate::audit::{self, Entry};
 use crate::context::Context;
 use crate::driver::{Ask, does_not_run, identity_of, refusal_of_query};
 use crate::edge_node::EdgeNodeMsg;
+use crate::edges::hotline::{Hotline, Question};
 use crate::refused;
 use crate::tenant::TenantMsg;
-use broker::Delivery;
+use broker::{Client, Delivery};
 use drivers::{DriverConfig, QueryError};
 use proto::id::RequestId;
-use proto::{DriverId, Refusal, RefusalCode};
+use proto::{DriverId, EdgeId, Refusal, RefusalCode};
 use ractor::ActorRef;
 use serde_json::{Value as Json, json};
 use std::collections::HashSet;
@@ -41,6 +42,8 @@ pub(super) enum Live {
     OneTag(DriverId, Ask),
     /// Of a connection that is made for it and then closed.
     Fresh(Box<DriverConfig>),
+    /// Of an edge node.
+    Edge(EdgeId, Box<Question>),
 }
 
 /// What is under way.
@@ -99,7 +102,8 @@ impl AdminCore {
 
     async fn admit(&mut self, run: &Run) -> Result<OwnedSemaphorePermit, Refusal> {
         let room = Arc::clone(&self.under_way.room).try_acquire_owned().map_err(|_| {
-            let message = format!("{UNDER_WAY_MAX} questions to machines are under way");
+            let message =
+                format!("{UNDER_WAY_MAX} questions to machines and edge nodes are under way");
             Refusal::new(RefusalCode::TooManyRequests, message)
         })?;
         if !run.found.1.is_mutation {
@@ -133,9 +137,10 @@ impl AdminCore {
         room: OwnedSemaphorePermit,
     ) {
         let (context, tenant) = (self.context.clone(), self.tenant.clone());
+        let client = self.client.clone();
         let myself = myself.clone();
         tokio::spawn(async move {
-            let outcome = carry_out(&run.live, &context, &tenant).await;
+            let outcome = carry_out(&run.live, &context, (&tenant, &client)).await;
             let ended = Ended { run, reply_to, outcome, _room: room };
             // An actor that has been started anew has no request of this one.
             let _ = myself.cast(AdminMsg::Ended(Box::new(ended)));
@@ -178,7 +183,11 @@ impl AdminCore {
     }
 }
 
-async fn carry_out(live: &Live, context: &Context, tenant: &ActorRef<TenantMsg>) -> Outcome {
+async fn carry_out(
+    live: &Live,
+    context: &Context,
+    (tenant, client): (&ActorRef<TenantMsg>, &Client),
+) -> Outcome {
     match live {
         Live::Running(driver, question) => {
             ask_driver(context, tenant, driver.clone(), question.clone()).await
@@ -188,6 +197,9 @@ async fn carry_out(live: &Live, context: &Context, tenant: &ActorRef<TenantMsg>)
             of_one_tag(driver, told)
         }
         Live::Fresh(config) => test(context, config).await,
+        Live::Edge(edge, question) => {
+            Hotline::ask(context, client, edge, Question::clone(question)).await
+        }
     }
 }
 

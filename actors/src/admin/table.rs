@@ -149,8 +149,8 @@ mod tests {
     }
 
     /// The verbs that change nothing.
-    const READING: [&str; 11] = [
-        "browse", "export", "get", "history", "list", "members", "read", "serials", "test",
+    const READING: [&str; 12] = [
+        "ask", "browse", "export", "get", "history", "list", "members", "read", "serials", "test",
         "values", "verify",
     ];
 

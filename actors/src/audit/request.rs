@@ -24,6 +24,7 @@ const TARGETS: &[&str] = &[
     "namespace",
     "parent",
     "project",
+    "resource",
     "role",
     "serial",
     "shadow",
@@ -34,6 +35,7 @@ const TARGETS: &[&str] = &[
     "topic",
     "topic_filter",
     "user",
+    "verb",
     "version",
 ];
 
@@ -46,7 +48,11 @@ const VALUE_CHARS_MAX: usize = 256;
 
 /// What a request is about: those of its fields that name something.
 pub(crate) fn target(fields: &Map<String, Json>) -> BTreeMap<String, String> {
-    let mut target = BTreeMap::new();
+    let mut target = match fields.get("body") {
+        // The request that an edge node is asked, in which another edge node means nothing here.
+        Some(Json::Object(inner)) => target(inner),
+        _ => BTreeMap::new(),
+    };
     for name in TARGETS {
         let text = match fields.get(*name) {
             Some(Json::String(text)) => text.chars().take(VALUE_CHARS_MAX).collect(),

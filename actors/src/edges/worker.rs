@@ -119,6 +119,7 @@ impl Worker {
                 match topic {
                     EdgeTopic::Uplink => self.arrived(edge, delivery),
                     EdgeTopic::UplinkReport => self.reported(&edge, delivery),
+                    EdgeTopic::Answer => self.answered(&edge, delivery),
                     _ => delivery.ack(),
                 }
             }
@@ -141,12 +142,28 @@ impl Worker {
         }
         if node.status.online != node.connection.is_some() {
             node.status.online = node.connection.is_some();
+            match node.status.online {
+                true => self.context.counters.edges_online.increase(),
+                false => self.context.counters.edges_online.decrease(),
+            }
             node.status.t = now;
             let event = if node.status.online { "online" } else { "offline" };
             let status = node.status.message(&edge);
-            self.client.publish(status);
+            if self.is_registered(&edge) {
+                self.client.publish(status);
+            } else {
+                // Deleted while it was here: nothing more is said of it.
+                self.nodes.remove(&edge);
+            }
             self.tell(&edge, serde_json::json!({ "event": event, "t": now }));
         }
+    }
+
+    /// One that cannot be read counts as registered.
+    fn is_registered(&self, edge: &EdgeId) -> bool {
+        let key: EdgeKey = (self.client.namespace().clone(), edge.clone());
+        let row = self.context.outside.store.read().and_then(|it| it.get::<EdgeRow>(&key));
+        !matches!(row, Ok(None))
     }
 
     /// Takes a shipment in when those before it of the same edge node are.
@@ -276,6 +293,11 @@ impl Worker {
         match outcome {
             Ok(()) => {
                 let is_lossy = row.lost > node.status.lost;
+                let (counters, before) = (&self.context.counters, &node.status);
+                counters.edge_records.add(row.records.saturating_sub(before.received));
+                counters.edge_records_again.add(row.again.saturating_sub(before.again));
+                counters.edge_records_lost.add(row.lost.saturating_sub(before.lost));
+                counters.edge_records_refused.add(row.refused.saturating_sub(before.refused));
                 node.status.count(&row);
                 node.status.lag_ms = lag_ms.or(node.status.lag_ms);
                 node.received = Some(row);
@@ -310,6 +332,18 @@ impl Worker {
         }
     }
 
+    fn answered(&self, edge: &EdgeId, delivery: Delivery) {
+        match serde_json::from_slice(&delivery.payload) {
+            Ok(answer) => {
+                self.context.hotline.answered(self.client.namespace(), edge, answer);
+                delivery.ack();
+            }
+            Err(error) => {
+                delivery.refuse(Reason::PayloadFormatInvalid, &error.to_string());
+            }
+        }
+    }
+
     fn tell(&self, edge: &EdgeId, event: serde_json::Value) {
         self.client.publish(event_message(edge, &event));
     }
@@ -318,4 +352,11 @@ impl Worker {
 fn event_message(edge: &EdgeId, event: &serde_json::Value) -> Outgoing {
     let topic = PlatformTopic::Event(EventTopic::Edge(edge.clone())).topic();
     Outgoing::new(topic, event.to_string()).qos(Qos::AtLeastOnce)
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let online = self.nodes.values().filter(|node| node.status.online).count();
+        self.context.counters.edges_online.subtract(online as u64);
+    }
 }

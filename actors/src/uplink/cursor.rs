@@ -48,6 +48,11 @@ impl Cursor {
         self.end.is_some_and(|end| self.next >= end)
     }
 
+    /// Whether something is due.
+    pub(super) fn has_more(&self, tape: &Tape) -> bool {
+        !self.is_done() && self.due(tape).is_some()
+    }
+
     /// Where it is.
     pub(super) fn at(&self) -> u64 {
         self.next

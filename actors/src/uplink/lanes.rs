@@ -66,7 +66,10 @@ impl Lanes {
             }
         }
         let backfill = self.backfill.as_mut()?;
-        if self.backfill_in_flight >= IN_FLIGHT_MAX {
+        // What is new and still waits leaves only a part of the line to what waited.
+        let is_pressed = self.live_in_flight >= IN_FLIGHT_MAX && self.live.has_more(tape);
+        let in_flight_max = if is_pressed { 1 } else { IN_FLIGHT_MAX };
+        if self.backfill_in_flight >= in_flight_max {
             return None;
         }
         match backfill.read(tape, store, SHIPMENT_MAX) {

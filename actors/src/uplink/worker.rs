@@ -2,6 +2,7 @@
 
 use super::lanes::{Due, Lanes};
 use super::packing;
+use super::question;
 use super::report::{QueueReport, Report, UplinkPhase, UplinkStatus};
 use super::rows::{BlockRow, GapRow};
 use super::settings::UplinkSettings;
@@ -9,7 +10,7 @@ use super::shelf::Kept;
 use super::tape::{CLIENT, Tape};
 use crate::context::Shared;
 use crate::task::Stopped;
-use broker::{AttachOptions, Client, Outgoing};
+use broker::{AttachOptions, Client, Delivery, Outgoing};
 use bytes::Bytes;
 use drivers::Backoff;
 use drivers::bridge::{Link, LinkEvent, Received, RemoteMessage, RemoteProperties, SendError};
@@ -18,7 +19,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use proto::platform::{EdgeTopic, filters};
 use proto::uplink::{GapReason, Lane, Range, Shipment};
-use proto::{ClientId, EdgeId, Namespace, PlatformTopic, Qos, TimestampMs, TopicFilter};
+use proto::{ClientId, EdgeId, Namespace, PlatformTopic, Qos, TimestampMs, TopicFilter, TopicName};
 use std::sync::Arc;
 use std::time::Duration;
 use store::Changes;
@@ -50,6 +51,7 @@ enum Sent {
     Records(Lane, Range),
     Gap(GapRow),
     Report,
+    Answer,
 }
 
 type Sending = BoxFuture<'static, (u64, Sent, Result<(), SendError>)>;
@@ -79,6 +81,8 @@ struct Worker {
     status: UplinkStatus,
     told: Option<UplinkStatus>,
     started: TimestampMs,
+    /// The largest packet that the hub takes.
+    packet_bytes_max: usize,
 }
 
 /// Runs the uplink of a namespace until it is told to stop, or cannot go on.
@@ -91,9 +95,10 @@ pub(crate) async fn run(
     let number = context.next_number();
     let client_id = ClientId::parse(&format!("{CLIENT}{number}")).map_err(|it| it.to_string())?;
     let attached =
-        context.outside.broker.attach(&namespace, client_id, AttachOptions { window: 1 });
-    // Nothing is subscribed to: the inbox only keeps the client alive.
-    let (client, _inbox) = attached.ok_or("the uplink cannot attach to its namespace")?;
+        context.outside.broker.attach(&namespace, client_id, AttachOptions { window: 64 });
+    let (client, mut inbox) = attached.ok_or("the uplink cannot attach to its namespace")?;
+    // Answers of the admin API to questions of the hub.
+    client.subscribe(own(&edge, EdgeTopic::Answer).into(), Qos::AtLeastOnce);
     let started = context.now();
     let mut worker = Worker {
         status: UplinkStatus {
@@ -124,6 +129,7 @@ pub(crate) async fn run(
         is_report_due: false,
         told: None,
         started,
+        packet_bytes_max: usize::MAX,
     };
     loop {
         worker.send();
@@ -143,15 +149,24 @@ pub(crate) async fn run(
             }
             (parts, whole) = packed(&mut worker.packing) => worker.packed(&parts, whole),
             () = tape.news() => {}
+            answer = inbox.receive() => {
+                worker.answered(answer.ok_or("the namespace has let go of the uplink")?);
+            }
             () = tokio::time::sleep_until(wake_at) => worker.woken(),
         }
     }
 }
 
+/// A topic of an edge node.
+fn own(edge: &EdgeId, topic: EdgeTopic) -> TopicName {
+    PlatformTopic::Edge { edge: edge.clone(), topic }.topic()
+}
+
 /// The topics of the hub that come down.
-fn down(up: &[TopicFilter]) -> Vec<TopicFilter> {
+fn down(edge: &EdgeId, up: &[TopicFilter]) -> Vec<TopicFilter> {
+    let questions = own(edge, EdgeTopic::Question).into();
     let values = up.iter().filter(|filter| filter.as_str().starts_with("uns/"));
-    values.flat_map(filters::writes_below).collect()
+    values.flat_map(filters::writes_below).chain([questions]).collect()
 }
 
 async fn next_event(link: &mut Option<Link>) -> Option<LinkEvent> {
@@ -185,7 +200,7 @@ impl Worker {
         }
         if self.retry_at.is_some_and(|at| at <= now) {
             self.retry_at = None;
-            match Link::open(&self.settings.remote, down(&self.settings.filters)) {
+            match Link::open(&self.settings.remote, down(&self.edge, &self.settings.filters)) {
                 Ok(link) => self.link = Some(link),
                 Err(error) => self.lost(error.to_string()),
             }
@@ -241,7 +256,7 @@ impl Worker {
 
     fn ship(&mut self, topic: EdgeTopic, payload: Vec<u8>, sent: Sent) {
         let message = RemoteMessage {
-            topic: PlatformTopic::Edge { edge: self.edge.clone(), topic }.topic(),
+            topic: own(&self.edge, topic),
             payload: Bytes::from(payload),
             qos: Qos::AtLeastOnce,
             retain: false,
@@ -301,7 +316,7 @@ impl Worker {
                 let places = shelf.sweep();
                 self.tape.release(places, &mut changes);
             }
-            Sent::Report => return,
+            Sent::Report | Sent::Answer => return,
         }
         self.tape.keep_acked(&shelf, &mut changes);
         drop(shelf);
@@ -368,7 +383,9 @@ impl Worker {
 
     async fn event(&mut self, event: LinkEvent) {
         match event {
-            LinkEvent::Connected(_) => {
+            LinkEvent::Connected(welcome) => {
+                self.packet_bytes_max =
+                    welcome.packet_bytes_max.map_or(usize::MAX, |it| it as usize);
                 self.status.connects += 1;
                 self.connection += 1;
                 self.connected_at = Some(Instant::now());
@@ -403,20 +420,41 @@ impl Worker {
         self.enter(UplinkPhase::Connecting, Some(reason));
     }
 
-    /// Hands a write of a value on to whoever has the machine.
+    /// Takes what comes down: writes of values, for whoever has the machine, and questions of operators.
     async fn received(&mut self, received: Received) {
         let Received { message, ack } = received;
-        let is_write = |it: &RemoteMessage| {
-            matches!(PlatformTopic::parse(&it.topic), Some(PlatformTopic::UnsSet(_)))
-        };
-        // A retained write would be one of some time ago.
-        if let Some(message) = message.filter(|it| is_write(it) && !it.retain) {
-            let outgoing = Outgoing::new(message.topic, message.payload).qos(message.qos);
-            let _ = self.client.publish_durably(Changes::new(), vec![outgoing]).await;
+        // What is retained would be of some time ago.
+        if let Some(message) = message.filter(|it| !it.retain) {
+            match PlatformTopic::parse(&message.topic) {
+                Some(PlatformTopic::UnsSet(_)) => {
+                    let outgoing = Outgoing::new(message.topic, message.payload).qos(message.qos);
+                    let _ = self.client.publish_durably(Changes::new(), vec![outgoing]).await;
+                }
+                Some(PlatformTopic::Edge { topic: EdgeTopic::Question, .. }) => {
+                    self.asked(&message.payload);
+                }
+                _ => {}
+            }
         }
         if let Some(link) = &self.link {
             link.acknowledge(ack);
         }
+    }
+
+    /// Has the admin API here answer a question of the hub, on behalf of whoever asks there.
+    fn asked(&self, payload: &Bytes) {
+        let asked = question::ask(&self.context, self.client.namespace(), &self.edge, payload);
+        if let Err(error) = asked {
+            tracing::warn!(error, "a question of the hub is not understood");
+        }
+    }
+
+    /// The admin API has answered.
+    fn answered(&mut self, delivery: Delivery) {
+        if let Some(payload) = question::answer(&delivery, self.packet_bytes_max) {
+            self.ship(EdgeTopic::Answer, payload, Sent::Answer);
+        }
+        delivery.ack();
     }
 
     fn enter(&mut self, state: UplinkPhase, reason: Option<String>) {
@@ -438,13 +476,23 @@ impl Worker {
         drop(shelf);
         let backfilling = self.lanes.as_ref().is_some_and(Lanes::is_filling);
         self.status.queue = QueueReport { queued, queued_bytes, oldest, backfilling, dropped };
+        self.count();
         if self.told.as_ref() != Some(&self.status) {
-            let topic = EdgeTopic::UplinkStatus;
-            let topic = PlatformTopic::Edge { edge: self.edge.clone(), topic }.topic();
+            let topic = own(&self.edge, EdgeTopic::UplinkStatus);
             let payload = serde_json::to_vec(&self.status).unwrap_or_default();
             self.client.publish(Outgoing::new(topic, payload).qos(Qos::AtLeastOnce).retained());
             self.told = Some(self.status.clone());
         }
+    }
+
+    fn count(&self) {
+        let counters = &self.context.counters;
+        counters.uplink_connected.set(u64::from(self.lanes.is_some()));
+        counters.uplink_losses.set(self.status.losses);
+        counters.uplink_sent.set(self.status.sent);
+        counters.uplink_dropped.set(self.status.queue.dropped);
+        counters.uplink_queued.set(self.status.queue.queued);
+        counters.uplink_queued_bytes.set(self.status.queue.queued_bytes);
     }
 
     async fn stop(mut self) {

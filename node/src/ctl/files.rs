@@ -5,7 +5,6 @@
 
 use super::client::{Answer, Line};
 use super::told;
-use crate::call::Request;
 use crate::outcome::{Failure, Outcome, print};
 use anyhow::Context as _;
 use serde_json::{Map, Value, json};
@@ -34,6 +33,8 @@ pub(super) struct Table {
     is_import: bool,
     /// The rest of the request.
     body: Map<String, Value>,
+    /// The edge node that carries it out.
+    edge: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +71,7 @@ impl Table {
         resource: &str,
         verb: &str,
         body: &Map<String, Value>,
+        edge: Option<&str>,
     ) -> Result<Option<Self>, String> {
         let is_import = verb == "import";
         let known = known(resource).filter(|_| is_import || verb == "export");
@@ -87,7 +89,8 @@ impl Table {
             Some("jsonl") => Format::Jsonl,
             _ => return Err("is it format=csv or format=jsonl?".to_owned()),
         };
-        Ok(Some(Self { resource, name, file, format, is_import, body }))
+        let edge = edge.map(str::to_owned);
+        Ok(Some(Self { resource, name, file, format, is_import, body, edge }))
     }
 
     /// Does it.
@@ -143,8 +146,8 @@ impl Table {
         if let Value::Object(more) = more {
             body.extend(more);
         }
-        let body = Value::Object(body).to_string();
-        let request = Request::new(self.resource, verb, body).map_err(Failure::Usage)?;
+        let request = super::request(self.edge.as_deref(), self.resource, verb, body);
+        let request = request.map_err(Failure::Usage)?;
         let answer: Answer = line.ask(&request).await?;
         answer.map_err(|refusal| Failure::failed(told(&refusal)))
     }
@@ -312,7 +315,7 @@ mod tests {
     #[test]
     fn the_format_is_that_of_the_name_or_as_it_is_said() {
         let of = |body: Value| match body {
-            Value::Object(body) => Table::of("things", "import", &body),
+            Value::Object(body) => Table::of("things", "import", &body, None),
             _ => unreachable!("an object"),
         };
         let format = |body| of(body).map(|table| table.map(|table| table.format));

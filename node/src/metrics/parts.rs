@@ -102,7 +102,7 @@ pub(super) fn store(is: &store::Figures, waiting: store::Backlog) -> Vec<Figure>
 
 /// The supervision tree.
 pub(super) fn actors(is: &actors::Figures) -> Vec<Figure> {
-    [tree(is), devices(is), commands(is), machines(is), bridges(is)].concat()
+    [tree(is), devices(is), commands(is), machines(is), edges(is), bridges(is)].concat()
 }
 
 fn tree(is: &actors::Figures) -> Vec<Figure> {
@@ -258,6 +258,42 @@ fn commands(is: &actors::Figures) -> Vec<Figure> {
             "Responses to no command that waits for one.",
             is.command_responses_ignored,
         ),
+    ]
+}
+
+fn edges(is: &actors::Figures) -> Vec<Figure> {
+    vec![
+        gauge("actors_edges_online", "Edge nodes that are connected.", is.edges_online),
+        counter("actors_edge_records", "Records of edge nodes taken in.", is.edge_records),
+        counter(
+            "actors_edge_records_again",
+            "Records of edge nodes that came more than once, and count once.",
+            is.edge_records_again,
+        ),
+        counter(
+            "actors_edge_records_lost",
+            "Records that edge nodes had to drop.",
+            is.edge_records_lost,
+        ),
+        counter(
+            "actors_edge_records_refused",
+            "Records of edge nodes on topics that they may not publish on.",
+            is.edge_records_refused,
+        ),
+        gauge(
+            "actors_uplink_connected",
+            "Whether this edge node is connected to its hub.",
+            is.uplink_connected,
+        ),
+        counter(
+            "actors_uplink_losses",
+            "Connections to the hub lost, and attempts that failed.",
+            is.uplink_losses,
+        ),
+        counter("actors_uplink_sent", "Records that the hub has acknowledged.", is.uplink_sent),
+        counter("actors_uplink_dropped", "Records that the hub will never get.", is.uplink_dropped),
+        gauge("actors_uplink_queued", "Records that wait for the hub.", is.uplink_queued),
+        gauge("actors_uplink_queued_bytes", "Their bytes on disk.", is.uplink_queued_bytes),
     ]
 }
 

@@ -47,7 +47,11 @@ pub fn may_come_up(edge: &EdgeId, name: &TopicName) -> bool {
 
 /// Whether a message of this namespace may be given to another broker.
 pub fn may_leave(name: &TopicName) -> bool {
-    !PRIVATE.contains(&root(name))
+    let is_private = match PlatformTopic::parse(name) {
+        Some(PlatformTopic::Edge { topic, .. }) => topic.is_private(),
+        _ => PRIVATE.contains(&root(name)),
+    };
+    !is_private
 }
 
 /// Whether every topic below a prefix, or of a filter, is one that may neither come in nor go out.
@@ -74,6 +78,7 @@ mod tests {
             ("edges/press/status", true),
             ("edges/press/drivers/plc/status", true),
             ("edges/press/uplink", false),
+            ("edges/press/answer", false),
             ("edges/press/uplink/status", false),
             ("edges/paint/status", false),
             ("things/pump/status", false),
@@ -102,6 +107,8 @@ mod tests {
             ("$aws/things/p/shadow/update", false, true),
             ("$SYS/uptime", false, true),
             ("edges/e/status", false, true),
+            ("edges/e/question", false, false),
+            ("edges/e/answer", false, false),
             ("events/clients/connected", false, true),
             ("admin/users/create", false, false),
             ("admin/odd", false, false),

@@ -16,6 +16,17 @@ pub enum EdgeTopic {
     UplinkReport,
     /// `uplink/status`: how the uplink is, retained; each end says it in its own namespace.
     UplinkStatus,
+    /// `question`: a request of an operator, from the hub to the edge node.
+    Question,
+    /// `answer`: the answer to one.
+    Answer,
+}
+
+impl EdgeTopic {
+    /// Whether only the hub and the edge node may hear it: requests and answers may have secrets in them.
+    pub fn is_private(&self) -> bool {
+        matches!(self, Self::Question | Self::Answer)
+    }
 }
 
 impl EdgeTopic {
@@ -25,6 +36,8 @@ impl EdgeTopic {
             "uplink" => return Some(Self::Uplink),
             "uplink/report" => return Some(Self::UplinkReport),
             "uplink/status" => return Some(Self::UplinkStatus),
+            "question" => return Some(Self::Question),
+            "answer" => return Some(Self::Answer),
             _ => {}
         }
         let driver = text.strip_prefix("drivers/")?.strip_suffix("/status")?;
@@ -39,6 +52,8 @@ impl fmt::Display for EdgeTopic {
             Self::Uplink => f.write_str("uplink"),
             Self::UplinkReport => f.write_str("uplink/report"),
             Self::UplinkStatus => f.write_str("uplink/status"),
+            Self::Question => f.write_str("question"),
+            Self::Answer => f.write_str("answer"),
             Self::DriverStatus(driver) => write!(f, "drivers/{driver}/status"),
         }
     }

@@ -139,9 +139,9 @@ pub fn is_of_writes(filter: &TopicFilter) -> bool {
     filter.as_str().starts_with("uns/") && filter.as_str().ends_with("/set")
 }
 
-/// What edge nodes send to their hub: shipments and reports.
-pub fn uplinks() -> [TopicFilter; 2] {
-    [written("edges/+/uplink"), written("edges/+/uplink/report")]
+/// What edge nodes send to their hub: shipments, reports, and answers.
+pub fn uplinks() -> [TopicFilter; 3] {
+    ["edges/+/uplink", "edges/+/uplink/report", "edges/+/answer"].map(written)
 }
 
 /// The replies to one client; `None` if its client id is not one plain topic level.

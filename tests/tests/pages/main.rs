@@ -20,6 +20,10 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("benchmarks.md", "measurements, of which each takes minutes"),
     ("bridges.md", "a mosquitto beside two nodes: tests/peers/bridge.py has the same steps"),
     ("conformance.md", "commands of cargo"),
+    (
+        "edge.md",
+        "an edge node and a machine: tests/tests/edge_page.rs takes its commands from the page",
+    ),
     ("first-fleet.md", "ten devices: tests/peers/first_fleet.py takes its commands from the page"),
     ("http.md", "curl: tests/peers/gateway.py takes its commands from the page"),
     ("machines.md", "a machine: tests/tests/machines.rs takes its commands from the page"),
