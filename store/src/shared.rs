@@ -7,7 +7,7 @@ use crate::recent::Recent;
 use parking_lot::RwLock;
 use redb::Database;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
@@ -18,6 +18,8 @@ pub(crate) struct Shared {
     pub(crate) layers: RwLock<Layers>,
     /// Set by a reader that met a failed storage.
     pub(crate) is_suspect: AtomicBool,
+    /// The number of the store.
+    pub(crate) store: AtomicU64,
 }
 
 /// What lies over redb, and the segments that places refer to.

@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -135,6 +136,11 @@ impl Store {
     /// Submits a set of changes and waits until it is on disk.
     pub async fn commit(&self, changes: Changes) -> Result<(), CommitError> {
         self.submit(changes).await
+    }
+
+    /// A number that no other store has, also none that was restored from a backup of this one.
+    pub fn number(&self) -> u64 {
+        self.0.shared.store.load(Ordering::Relaxed)
     }
 
     /// How much was submitted and not yet answered.

@@ -30,6 +30,7 @@ use checkpointer::Checkpointer;
 use compact::Compaction;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
 use tracing::error;
@@ -101,6 +102,7 @@ impl Writer {
     pub(crate) fn open(medium: Arc<dyn Medium>, mode: Mode) -> Result<Self, OpenError> {
         let Opened { database, base, was_walked } = base::open(&medium)?;
         let shared = Arc::new(Shared::default());
+        shared.store.store(base.store, Ordering::Relaxed);
         let active = Arc::new(Recent::default());
         let living: Vec<u64> = base.living.keys().copied().collect();
         let began = Instant::now();

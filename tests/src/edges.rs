@@ -6,6 +6,7 @@ use crate::node::{Node, Site};
 use crate::process::PATIENCE;
 use crate::wire::{Packet, Version, Wire, packet};
 use serde_json::{Value, json};
+use std::path::Path;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -37,8 +38,16 @@ impl Hub {
 
     /// The site of the edge node, which dials `port`.
     pub fn edge(&self, port: u16) -> Site {
-        Site::new()
-            .with("role=edge")
+        self.edge_on(Site::new(), port)
+    }
+
+    /// The same with its data in this folder.
+    pub fn edge_at(&self, data: &Path, port: u16) -> Site {
+        self.edge_on(Site::at(data), port)
+    }
+
+    fn edge_on(&self, site: Site, port: u16) -> Site {
+        site.with("role=edge")
             .with(&format!("edge.id={EDGE}"))
             .with(&format!("uplink.url=mqtt://127.0.0.1:{port}"))
             .with(&format!("uplink.secret={}", self.secret))

@@ -1,9 +1,11 @@
 //! An edge node and its hub: what goes up, what comes down, what an outage and a full queue leave of it.
 
 use manifold_tests::admin::Admin;
+use manifold_tests::binaries;
 use manifold_tests::bridges::{hello, listener};
 use manifold_tests::edges::{EDGE, Hub, publish_values, publisher, status, value};
-use manifold_tests::wire::{Message, Property};
+use manifold_tests::random::{self, Random};
+use manifold_tests::wire::{Hello, Message, Property, Version};
 use serde_json::json;
 use std::collections::BTreeMap;
 
@@ -113,15 +115,15 @@ async fn an_outage_loses_nothing_and_what_is_new_does_not_wait_behind_it() {
     hub_node.kill().await;
 
     let mut says = publisher(&edge, "says").await;
-    publish_values(&mut says, numbered(TAGS, 0..600)).await;
+    publish_values(&mut says, numbered(TAGS, 0..150)).await;
     // A tag that has not changed since, and one that says nothing in what is new.
     let quiet = format!("{TOPIC}-quiet");
     publish_values(&mut says, [(quiet.clone(), value(5, 10_000))]).await;
-    publish_values(&mut says, numbered(TAGS, 600..1_200)).await;
+    publish_values(&mut says, numbered(TAGS, 150..300)).await;
     edge.kill().await;
     let edge = site.start().await;
     let mut says = publisher(&edge, "says").await;
-    publish_values(&mut says, numbered(TAGS, 1_200..1_300)).await;
+    publish_values(&mut says, numbered(TAGS, 300..325)).await;
 
     let hub_node = hub.site.start().await;
     let mut at_hub = listener(&hub_node, "at-hub", "uns/acme/#").await;
@@ -129,9 +131,9 @@ async fn an_outage_loses_nothing_and_what_is_new_does_not_wait_behind_it() {
     let heard = tokio::spawn(async move { at_hub.messages_until(END).await });
     let mut admin = Admin::enter(&hub_node).await;
     status(&mut admin, "online", |it| it["online"] == true).await;
-    publish_values(&mut says, numbered(TAGS, 1_300..1_310)).await;
+    publish_values(&mut says, numbered(TAGS, 325..330)).await;
     let done = |it: &serde_json::Value| {
-        it["queued"] == 0 && it["received"].as_u64() >= Some(1_310 * TAGS + 1)
+        it["queued"] == 0 && it["received"].as_u64() >= Some(330 * TAGS + 1)
     };
     let status = status(&mut admin, "drained", done).await;
     assert_eq!((&status["status"]["lost"], &status["status"]["refused"]), (&json!(0), &json!(0)));
@@ -141,11 +143,162 @@ async fn an_outage_loses_nothing_and_what_is_new_does_not_wait_behind_it() {
     heard.pop();
     let quiet_ones: Vec<Message> = heard.extract_if(.., |it| it.topic == quiet).collect();
     assert_eq!(quiet_ones.len(), 1);
-    assert_whole(&heard, TAGS, 0..1_310);
+    assert_whole(&heard, TAGS, 0..330);
     // What is retained in the end is the newest of each tag.
     let mut late = listener(&hub_node, "late", "uns/acme/#").await;
     for message in late.messages_until(END).await {
-        let newest = if message.topic == quiet { 5 } else { 1_309 };
+        let newest = if message.topic == quiet { 5 } else { 329 };
         assert!(message.topic.ends_with("/end") || message.json()["v"] == newest, "{message:?}");
+    }
+}
+
+#[tokio::test]
+async fn at_its_bound_the_oldest_go_and_the_hub_is_told_how_many() {
+    const VALUES: u64 = 300;
+    let (hub, hub_node) = Hub::found().await;
+    let edge = hub.edge(hub.port).with("uplink.bytes_max=1048576").start().await;
+    let mut admin = Admin::enter(&hub_node).await;
+    status(&mut admin, "online", |it| it["online"] == true).await;
+    let operator = hello("operator").persistent();
+    let mut events = hub_node.client(&operator).await;
+    assert_eq!(events.subscribe("events/edges/#", 1).await, 1);
+    let mut values = hub_node.client(&hello("values").persistent()).await;
+    assert_eq!(values.subscribe("uns/acme/#", 1).await, 1);
+    hub_node.kill().await;
+
+    let mut says = publisher(&edge, "says").await;
+    let text = "x".repeat(10_000);
+    let large = |number| (format!("{TOPIC}{number}"), format!("{number} {text}").into_bytes());
+    publish_values(&mut says, (0..VALUES).map(large)).await;
+    let hub_node = hub.site.start().await;
+    let mut admin = Admin::enter(&hub_node).await;
+    let done = |it: &serde_json::Value| it["queued"] == 0 && it["lost"].as_u64() > Some(0);
+    let status = status(&mut admin, "drained", done).await["status"].clone();
+    let lost = status["lost"].as_u64().expect("a count");
+    assert_eq!(status["dropped"], json!(lost), "{status}");
+    let mut events = hub_node.client(&operator).await;
+    let mut told = 0;
+    while told < lost {
+        let event = events.next_message().await.json();
+        if event["event"] == "gap" {
+            assert_eq!(event["reason"], "queue_full", "{event}");
+            told += event["records"].as_u64().expect("a count");
+        }
+    }
+    assert_eq!(told, lost);
+    let mut values = hub_node.client(&hello("values").persistent()).await;
+    hub_node.client(&hello("end")).await.publish_acked(END, b"1").await;
+    let arrived = values.messages_until(END).await.len() as u64 - 1;
+    assert_eq!(arrived + lost, VALUES, "each has arrived or is lost");
+}
+
+#[tokio::test]
+async fn what_is_no_shipment_or_of_somebody_else_is_refused_and_changes_nothing() {
+    const NOT_AUTHORIZED: u8 = 0x87;
+    const FORMAT_INVALID: u8 = 0x99;
+    let (hub, hub_node) = Hub::found().await;
+    let as_edge = Hello::new(Version::V5, "stranger").user(EDGE, &hub.secret);
+    let mut edge = hub_node.client(&as_edge).await;
+    let own = format!("edges/{EDGE}/uplink");
+    let mut random = Random::new(random::seed());
+    let garbage = random.bytes(100);
+    // A lane that there is not, a block that is cut off, one that says it has more than it has bytes.
+    for payload in [&b""[..], b"\x09garbage", b"\x01\0\0\0\0\0\0\0\x01\x01\0\xFF", &garbage] {
+        assert_eq!(edge.publish_acked(&own, payload).await, FORMAT_INVALID, "{payload:?}");
+    }
+    let report = format!("{own}/report");
+    assert_eq!(edge.publish_acked(&report, b"{}").await, FORMAT_INVALID);
+    assert_eq!(edge.publish_acked("edges/paint/uplink", b"").await, NOT_AUTHORIZED);
+    assert_eq!(edge.publish_acked(&format!("{own}/status"), b"").await, NOT_AUTHORIZED);
+    assert_eq!(edge.publish_acked("events/edges/press", b"").await, NOT_AUTHORIZED);
+    assert_eq!(edge.subscribe("uns/#", 1).await, NOT_AUTHORIZED);
+    assert_eq!(edge.subscribe("uns/acme/+/set", 1).await, 1);
+    let mut operator = hub_node.client(&hello("operator")).await;
+    assert_eq!(operator.publish_acked(&own, b"").await, NOT_AUTHORIZED);
+    assert_eq!(hub_node.figure("actors_edge_records_total").await, 0);
+}
+
+#[tokio::test]
+async fn an_edge_node_is_asked_by_those_who_may_and_while_it_is_there() {
+    let (hub, hub_node) = Hub::found().await;
+    let mut admin = Admin::enter(&hub_node).await;
+    let asked = |resource: &str, verb: &str, body: serde_json::Value| json!({ "edge": EDGE, "resource": resource, "verb": verb, "body": body });
+    let nobody = admin.ask("edges", "ask", asked("drivers", "list", json!({}))).await;
+    assert_eq!(nobody.expect_err("it is not there")["code"], "unavailable");
+    let edge = hub.edge(hub.port).start().await;
+    status(&mut admin, "online", |it| it["online"] == true).await;
+    let none = admin.must("edges", "ask", asked("drivers", "list", json!({}))).await;
+    assert_eq!(none["items"], json!([]));
+    let config = json!({ "protocol": "modbus_tcp", "address": "127.0.0.1:1" });
+    let driver = json!({ "driver": "plc", "config": config });
+    admin.must("edges", "tell", asked("drivers", "create", driver.clone())).await;
+    let again = admin.ask("edges", "tell", asked("drivers", "create", driver)).await;
+    let again = again.expect_err("it is there");
+    assert_eq!((&again["code"], &again["field"]), (&json!("already_exists"), &json!("driver")));
+
+    let refused = [
+        ("ask", "drivers", "delete", "invalid"),
+        ("tell", "drivers", "paint", "unknown_operation"),
+        ("tell", "tenants", "list", "forbidden"),
+        ("tell", "backups", "create", "forbidden"),
+    ];
+    for (verb, resource, inner, code) in refused {
+        let refusal = admin.ask("edges", verb, asked(resource, inner, json!({}))).await;
+        assert_eq!(refusal.expect_err("a refusal")["code"], code, "{verb} {resource} {inner}");
+    }
+    let secret = admin.create_user("reader", "user").await;
+    let mut reader = Admin::enter_as(&hub_node, "reader", &secret).await;
+    reader.must("edges", "ask", asked("drivers", "get", json!({ "driver": "plc" }))).await;
+    let connections = reader.ask("edges", "ask", asked("connections", "list", json!({}))).await;
+    assert_eq!(connections.expect_err("not for readers")["code"], "forbidden");
+    // At the edge node it is on record who asked.
+    let mut there = Admin::enter(&edge).await;
+    let records = there.must("audit", "list", json!({ "action": "drivers create" })).await;
+    let names: Vec<_> = records["items"].as_array().expect("records").iter().collect();
+    assert!(names.iter().all(|it| it["by"]["name"] == "hub.admin"), "{records}");
+    assert_eq!(names.len(), 2, "{records}");
+}
+
+/// An edge node that is restored from a backup has numbers again that the hub has: what is new must count all the same.
+#[tokio::test]
+async fn an_edge_node_restored_from_a_backup_goes_on() {
+    let (hub, hub_node) = Hub::found().await;
+    let site = hub.edge(hub.port);
+    let edge = site.start().await;
+    let mut admin = Admin::enter(&hub_node).await;
+    let online = |it: &serde_json::Value| it["online"] == true;
+    status(&mut admin, "online", online).await;
+    let mut at_hub = listener(&hub_node, "at-hub", "uns/#").await;
+    let mut says = publisher(&edge, "says").await;
+    publish_values(&mut says, (0..10).map(|v| (TOPIC.to_owned(), value(v, v)))).await;
+    let mut there = Admin::enter(&edge).await;
+    let backup = there.must("backups", "create", json!({})).await["backup"].clone();
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
+    while there.must("backups", "get", json!({ "backup": backup })).await["state"] != "done" {
+        assert!(tokio::time::Instant::now() < deadline, "the backup is not made");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    publish_values(&mut says, (10..30).map(|v| (TOPIC.to_owned(), value(v, v)))).await;
+    for v in 0..30 {
+        assert_eq!(at_hub.next_message().await.payload, value(v, v));
+    }
+    edge.kill().await;
+    let file = site.data().join("backups").join(backup.as_str().expect("a name"));
+    let folder = tempfile::tempdir().expect("there is room");
+    let data = folder.path().join("data");
+    let restored = std::process::Command::new(binaries::manifold())
+        .arg("restore")
+        .arg(&file)
+        .arg("--data")
+        .arg(&data)
+        .status()
+        .expect("the binary runs");
+    assert!(restored.success());
+    let edge = hub.edge_at(&data, hub.port).start().await;
+    status(&mut admin, "online", online).await;
+    let mut says = publisher(&edge, "says").await;
+    publish_values(&mut says, (30..35).map(|v| (TOPIC.to_owned(), value(v, v)))).await;
+    for v in 30..35 {
+        assert_eq!(at_hub.next_message().await.payload, value(v, v));
     }
 }

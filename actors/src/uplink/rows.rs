@@ -12,8 +12,12 @@ const QUEUE_OF_AN_UPLINK: u64 = 1 << 62;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct UplinkRow {
-    /// Tells the numbers of this data folder from those of every other.
+    /// Its queue.
+    pub(super) queue: u64,
+    /// Tells the numbers of records from those of every other life of the data folder.
     pub(super) epoch: u64,
+    /// The store of that life: one that was restored from a backup would give numbers again that the hub has.
+    pub(super) store: u64,
     /// What the hub has, or is never to get.
     pub(super) acked: Ranges,
 }
@@ -43,7 +47,7 @@ pub(super) struct GapRow {
 impl UplinkRow {
     /// The key of its queue in the store.
     pub(super) fn queue_key(&self) -> SessionKey {
-        SessionKey((self.epoch & !(1 << 63)) | QUEUE_OF_AN_UPLINK)
+        SessionKey((self.queue & !(1 << 63)) | QUEUE_OF_AN_UPLINK)
     }
 }
 

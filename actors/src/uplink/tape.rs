@@ -8,7 +8,7 @@ use broker::{Recorded, Recorder, Sender};
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use proto::platform::EdgeTopic;
-use proto::uplink::{Block, Record};
+use proto::uplink::{Block, Range, Ranges, Record};
 use proto::{Clock, EdgeId, Namespace, PlatformTopic, TopicFilter, TopicName};
 use std::sync::Arc;
 use store::{Changes, QueueRef, ReadError, SessionKey, Store};
@@ -31,17 +31,26 @@ pub(crate) struct Tape {
 }
 
 impl Tape {
-    /// The tape of a namespace as it is in the store. `epoch` is for a new one.
+    /// The tape of a namespace as it is in the store. `random` is for a new one.
     pub(super) fn open(
         store: &Store,
         namespace: &Namespace,
         edge: &EdgeId,
         settings: &UplinkSettings,
-        (clock, epoch): (Arc<dyn Clock>, u64),
+        (clock, random): (Arc<dyn Clock>, u64),
     ) -> Result<Self, ReadError> {
         let snapshot = store.read()?;
         let row = snapshot.get::<UplinkRow>(namespace)?;
-        let row = row.unwrap_or_else(|| UplinkRow { epoch, acked: Default::default() });
+        let number = store.number();
+        let is_known = row.as_ref().is_some_and(|row| row.store == number);
+        let mut row = match row {
+            Some(row) if is_known => row,
+            // Restored from a backup: what waits goes up again, under numbers of a new life.
+            Some(row) => UplinkRow { epoch: random, store: number, ..row },
+            None => {
+                UplinkRow { queue: random, epoch: random, store: number, acked: Ranges::default() }
+            }
+        };
         let prefix = store::prefix(namespace);
         let mut blocks = Vec::new();
         for found in snapshot.scan::<BlockRow>(&prefix)? {
@@ -52,6 +61,16 @@ impl Tape {
         }
         let gaps = snapshot.scan::<GapRow>(&prefix)?;
         let gaps = gaps.into_iter().filter_map(Result::ok).map(|(_, gap)| gap);
+        if !is_known {
+            let first = blocks.iter().map(|(_, block)| block.range.first).min();
+            let mut acked = Ranges::default();
+            acked.add(Range { first: 0, end: first.unwrap_or_else(|| row.acked.end()) });
+            row.acked = acked;
+            let mut changes = Changes::new();
+            changes.put(namespace, &row);
+            // Before any block, in the order of the store.
+            drop(store.submit(changes));
+        }
         let shelf = Shelf::load(row.acked.clone(), blocks, gaps);
         Ok(Self {
             namespace: namespace.clone(),
@@ -110,7 +129,7 @@ impl Tape {
 
     /// Keeps how far the hub is.
     pub(super) fn keep_acked(&self, shelf: &Shelf, changes: &mut Changes) {
-        let row = UplinkRow { epoch: self.row.epoch, acked: shelf.acked().clone() };
+        let row = UplinkRow { acked: shelf.acked().clone(), ..self.row.clone() };
         changes.put(&self.namespace, &row);
     }
 
