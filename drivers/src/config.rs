@@ -6,6 +6,7 @@
 
 use crate::modbus::{ModbusSerialConfig, ModbusTcpConfig};
 use crate::opcua::OpcUaConfig;
+use crate::simulator::SimulatorConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -47,6 +48,8 @@ pub enum DriverConfig {
     /// OPC UA.
     #[serde(rename = "opcua")]
     OpcUa(OpcUaConfig),
+    /// A machine that is not there.
+    Simulator(SimulatorConfig),
 }
 
 /// Why a configuration is refused.
@@ -79,6 +82,7 @@ impl DriverConfig {
             Self::ModbusTcp(config) => config.check(),
             Self::ModbusSerial(config) => config.check(),
             Self::OpcUa(config) => config.check(),
+            Self::Simulator(config) => config.check(),
         }
     }
 
@@ -88,6 +92,7 @@ impl DriverConfig {
             Self::ModbusTcp(_) => "modbus_tcp",
             Self::ModbusSerial(_) => "modbus_serial",
             Self::OpcUa(_) => "opcua",
+            Self::Simulator(_) => "simulator",
         }
     }
 }

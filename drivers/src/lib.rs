@@ -5,6 +5,7 @@
 //! - [`open()`]: turns that into a driver, or says which field is wrong
 //! - [`modbus`]: Modbus, over TCP and serial lines
 //! - [`opcua`]: OPC UA
+//! - [`simulator`]: a machine that is not there
 //! - [`bridge`]: a client of another MQTT broker, for bridges
 //! - [`schedule`] and [`backoff`]: when to poll and when to reconnect, as pure values for the actor
 //! - [`contract`]: what every driver must keep, as a check that runs against any of them
@@ -23,6 +24,7 @@ pub mod open;
 pub mod port;
 mod scaling;
 pub mod schedule;
+pub mod simulator;
 
 pub use backoff::Backoff;
 pub use config::{Access, ByteOrder, ConfigError, DataType, DriverConfig, Publish, TagConfig};

@@ -6,6 +6,7 @@
 use crate::config::{ConfigError, DriverConfig, TAGS_MAX, TagConfig};
 use crate::modbus::ModbusDriver;
 use crate::port::Driver;
+use crate::simulator::SimulatorDriver;
 use std::collections::HashSet;
 use std::path::PathBuf;
 #[cfg(feature = "opcua")]
@@ -53,11 +54,11 @@ pub fn open(
         DriverConfig::OpcUa(config) => {
             Ok(Box::new(crate::opcua::OpcUaDriver::new(config, tags, site)?))
         }
-        #[cfg(not(feature = "opcua"))]
-        DriverConfig::OpcUa(_) => {
-            let _ = &site.dir;
-            Err(ConfigError::new("protocol", "this build has no OPC UA"))
+        DriverConfig::Simulator(config) => {
+            Ok(Box::new(SimulatorDriver::new(config, tags, site.dir.clone())?))
         }
+        #[cfg(not(feature = "opcua"))]
+        DriverConfig::OpcUa(_) => Err(ConfigError::new("protocol", "this build has no OPC UA")),
     }
 }
 

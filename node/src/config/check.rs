@@ -8,8 +8,12 @@ use anyhow::Context as _;
 /// Runs the command.
 pub(crate) fn run(args: &CheckArgs) -> Outcome {
     let sources = Sources::from_process(&args.config);
-    let config = load(&sources).map_err(|error| Failure::Failed(error.into()))?;
+    let mut config = load(&sources).map_err(|error| Failure::Failed(error.into()))?;
     if args.print {
+        // What is printed is read by others.
+        if !config.uplink.secret.is_empty() {
+            config.uplink.secret = "left out".to_owned();
+        }
         let text = toml::to_string(&config).context("cannot write the configuration as TOML")?;
         return print(&text);
     }
