@@ -28,7 +28,10 @@ impl Hub {
     /// Registers the edge node at a new hub, which then runs.
     pub async fn found() -> (Self, Node) {
         let port = free_port();
-        let site = Site::new().with(&format!("listen.mqtt=127.0.0.1:{port}"));
+        // A subscriber that is slower than the load must not lose what its queue cannot hold.
+        let site = Site::new()
+            .with(&format!("listen.mqtt=127.0.0.1:{port}"))
+            .with("limits.stored_messages_max=10000000");
         let node = site.start().await;
         let mut admin = Admin::enter(&node).await;
         let made = admin.must("edges", "create", json!({ "edge": EDGE })).await;

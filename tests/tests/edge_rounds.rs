@@ -3,13 +3,15 @@
 //!
 //! `MANIFOLD_CRASH_ROUNDS` sets the number of rounds, `MANIFOLD_SEED` repeats a run's choices.
 
+use manifold_tests::admin::Admin;
 use manifold_tests::bridges::hello;
-use manifold_tests::edges::Hub;
+use manifold_tests::edges::{EDGE, Hub};
 use manifold_tests::exactly::Publisher;
 use manifold_tests::node::Node;
 use manifold_tests::proxy::{Mood, Proxy};
 use manifold_tests::random::{self, Random};
 use manifold_tests::wire::{Message, Packet, Property, Wire, packet};
+use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -138,6 +140,9 @@ async fn nothing_is_lost_and_nothing_comes_twice_whatever_happens_between_edge_a
         }
     }
     over.send_replace(true);
+    // The publishers end with their connections, and not in the middle of something.
+    edge.take().expect("it runs").kill().await;
+    let _edge = edge_site.start().await;
     let mut begun = BTreeMap::new();
     for publisher in publishers {
         let mut publisher = publisher.await.expect("a publisher ends by itself");
@@ -145,7 +150,7 @@ async fn nothing_is_lost_and_nothing_comes_twice_whatever_happens_between_edge_a
         publisher.finish(wire).await;
         begun.insert(publisher.topic().to_owned(), publisher.begun());
     }
-    let waited = tokio::time::timeout(Duration::from_secs(60), async {
+    let waited = tokio::time::timeout(Duration::from_secs(120), async {
         while !begun.iter().all(|(topic, begun)| {
             arrived.try_lock().is_ok_and(|arrived| arrived.has_all(topic, *begun))
         }) {
@@ -154,21 +159,20 @@ async fn nothing_is_lost_and_nothing_comes_twice_whatever_happens_between_edge_a
         }
     });
     let is_whole = waited.await.is_ok();
+    let mut admin = Admin::enter(hub_now.as_ref().expect("it runs")).await;
+    let status = admin.must("edges", "get", json!({ "edge": EDGE })).await["status"].clone();
     hearing.abort();
     let arrived = arrived.lock().await;
     let counts: Vec<_> = arrived.numbers.iter().map(|(topic, it)| (topic, it.len())).collect();
     println!("published {begun:?}, arrived {counts:?}, {} historical", arrived.historical);
-    assert!(is_whole, "seed {seed}: published {begun:?}, arrived {counts:?}");
+    assert!(is_whole, "seed {seed}: published {begun:?}, arrived {counts:?}, {status}");
+    assert_eq!((&status["lost"], &status["refused"]), (&json!(0), &json!(0)), "{status}");
 }
 
 async fn publish(edge: SocketAddr, topic: &str, is_over: watch::Receiver<bool>) -> Publisher {
     let mut publisher = Publisher::new(topic);
-    let mut ending = is_over.clone();
     while let Some(wire) = enter(edge, topic, &is_over).await {
-        tokio::select! {
-            () = publisher.work(wire) => {}
-            _ = ending.wait_for(|is_over| *is_over) => return publisher,
-        }
+        publisher.work(wire).await;
     }
     publisher
 }
