@@ -15,6 +15,7 @@
 mod actor;
 mod asks;
 mod io;
+mod pace;
 pub(crate) mod row;
 mod start;
 mod state;
@@ -26,4 +27,5 @@ pub(crate) use actor::{DriverActor, DriverArgs, DriverMsg, status_message};
 pub(crate) use asks::{
     Ask, Reply, TAGS_MAX as ASKED_TAGS_MAX, does_not_run, identity_of, refusal_of_query,
 };
+pub use pace::{Pace, Span};
 pub use status::{DriverPhase, DriverStatus, PointFigures};

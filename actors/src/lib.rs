@@ -53,7 +53,7 @@ mod uplink;
 
 pub use admin::{CatalogOperation, CatalogResource, catalogue};
 pub use audit::log::AuditError;
-pub use driver::{DriverPhase, DriverStatus, PointFigures};
+pub use driver::{DriverPhase, DriverStatus, Pace, PointFigures, Span};
 pub use drivers::Site;
 pub use drivers::bridge::{RemoteConfig, RemoteTls};
 pub use edge_node::local_edge;

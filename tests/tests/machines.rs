@@ -5,7 +5,7 @@ use manifold_tests::admin::Admin;
 use manifold_tests::node::Site;
 use manifold_tests::page::{blocks_of, run};
 use manifold_tests::plant::Plant;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::Path;
 
 /// Where the page says that the machine is.
@@ -35,7 +35,11 @@ async fn every_command_of_the_page_does_what_the_page_says() {
     let setpoint = admin.must("tags", "get", json!({ "driver": "press", "tag": "setpoint" })).await;
     assert_eq!(setpoint["path"], "acme/berlin/press/_raw/setpoint");
     let driver = admin.must("drivers", "get", json!({ "driver": "press" })).await;
-    assert_eq!(driver["status"]["state"], "running", "{driver}");
+    let status = &driver["status"];
+    assert_eq!(status["state"], "running", "{driver}");
+    for figure in ["/last_good", "/cycle_ms/last", "/cycle_ms/max", "/late_ms/mean"] {
+        assert!(status.pointer(figure).is_some_and(Value::is_number), "{figure}: {driver}");
+    }
     let exported = std::fs::read_to_string(folder.path().join("exported.csv")).expect("a table");
     assert_eq!(exported.lines().count(), 1001);
     let records = admin.must("audit", "list", json!({ "action": "tags write" })).await;

@@ -3,8 +3,9 @@
 
 use super::asks::{Ask, Batches, Reply, does_not_run};
 use super::io::Outcome;
+use super::pace::Pace;
 use super::start::{Running, Writable, subscribe_writes};
-use super::state::{Answer, Now};
+use super::state::{Answer, Command, Now};
 use super::status::{DriverPhase, DriverStatus};
 use super::write::{SetAnswer, SetRequest, Write};
 use crate::context::Shared;
@@ -75,6 +76,7 @@ pub(crate) struct DriverCore {
     turn: u64,
     timer: Option<AbortHandle>,
     counters: Counters,
+    pace: Pace,
     was_connected: bool,
     status: DriverStatus,
     status_due_ms: u64,
@@ -156,6 +158,7 @@ impl DriverCore {
             turn: 0,
             timer: None,
             counters: Counters::default(),
+            pace: Pace::default(),
             was_connected: false,
             status,
             status_due_ms: 0,
@@ -230,12 +233,19 @@ impl DriverCore {
                 let (good, bad) = tally(&outcome.points);
                 self.context.counters.points_good.add(good);
                 self.context.counters.points_bad.add(bad);
+                if good > 0 {
+                    self.pace.good(now.t);
+                }
                 state.pushed(outcome, now, random)
             }
             Outcome::Read(outcome, counters) => {
                 self.counters = counters;
                 let (good, bad) = tally(&outcome.points);
                 self.context.counters.driver_polls.increase();
+                self.pace.ended(now.ms);
+                if good > 0 {
+                    self.pace.good(now.t);
+                }
                 self.context.counters.points_good.add(good);
                 self.context.counters.points_bad.add(bad);
                 state.read(outcome, now, random)
@@ -265,7 +275,11 @@ impl DriverCore {
         let now = self.now();
         let Some(running) = &mut self.running else { return };
         running.state.age(now);
+        let due_ms = running.state.poll_due_ms();
         if let Some(command) = running.state.next_command(now) {
+            if matches!(command, Command::Read(_)) {
+                self.pace.begun(now.ms, due_ms);
+            }
             // The task is free, or the state would not have given a command.
             let _ = running.commands.try_send(command);
         }
@@ -375,7 +389,7 @@ impl DriverCore {
 
     fn tell_status(&mut self, now: Now) {
         let Some(running) = &self.running else { return };
-        let status = DriverStatus::of(&running.state, self.counters, now.t);
+        let status = DriverStatus::of(&running.state, (self.counters, self.pace), now.t);
         let is_turn = status.is_turn_from(&self.status);
         let is_due = now.ms >= self.status_due_ms && status.is_news_after(&self.status);
         if is_turn || is_due {

@@ -387,6 +387,11 @@ impl DriverState {
         tickets.map(|ticket| (ticket, Err(refused.clone()))).collect()
     }
 
+    /// When the next poll is due, while there is a connection.
+    pub(crate) fn poll_due_ms(&self) -> Option<u64> {
+        self.schedule.next_due_ms()
+    }
+
     /// Marks what has become stale by `now`, and what has to be said again.
     pub(crate) fn age(&mut self, now: Now) {
         self.seen_ms = now.ms;

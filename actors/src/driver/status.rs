@@ -1,5 +1,6 @@
 //! What a driver says about itself on `edges/<edge>/drivers/<driver>/status`, retained.
 
+use super::pace::Pace;
 use super::state::DriverState;
 use drivers::Counters;
 use proto::{Quality, TimestampMs};
@@ -22,7 +23,7 @@ pub enum DriverPhase {
 }
 
 /// The payload of the status topic.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DriverStatus {
     /// In one word.
     pub state: DriverPhase,
@@ -36,6 +37,9 @@ pub struct DriverStatus {
     /// What it did since it was last started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub counters: Option<Counters>,
+    /// How fast it is read, and how punctually.
+    #[serde(flatten)]
+    pub pace: Pace,
 }
 
 /// How many points are of which quality.
@@ -56,11 +60,22 @@ pub struct PointFigures {
 impl DriverStatus {
     /// A status without points, of a driver that does not run.
     pub(crate) fn down(state: DriverPhase, reason: Option<String>, t: TimestampMs) -> Self {
-        Self { state, t, reason, points: PointFigures::default(), counters: None }
+        Self {
+            state,
+            t,
+            reason,
+            points: PointFigures::default(),
+            counters: None,
+            pace: Pace::default(),
+        }
     }
 
     /// The status of a running driver.
-    pub(crate) fn of(state: &DriverState, counters: Counters, t: TimestampMs) -> Self {
+    pub(crate) fn of(
+        state: &DriverState,
+        (counters, pace): (Counters, Pace),
+        t: TimestampMs,
+    ) -> Self {
         let mut points = PointFigures::default();
         let mut first_bad = None;
         for tag in state.tags() {
@@ -81,12 +96,15 @@ impl DriverStatus {
             (true, Some(first_bad)) => (DriverPhase::Degraded, Some(first_bad)),
             (true, None) => (DriverPhase::Running, None),
         };
-        Self { state: phase, t, reason, points, counters: Some(counters) }
+        Self { state: phase, t, reason, points, counters: Some(counters), pace }
     }
 
     /// Whether somebody should hear at once that this is no longer `other`.
     pub(crate) fn is_turn_from(&self, other: &Self) -> bool {
-        self.state != other.state || self.reason != other.reason
+        let has_values = |status: &Self| status.pace.last_good.is_some();
+        self.state != other.state
+            || self.reason != other.reason
+            || has_values(self) != has_values(other)
     }
 
     /// Whether anything but the time differs from `other`.
