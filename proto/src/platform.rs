@@ -242,6 +242,7 @@ mod tests {
         "edges/line1/status",
         "edges/line1/drivers/plc/status",
         "edges/line1/uplink",
+        "edges/line1/uplink/known",
         "edges/line1/question",
         "edges/line1/answer",
         "events/edges/line1",

@@ -18,7 +18,7 @@ mod varint;
 pub use block::{Block, BlockReader, Damaged};
 pub use codec::{Record, TAIL_BYTES_MAX};
 pub use ranges::{Range, Ranges};
-pub use shipment::{GapReason, Lane, Shipment};
+pub use shipment::{GapReason, Known, Lane, Shipment};
 
 /// The most records of one shipment: a hub has a bound for what one packet makes it hold.
 pub const SHIPMENT_RECORDS_MAX: u32 = 10_000;

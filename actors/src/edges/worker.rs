@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use proto::platform::{EdgeTopic, EventTopic, filters};
-use proto::uplink::{Lane, Shipment};
+use proto::uplink::{Known, Lane, Shipment};
 use proto::{ClientId, EdgeId, Identity, Namespace, PlatformTopic, Qos, TopicName};
 use serde::Deserialize;
 use std::collections::{BTreeMap, VecDeque};
@@ -198,6 +198,9 @@ impl Worker {
                 return tracing::warn!(%error, %edge, "what an edge node sent is not taken");
             }
         };
+        if let Ok(Shipment::Hello { epoch }) = Shipment::parse(&delivery.payload) {
+            return self.greet(edge, &row.of_life(epoch), delivery);
+        }
         let (row, messages, lag_ms) = match self.open(edge, &delivery.payload, row) {
             Ok(opened) => opened,
             Err(why) => {
@@ -217,6 +220,16 @@ impl Worker {
             Taken { edge, delivery, row, lag_ms, outcome }
         };
         self.commits.push(commit.boxed());
+    }
+
+    /// Tells an edge node which of its records are here: all that came before this is taken in.
+    fn greet(&self, edge: &EdgeId, row: &ReceivedRow, delivery: Delivery) {
+        let known = Known { epoch: row.epoch, numbers: row.numbers.clone() };
+        let payload = serde_json::to_vec(&known).unwrap_or_default();
+        let topic = EdgeTopic::UplinkKnown;
+        let topic = PlatformTopic::Edge { edge: edge.clone(), topic }.topic();
+        self.client.publish(Outgoing::new(topic, payload).qos(Qos::AtLeastOnce));
+        delivery.ack();
     }
 
     /// What is known of the numbers of an edge node; `None` if it is not registered.
@@ -252,6 +265,7 @@ impl Worker {
     ) -> Result<(ReceivedRow, Vec<Outgoing>, Option<u64>), String> {
         let now = self.context.now();
         match Shipment::parse(payload).map_err(|error| error.to_string())? {
+            Shipment::Hello { .. } => Ok((row, Vec::new(), None)),
             Shipment::Records { epoch, lane, block } => {
                 let mut row = row.of_life(epoch);
                 let at = block.at();

@@ -2,7 +2,6 @@
 
 use super::lanes::{Due, Lanes};
 use super::packing;
-use super::question;
 use super::report::{QueueReport, Report, UplinkPhase, UplinkStatus};
 use super::rows::{BlockRow, GapRow};
 use super::settings::UplinkSettings;
@@ -10,10 +9,10 @@ use super::shelf::Kept;
 use super::tape::{CLIENT, Tape};
 use crate::context::Shared;
 use crate::task::Stopped;
-use broker::{AttachOptions, Client, Delivery, Outgoing};
+use broker::{AttachOptions, Client};
 use bytes::Bytes;
 use drivers::Backoff;
-use drivers::bridge::{Link, LinkEvent, Received, RemoteMessage, RemoteProperties, SendError};
+use drivers::bridge::{Link, LinkEvent, RemoteMessage, RemoteProperties, SendError};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
@@ -28,6 +27,9 @@ use tokio::time::Instant;
 /// How often the hub is told how the uplink is, and bounds in time are kept.
 const REPORT: Duration = Duration::from_secs(5);
 
+/// For the hub's word on what it has.
+const PATIENCE: Duration = Duration::from_secs(15);
+
 /// How long nothing is sent after the hub could not take something.
 const BREATHER: Duration = Duration::from_millis(500);
 
@@ -36,6 +38,9 @@ const GOOD_CONNECTION: Duration = Duration::from_secs(10);
 
 /// For the goodbye when the node stops.
 const STOP_DEADLINE: Duration = Duration::from_millis(700);
+
+mod down;
+mod said;
 
 /// What an uplink is started with.
 #[derive(Clone)]
@@ -52,10 +57,19 @@ enum Sent {
     Gap(GapRow),
     Report,
     Answer,
+    Hello,
 }
 
 type Sending = BoxFuture<'static, (u64, Sent, Result<(), SendError>)>;
 type Packing = BoxFuture<'static, (Vec<Kept>, Option<BlockRow>)>;
+
+/// Whether the hub has said what it has.
+enum Hello {
+    /// There is nobody to ask, or it has.
+    Settled,
+    Due,
+    Asked(Instant),
+}
 
 struct Worker {
     context: Shared,
@@ -65,8 +79,10 @@ struct Worker {
     tape: Arc<Tape>,
     /// A client for each connection, so that what an earlier one has left unsent is not sent twice.
     link: Option<Link>,
-    /// Of the connection that is there.
+    /// Of the connection that is there, once the hub has said what it has.
     lanes: Option<Lanes>,
+    /// The hub has to be asked what it has, or was asked then.
+    hello: Hello,
     /// Which connection that is: what belongs to an earlier one changes no lane.
     connection: u64,
     sendings: FuturesUnordered<Sending>,
@@ -117,6 +133,7 @@ pub(crate) async fn run(
         tape,
         link: None,
         lanes: None,
+        hello: Hello::Settled,
         connection: 0,
         sendings: FuturesUnordered::new(),
         is_gap_sent: false,
@@ -164,9 +181,9 @@ fn own(edge: &EdgeId, topic: EdgeTopic) -> TopicName {
 
 /// The topics of the hub that come down.
 fn down(edge: &EdgeId, up: &[TopicFilter]) -> Vec<TopicFilter> {
-    let questions = own(edge, EdgeTopic::Question).into();
+    let own = [EdgeTopic::Question, EdgeTopic::UplinkKnown].map(|topic| own(edge, topic).into());
     let values = up.iter().filter(|filter| filter.as_str().starts_with("uns/"));
-    values.flat_map(filters::writes_below).chain([questions]).collect()
+    values.flat_map(filters::writes_below).chain(own).collect()
 }
 
 async fn next_event(link: &mut Option<Link>) -> Option<LinkEvent> {
@@ -189,7 +206,11 @@ async fn packed(packing: &mut Option<Packing>) -> (Vec<Kept>, Option<BlockRow>) 
 
 impl Worker {
     fn wake_at(&self) -> Instant {
-        let due = [self.retry_at, self.rests_until, Some(self.report_at)];
+        let answer_by = match self.hello {
+            Hello::Asked(at) => Some(at + PATIENCE),
+            _ => None,
+        };
+        let due = [self.retry_at, self.rests_until, answer_by, Some(self.report_at)];
         due.into_iter().flatten().min().unwrap_or(self.report_at)
     }
 
@@ -205,6 +226,9 @@ impl Worker {
                 Err(error) => self.lost(error.to_string()),
             }
         }
+        if matches!(self.hello, Hello::Asked(at) if at + PATIENCE <= now) {
+            self.lost("the hub does not say what it has".to_owned());
+        }
         if self.report_at <= now {
             self.report_at = now + REPORT;
             self.is_report_due = true;
@@ -215,7 +239,14 @@ impl Worker {
 
     /// Sends what is due, as far as the windows allow.
     fn send(&mut self) {
-        if self.lanes.is_none() || self.rests_until.is_some() {
+        if self.rests_until.is_some() {
+            return;
+        }
+        if matches!(self.hello, Hello::Due) {
+            self.hello = Hello::Asked(Instant::now());
+            self.ship(EdgeTopic::Uplink, Shipment::hello(self.tape.row.epoch), Sent::Hello);
+        }
+        if self.lanes.is_none() {
             return;
         }
         if std::mem::take(&mut self.is_report_due) {
@@ -289,14 +320,20 @@ impl Worker {
         }
     }
 
-    /// Sends again from what the hub is known to have, after a pause.
+    /// Asks the hub again what it has, after a pause, and goes on from there.
     fn rest(&mut self, connection: u64) {
-        if connection == self.connection && self.lanes.is_some() {
+        if connection == self.connection {
             self.rests_until = Some(Instant::now() + BREATHER);
-            self.connection += 1;
-            self.is_gap_sent = false;
-            self.lanes = Some(Lanes::new(&self.tape));
+            self.greet();
         }
+    }
+
+    /// What is under way belongs to the past: only the hub knows what of it has arrived.
+    fn greet(&mut self) {
+        self.connection += 1;
+        self.is_gap_sent = false;
+        self.lanes = None;
+        self.hello = Hello::Due;
     }
 
     fn arrived(&mut self, sent: &Sent) {
@@ -316,7 +353,7 @@ impl Worker {
                 let places = shelf.sweep();
                 self.tape.release(places, &mut changes);
             }
-            Sent::Report | Sent::Answer => return,
+            Sent::Report | Sent::Answer | Sent::Hello => return,
         }
         self.tape.keep_acked(&shelf, &mut changes);
         drop(shelf);
@@ -387,15 +424,14 @@ impl Worker {
                 self.packet_bytes_max =
                     welcome.packet_bytes_max.map_or(usize::MAX, |it| it as usize);
                 self.status.connects += 1;
-                self.connection += 1;
                 self.connected_at = Some(Instant::now());
-                self.is_gap_sent = false;
                 self.is_report_due = true;
-                self.lanes = Some(Lanes::new(&self.tape));
                 self.enter(UplinkPhase::Connected, None);
             }
-            LinkEvent::Subscribed(answer) if answer.refused.is_empty() => {}
+            // The answer has to be heard.
+            LinkEvent::Subscribed(answer) if answer.refused.is_empty() => self.greet(),
             LinkEvent::Subscribed(_) => {
+                self.greet();
                 let reason = "the hub lets no writes of values come down".to_owned();
                 self.enter(UplinkPhase::Degraded, Some(reason));
             }
@@ -413,6 +449,7 @@ impl Worker {
         self.status.losses += 1;
         self.connection += 1;
         self.lanes = None;
+        self.hello = Hello::Settled;
         self.link = None;
         self.sendings.clear();
         let delay_ms = self.backoff.next_delay_ms(self.context.random());
@@ -420,84 +457,9 @@ impl Worker {
         self.enter(UplinkPhase::Connecting, Some(reason));
     }
 
-    /// Takes what comes down: writes of values, for whoever has the machine, and questions of operators.
-    async fn received(&mut self, received: Received) {
-        let Received { message, ack } = received;
-        // What is retained would be of some time ago.
-        if let Some(message) = message.filter(|it| !it.retain) {
-            match PlatformTopic::parse(&message.topic) {
-                Some(PlatformTopic::UnsSet(_)) => {
-                    let outgoing = Outgoing::new(message.topic, message.payload).qos(message.qos);
-                    let _ = self.client.publish_durably(Changes::new(), vec![outgoing]).await;
-                }
-                Some(PlatformTopic::Edge { topic: EdgeTopic::Question, .. }) => {
-                    self.asked(&message.payload);
-                }
-                _ => {}
-            }
-        }
-        if let Some(link) = &self.link {
-            link.acknowledge(ack);
-        }
-    }
-
-    /// Has the admin API here answer a question of the hub, on behalf of whoever asks there.
-    fn asked(&self, payload: &Bytes) {
-        let asked = question::ask(&self.context, self.client.namespace(), &self.edge, payload);
-        if let Err(error) = asked {
-            tracing::warn!(error, "a question of the hub is not understood");
-        }
-    }
-
-    /// The admin API has answered.
-    fn answered(&mut self, delivery: Delivery) {
-        if let Some(payload) = question::answer(&delivery, self.packet_bytes_max) {
-            self.ship(EdgeTopic::Answer, payload, Sent::Answer);
-        }
-        delivery.ack();
-    }
-
-    fn enter(&mut self, state: UplinkPhase, reason: Option<String>) {
-        if self.status.state != state {
-            self.status.t = self.context.now();
-            tracing::info!(?state, reason, "uplink");
-        }
-        self.status.state = state;
-        self.status.reason = reason;
-        self.report();
-    }
-
-    /// Says how the uplink is, if that is news.
-    fn report(&mut self) {
-        let shelf = self.tape.shelf();
-        let (_, queued, queued_bytes) = shelf.size();
-        let dropped = shelf.lost();
-        let oldest = shelf.oldest();
-        drop(shelf);
-        let backfilling = self.lanes.as_ref().is_some_and(Lanes::is_filling);
-        self.status.queue = QueueReport { queued, queued_bytes, oldest, backfilling, dropped };
-        self.count();
-        if self.told.as_ref() != Some(&self.status) {
-            let topic = own(&self.edge, EdgeTopic::UplinkStatus);
-            let payload = serde_json::to_vec(&self.status).unwrap_or_default();
-            self.client.publish(Outgoing::new(topic, payload).qos(Qos::AtLeastOnce).retained());
-            self.told = Some(self.status.clone());
-        }
-    }
-
-    fn count(&self) {
-        let counters = &self.context.counters;
-        counters.uplink_connected.set(u64::from(self.lanes.is_some()));
-        counters.uplink_losses.set(self.status.losses);
-        counters.uplink_sent.set(self.status.sent);
-        counters.uplink_dropped.set(self.status.queue.dropped);
-        counters.uplink_queued.set(self.status.queue.queued);
-        counters.uplink_queued_bytes.set(self.status.queue.queued_bytes);
-    }
-
     async fn stop(mut self) {
         self.enter(UplinkPhase::Stopped, None);
-        if let Some(link) = self.link.take().filter(|_| self.lanes.is_some()) {
+        if let Some(link) = self.link.take().filter(|_| self.connected_at.is_some()) {
             link.close(STOP_DEADLINE).await;
         }
     }

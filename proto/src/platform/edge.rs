@@ -16,6 +16,8 @@ pub enum EdgeTopic {
     UplinkReport,
     /// `uplink/status`: how the uplink is, retained; each end says it in its own namespace.
     UplinkStatus,
+    /// `uplink/known`: the hub tells the edge node which records it has ([`crate::uplink::Known`]).
+    UplinkKnown,
     /// `question`: a request of an operator, from the hub to the edge node.
     Question,
     /// `answer`: the answer to one.
@@ -36,6 +38,7 @@ impl EdgeTopic {
             "uplink" => return Some(Self::Uplink),
             "uplink/report" => return Some(Self::UplinkReport),
             "uplink/status" => return Some(Self::UplinkStatus),
+            "uplink/known" => return Some(Self::UplinkKnown),
             "question" => return Some(Self::Question),
             "answer" => return Some(Self::Answer),
             _ => {}
@@ -52,6 +55,7 @@ impl fmt::Display for EdgeTopic {
             Self::Uplink => f.write_str("uplink"),
             Self::UplinkReport => f.write_str("uplink/report"),
             Self::UplinkStatus => f.write_str("uplink/status"),
+            Self::UplinkKnown => f.write_str("uplink/known"),
             Self::Question => f.write_str("question"),
             Self::Answer => f.write_str("answer"),
             Self::DriverStatus(driver) => write!(f, "drivers/{driver}/status"),

@@ -1,14 +1,16 @@
 //! Shipments: what one publication on `edges/<edge>/uplink` carries.
 //!
 //! `[kind u8][epoch u64, big endian]`, then a block of records, or the numbers of records that will never come:
-//! `[reason u8][first][count][oldest ms][newest ms]`.
+//! `[reason u8][first][count][oldest ms][newest ms]`, or nothing: a question which numbers are there, answered on
+//! `edges/<edge>/uplink/known`.
 
 use super::SHIPMENT_RECORDS_MAX;
 use super::block::{BlockReader, Damaged};
-use super::ranges::Range;
+use super::ranges::{Range, Ranges};
 use super::varint::{byte, get, put};
 use crate::value::TimestampMs;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 /// Which records travel first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +35,11 @@ pub enum GapReason {
 /// One publication.
 #[derive(Debug)]
 pub enum Shipment {
+    /// The first of a connection: which numbers has the hub?
+    Hello {
+        /// Of which life of the edge node's data folder.
+        epoch: u64,
+    },
     /// Records.
     Records {
         /// Of which life of the edge node's data folder.
@@ -60,6 +67,16 @@ pub enum Shipment {
 const LIVE: u8 = 1;
 const BACKFILL: u8 = 2;
 const GAP: u8 = 3;
+const HELLO: u8 = 4;
+
+/// What the hub answers to [`Shipment::Hello`], as JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    /// Of which life.
+    pub epoch: u64,
+    /// The numbers that it has, or is never to get.
+    pub numbers: Ranges,
+}
 
 impl GapReason {
     /// Its name in events and figures.
@@ -81,6 +98,13 @@ impl GapReason {
 }
 
 impl Shipment {
+    /// The payload that asks which numbers the hub has.
+    pub fn hello(epoch: u64) -> Vec<u8> {
+        let mut out = vec![HELLO];
+        out.extend_from_slice(&epoch.to_be_bytes());
+        out
+    }
+
     /// The payload that carries a finished block.
     pub fn of_block(epoch: u64, lane: Lane, block: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(block.len() + 9);
@@ -113,6 +137,7 @@ impl Shipment {
         let lane = match kind {
             LIVE => Lane::Live,
             BACKFILL => Lane::Backfill,
+            HELLO if rest.is_empty() => return Ok(Self::Hello { epoch }),
             GAP => return parse_gap(epoch, rest).ok_or(Damaged::Shape),
             _ => return Err(Damaged::Shape),
         };
@@ -145,7 +170,10 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn both_kinds_arrive_as_they_were_sent() {
+    fn all_kinds_arrive_as_they_were_sent() {
+        let hello = Shipment::parse(&Bytes::from(Shipment::hello(5)));
+        assert!(matches!(hello, Ok(Shipment::Hello { epoch: 5 })));
+        assert!(Shipment::parse(&Bytes::from_static(b"\x04\0\0\0\0\0\0\0\0!")).is_err());
         let mut block = Block::new(9, TimestampMs(5));
         let topic = TopicName::parse("a").unwrap();
         let payload = Bytes::from_static(b"x");
