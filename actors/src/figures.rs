@@ -339,17 +339,6 @@ impl Counters {
             bridge_in_received: self.bridge_in_received.read(),
             bridge_in_published: self.bridge_in_published.read(),
             bridge_in_dropped: self.bridge_in_dropped.read(),
-            edges_online: self.edges_online.read(),
-            edge_records: self.edge_records.read(),
-            edge_records_again: self.edge_records_again.read(),
-            edge_records_lost: self.edge_records_lost.read(),
-            edge_records_refused: self.edge_records_refused.read(),
-            uplink_connected: self.uplink_connected.read(),
-            uplink_losses: self.uplink_losses.read(),
-            uplink_sent: self.uplink_sent.read(),
-            uplink_dropped: self.uplink_dropped.read(),
-            uplink_queued: self.uplink_queued.read(),
-            uplink_queued_bytes: self.uplink_queued_bytes.read(),
             admin_done: self.admin_done.read(),
             admin_refused: self.admin_refused.read(),
             admin_repeated: self.admin_repeated.read(),
@@ -362,6 +351,25 @@ impl Counters {
             audit_left_out: audit.left_out.read(),
             audit_failed: audit.failed.read(),
             audit_dropped: audit.dropped.read(),
+            ..self.read_edges()
+        }
+    }
+
+    /// Those of edge nodes and of the uplink; the others are 0.
+    fn read_edges(&self) -> Figures {
+        Figures {
+            edges_online: self.edges_online.read(),
+            edge_records: self.edge_records.read(),
+            edge_records_again: self.edge_records_again.read(),
+            edge_records_lost: self.edge_records_lost.read(),
+            edge_records_refused: self.edge_records_refused.read(),
+            uplink_connected: self.uplink_connected.read(),
+            uplink_losses: self.uplink_losses.read(),
+            uplink_sent: self.uplink_sent.read(),
+            uplink_dropped: self.uplink_dropped.read(),
+            uplink_queued: self.uplink_queued.read(),
+            uplink_queued_bytes: self.uplink_queued_bytes.read(),
+            ..Figures::default()
         }
     }
 }

@@ -5,8 +5,8 @@
 //! - [`config`]: the faults, and the seed of all chance
 //! - [`driver`]: the port
 //!
-//! Everything follows from the seed, the address and the time since the driver was opened. README.md beside this file is
-//! the reference.
+//! Everything follows from the seed, the address and the time since the driver was opened. The reference is the
+//! README.md of its folder.
 
 mod address;
 mod config;

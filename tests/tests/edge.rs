@@ -49,6 +49,12 @@ async fn values_go_up_writes_come_down_and_the_hub_knows_its_edge_node() {
     publish_values(&mut says, [(TOPIC.to_owned(), value(9, 2_000))]).await;
     assert_eq!(at_hub.next_message().await.payload, value(9, 2_000), "the write did not go up");
 
+    // Another label changes nothing for it, another secret puts it out.
+    let label = json!({ "edge": EDGE, "label": "Press shop", "revision": 1 });
+    assert_eq!(admin.must("edges", "update", label.clone()).await["label"], "Press shop");
+    let stale = admin.ask("edges", "update", label).await.expect_err("another revision");
+    assert_eq!(stale["code"], "version_conflict");
+
     // What is not below the filters stays.
     says.publish_acked("local/only", b"x").await;
     publish_values(&mut says, [(TOPIC.to_owned(), value(1, 3_000))]).await;
@@ -60,6 +66,12 @@ async fn values_go_up_writes_come_down_and_the_hub_knows_its_edge_node() {
     status(&mut admin, "offline", |it| it["online"] == false).await;
     let edge = site.start().await;
     status(&mut admin, "online", |it| it["online"] == true).await;
+    let other = json!({ "edge": EDGE, "secret": "another secret of the edge node" });
+    admin.must("edges", "update", other).await;
+    status(&mut admin, "put out", |it| it["online"] == false).await;
+    let secret = json!({ "edge": EDGE, "secret": hub.secret });
+    admin.must("edges", "update", secret).await;
+    status(&mut admin, "back", |it| it["online"] == true).await;
     let online = hub_node.figure("actors_edges_online").await;
     assert_eq!((online, edge.figure("actors_uplink_connected").await), (1, 1));
     // Deleted, it is put out and comes in no more, and nothing is left of what was said of it.
@@ -203,7 +215,8 @@ async fn what_is_no_shipment_or_of_somebody_else_is_refused_and_changes_nothing(
     let mut random = Random::new(random::seed());
     let garbage = random.bytes(100);
     // A lane that there is not, a block that is cut off, one that says it has more than it has bytes.
-    for payload in [&b""[..], b"\x09garbage", b"\x01\0\0\0\0\0\0\0\x01\x01\0\xFF", &garbage] {
+    let cut_off = b"\x01\0\0\0\0\0\0\0\x01\x01\0\xFF";
+    for payload in [&b""[..], b"\x09garbage", cut_off, &garbage] {
         assert_eq!(edge.publish_acked(&own, payload).await, FORMAT_INVALID, "{payload:?}");
     }
     let report = format!("{own}/report");
@@ -222,7 +235,12 @@ async fn what_is_no_shipment_or_of_somebody_else_is_refused_and_changes_nothing(
 async fn an_edge_node_is_asked_by_those_who_may_and_while_it_is_there() {
     let (hub, hub_node) = Hub::found().await;
     let mut admin = Admin::enter(&hub_node).await;
-    let asked = |resource: &str, verb: &str, body: serde_json::Value| json!({ "edge": EDGE, "resource": resource, "verb": verb, "body": body });
+    let asked = |resource: &str, verb: &str, body: serde_json::Value| {
+        let words = [("edge", EDGE), ("resource", resource), ("verb", verb)];
+        let mut request = json!({ "body": body });
+        words.iter().for_each(|(name, word)| request[*name] = json!(word));
+        request
+    };
     let nobody = admin.ask("edges", "ask", asked("drivers", "list", json!({}))).await;
     assert_eq!(nobody.expect_err("it is not there")["code"], "unavailable");
     let edge = hub.edge(hub.port).start().await;

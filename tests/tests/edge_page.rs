@@ -1,5 +1,5 @@
-//! `docs/edge.md` as a reader follows it: its commands are taken from the page, so that page and test cannot differ. The
-//! edge node is started where the page says so; the machine is the simulated plant, at a port of its own.
+//! `docs/edge.md` as a reader follows it: its commands are taken from the page, so that page and test cannot differ.
+//! The edge node is started where the page says so; the machine is the simulated plant, at a port of its own.
 
 use manifold_tests::admin::Admin;
 use manifold_tests::bridges::listener;

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::{Mutex, watch};
+use tokio::task::JoinHandle;
 
 const ROUNDS: u64 = 8;
 
@@ -150,15 +151,7 @@ async fn nothing_is_lost_and_nothing_comes_twice_whatever_happens_between_edge_a
         publisher.finish(wire).await;
         begun.insert(publisher.topic().to_owned(), publisher.begun());
     }
-    let waited = tokio::time::timeout(Duration::from_secs(120), async {
-        while !begun.iter().all(|(topic, begun)| {
-            arrived.try_lock().is_ok_and(|arrived| arrived.has_all(topic, *begun))
-        }) {
-            assert!(!hearing.is_finished(), "the subscriber has ended");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    });
-    let is_whole = waited.await.is_ok();
+    let is_whole = arrive(&arrived, &begun, &hearing).await;
     let mut admin = Admin::enter(hub_now.as_ref().expect("it runs")).await;
     let status = admin.must("edges", "get", json!({ "edge": EDGE })).await["status"].clone();
     hearing.abort();
@@ -167,6 +160,26 @@ async fn nothing_is_lost_and_nothing_comes_twice_whatever_happens_between_edge_a
     println!("published {begun:?}, arrived {counts:?}, {} historical", arrived.historical);
     assert!(is_whole, "seed {seed}: published {begun:?}, arrived {counts:?}, {status}");
     assert_eq!((&status["lost"], &status["refused"]), (&json!(0), &json!(0)), "{status}");
+}
+
+/// Waits until everything has arrived; whether it has in time.
+async fn arrive(
+    arrived: &Mutex<Arrived>,
+    begun: &BTreeMap<String, u64>,
+    hearing: &JoinHandle<()>,
+) -> bool {
+    let is_whole = || {
+        let arrived = arrived.try_lock();
+        arrived
+            .is_ok_and(|arrived| begun.iter().all(|(topic, begun)| arrived.has_all(topic, *begun)))
+    };
+    let waiting = async {
+        while !is_whole() {
+            assert!(!hearing.is_finished(), "the subscriber has ended");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(120), waiting).await.is_ok()
 }
 
 async fn publish(edge: SocketAddr, topic: &str, is_over: watch::Receiver<bool>) -> Publisher {

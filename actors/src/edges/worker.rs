@@ -64,7 +64,7 @@ pub(crate) async fn run(
     mut stopped: Stopped,
 ) -> Result<(), String> {
     let number = context.next_number();
-    let client_id = ClientId::parse(&format!("$platform/edges/{number}"));
+    let client_id = ClientId::parse(&format!("$platform/intake/{number}"));
     let client_id = client_id.map_err(|error| error.to_string())?;
     let options = AttachOptions { window: WINDOW };
     let attached = context.outside.broker.attach(&namespace, client_id, options);

@@ -59,3 +59,11 @@ pub(crate) struct UplinkStatus {
     #[serde(flatten)]
     pub(crate) queue: QueueReport,
 }
+
+impl UplinkStatus {
+    /// That of an uplink that has yet to connect.
+    pub(super) fn beginning(t: TimestampMs) -> Self {
+        let (state, queue) = (UplinkPhase::Connecting, QueueReport::default());
+        Self { state, reason: None, t, connects: 0, losses: 0, sent: 0, queue }
+    }
+}

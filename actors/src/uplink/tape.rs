@@ -156,14 +156,8 @@ impl Recorder for Tape {
         if sender.client_id.as_str().starts_with(CLIENT) {
             return false;
         }
-        let text = topic.as_str();
         let is_wanted = || self.filters.iter().any(|filter| filter.matches(topic));
-        // Nearly all are values, which need no closer look.
-        if text.starts_with("uns/") {
-            return !text.ends_with("/set") && is_wanted();
-        }
-        // What the hub would not take stays here: among it are requests with secrets in them.
-        (text.starts_with("edges/") || is_wanted()) && crossing::may_come_up(&self.edge, topic)
+        crossing::goes_up(&self.edge, topic, is_wanted)
     }
 
     fn record(

@@ -2,7 +2,7 @@
 
 use super::lanes::{Due, Lanes};
 use super::packing;
-use super::report::{QueueReport, Report, UplinkPhase, UplinkStatus};
+use super::report::{Report, UplinkPhase, UplinkStatus};
 use super::rows::{BlockRow, GapRow};
 use super::settings::UplinkSettings;
 use super::shelf::Kept;
@@ -117,15 +117,7 @@ pub(crate) async fn run(
     client.subscribe(own(&edge, EdgeTopic::Answer).into(), Qos::AtLeastOnce);
     let started = context.now();
     let mut worker = Worker {
-        status: UplinkStatus {
-            state: UplinkPhase::Connecting,
-            reason: None,
-            t: started,
-            connects: 0,
-            losses: 0,
-            sent: 0,
-            queue: QueueReport::default(),
-        },
+        status: UplinkStatus::beginning(started),
         context,
         client,
         edge,
@@ -182,8 +174,7 @@ fn own(edge: &EdgeId, topic: EdgeTopic) -> TopicName {
 /// The topics of the hub that come down.
 fn down(edge: &EdgeId, up: &[TopicFilter]) -> Vec<TopicFilter> {
     let own = [EdgeTopic::Question, EdgeTopic::UplinkKnown].map(|topic| own(edge, topic).into());
-    let values = up.iter().filter(|filter| filter.as_str().starts_with("uns/"));
-    values.flat_map(filters::writes_below).chain(own).collect()
+    up.iter().flat_map(filters::writes_below).chain(own).collect()
 }
 
 async fn next_event(link: &mut Option<Link>) -> Option<LinkEvent> {

@@ -64,7 +64,7 @@ impl Default for UplinkConfig {
             key: PathBuf::new(),
             server_name: String::new(),
             namespace: Namespace::default().to_string(),
-            filters: vec!["uns/#".to_owned()],
+            filters: vec![proto::platform::filters::uns().to_string()],
             bytes_max: 4 << 30,
             age_max_hours: 14 * 24,
         }

@@ -45,6 +45,16 @@ pub fn may_come_up(edge: &EdgeId, name: &TopicName) -> bool {
     }
 }
 
+/// Whether an edge node takes a message up that its hub would take: what it says of itself, and what is wanted.
+pub fn goes_up(edge: &EdgeId, name: &TopicName, is_wanted: impl Fn() -> bool) -> bool {
+    // Nearly all are values, which need no closer look.
+    if let Some(rest) = name.as_str().strip_prefix("uns/") {
+        return !rest.ends_with("/set") && is_wanted();
+    }
+    // Among what the hub would not take are requests with secrets in them.
+    (root(name) == "edges" || is_wanted()) && may_come_up(edge, name)
+}
+
 /// Whether a message of this namespace may be given to another broker.
 pub fn may_leave(name: &TopicName) -> bool {
     let is_private = match PlatformTopic::parse(name) {
@@ -86,7 +96,10 @@ mod tests {
             ("$SYS/broker/uptime", false),
         ];
         for (topic, may) in cases {
-            assert_eq!(may_come_up(&edge, &TopicName::parse(topic).unwrap()), may, "{topic}");
+            let name = TopicName::parse(topic).unwrap();
+            assert_eq!(may_come_up(&edge, &name), may, "{topic}");
+            assert_eq!(goes_up(&edge, &name, || true), may, "{topic}");
+            assert_eq!(goes_up(&edge, &name, || false), may && root(&name) == "edges", "{topic}");
         }
     }
 

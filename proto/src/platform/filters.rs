@@ -123,9 +123,12 @@ pub fn edge(edge: &EdgeId) -> TopicFilter {
 /// The most levels of a topic that writes a value, and of its beginning `uns/`: more than any location and name need.
 const WRITE_LEVELS_MAX: usize = 16;
 
-/// Filters that together match every topic that writes a value below a filter of values.
+/// Filters that together match every topic that writes a value below a filter of values; none below another filter.
 pub fn writes_below(values: &TopicFilter) -> Vec<TopicFilter> {
     let text = values.as_str();
+    if !text.starts_with("uns/") {
+        return Vec::new();
+    }
     let Some(above) = text.strip_suffix("/#") else {
         return vec![written(&format!("{text}/set"))];
     };

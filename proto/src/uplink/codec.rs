@@ -1,7 +1,7 @@
 //! Records as bytes, each as the difference to the one before on its topic.
 //!
-//! Nearly every record is a value of the Unified Namespace, written `{"v":21.5,"t":1763668800123,…}`: its number and its
-//! time differ little from the last ones of the topic, and what follows them not at all, so that it takes three to
+//! Nearly every record is a value of the Unified Namespace, written `{"v":21.5,"t":1763668800123,…}`: number and time
+//! differ little from the last ones of the topic, and what follows them not at all, so that it takes three to
 //! five bytes. The text is kept, not the value: what is read is what was written, whatever its shape.
 //!
 //! A record is a byte of [`flag`]s and the fields they ask for, in the order in which [`Coder::encode`] writes them.

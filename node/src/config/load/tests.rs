@@ -27,24 +27,8 @@ fn no_layer_gives_the_defaults() {
 }
 
 #[test]
-fn what_is_wrong_is_told_with_the_path_of_its_key() {
+fn what_is_wrong_with_an_edge_node_is_told_as_well() {
     let cases = [
-        ("[listen]\nmqqt = \"\"", "listen.mqqt: there is no such key; there are mqtt, mqtts"),
-        (
-            "nothing = 1",
-            "configuration: nothing: there is no such key; there are role, workers, data",
-        ),
-        ("[limits]\nconnections_max = \"many\"", "limits.connections_max: it is string \"many\""),
-        ("[limits]\nconnections_max = 0", "limits.connections_max: 0 is not within 1..=10000000"),
-        ("[limits]\nconnections_max = -1", "limits.connections_max"),
-        ("[limits]\npacket_bytes_max = 5", "limits.packet_bytes_max: 5 is not within 1024..="),
-        (
-            "[data]\ndurability = \"relaxed\"",
-            "data.durability: `relaxed` is none of `sync`, `interval`",
-        ),
-        ("[data]\nsync_interval_ms = 0", "data.sync_interval_ms: 0 is not within 1..=60000"),
-        ("[data.namespaces]\n\"acme\" = \"memory\"", "data.namespaces.acme: "),
-        ("[data]\ndir = \"\"", "data.dir: a directory is needed"),
         ("role = \"paint\"", "role: `paint` is not a role; `hub` and `edge` are"),
         ("role = \"edge\"", "edge.id: an edge node needs a name"),
         ("role = \"edge\"\nedge.id = \"local\"", "edge.id: `local` is the edge node within a hub"),
@@ -68,6 +52,32 @@ fn what_is_wrong_is_told_with_the_path_of_its_key() {
             "role = \"edge\"\nedge.id = \"p\"\n[uplink]\nurl = \"mqtt://hub\"\nsecret = \"s\"\nsecret_file = \"s\"",
             "uplink.secret_file: there is uplink.secret as well",
         ),
+    ];
+    for (text, expected) in cases {
+        let error = load_text(text).unwrap_err();
+        assert!(error.contains(expected), "{text}\n  told: {error}\n  expected: {expected}");
+    }
+}
+
+#[test]
+fn what_is_wrong_is_told_with_the_path_of_its_key() {
+    let cases = [
+        ("[listen]\nmqqt = \"\"", "listen.mqqt: there is no such key; there are mqtt, mqtts"),
+        (
+            "nothing = 1",
+            "configuration: nothing: there is no such key; there are role, workers, data",
+        ),
+        ("[limits]\nconnections_max = \"many\"", "limits.connections_max: it is string \"many\""),
+        ("[limits]\nconnections_max = 0", "limits.connections_max: 0 is not within 1..=10000000"),
+        ("[limits]\nconnections_max = -1", "limits.connections_max"),
+        ("[limits]\npacket_bytes_max = 5", "limits.packet_bytes_max: 5 is not within 1024..="),
+        (
+            "[data]\ndurability = \"relaxed\"",
+            "data.durability: `relaxed` is none of `sync`, `interval`",
+        ),
+        ("[data]\nsync_interval_ms = 0", "data.sync_interval_ms: 0 is not within 1..=60000"),
+        ("[data.namespaces]\n\"acme\" = \"memory\"", "data.namespaces.acme: "),
+        ("[data]\ndir = \"\"", "data.dir: a directory is needed"),
         ("[listen]\nmqtt = \"localhost\"", "listen.mqtt: `localhost` is not an address"),
         ("[listen]\nmqtt = [\"0.0.0.0:1\", \"x\"]", "listen.mqtt: `x` is not an address"),
         ("[listen]\nmqtt = 1883", "listen.mqtt"),
