@@ -153,4 +153,11 @@ fn what_makes_no_sense_is_refused_with_the_field() {
     for (tag, field) in cases {
         assert_eq!(refused(plain.clone(), &tag), field);
     }
+    let table =
+        |number| tag(&format!("t{number}"), &format!("table?file={number}.csv"), &json!({}));
+    let tables: Vec<TagConfig> = (0..17).map(table).collect();
+    let config: DriverConfig = serde_json::from_value(plain).expect("a configuration");
+    assert!(open(&config, &tables[..16], &anywhere()).is_ok());
+    let field = open(&config, &tables, &anywhere()).err().expect("too many").field;
+    assert_eq!(field, "tags[16].address");
 }

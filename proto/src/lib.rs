@@ -23,6 +23,7 @@ pub mod topic;
 pub mod uns;
 pub mod uplink;
 pub mod value;
+pub mod varint;
 
 pub use clock::{Clock, Entropy};
 pub use id::{

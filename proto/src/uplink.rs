@@ -13,7 +13,6 @@ mod codec;
 mod decimal;
 mod ranges;
 mod shipment;
-mod varint;
 
 pub use block::{Block, BlockReader, Damaged};
 pub use codec::{Record, TAIL_BYTES_MAX};

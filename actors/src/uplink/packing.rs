@@ -16,25 +16,39 @@ pub(super) const BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Rows and bytes read at a time.
 const READ_MAX: (usize, usize) = (256, 1024 * 1024);
 
-/// Packs blocks that count as being packed; `None` if they stay as they are.
-pub(super) async fn pack(
-    tape: Arc<Tape>,
-    store: Store,
-    parts: Vec<Kept>,
-) -> (Vec<Kept>, Option<BlockRow>) {
+/// Packs blocks that count as being packed, in a task of its own: a commit that has begun ends, also if the uplink is
+/// started anew meanwhile. What cannot be packed stays as it is.
+pub(super) fn begin(tape: Arc<Tape>, store: Store, parts: Vec<Kept>) {
+    tokio::spawn(async move {
+        let whole = pack(&tape, &store, &parts).await;
+        let mut changes = Changes::new();
+        let mut shelf = tape.shelf();
+        shelf.packed(&parts, whole);
+        // What has arrived meanwhile.
+        let places = shelf.sweep();
+        drop(shelf);
+        tape.release(places, &mut changes);
+        if !changes.is_empty() {
+            drop(store.submit(changes));
+        }
+        tape.tell();
+    });
+}
+
+/// The block that they have become; `None` if they have not.
+async fn pack(tape: &Tape, store: &Store, parts: &[Kept]) -> Option<BlockRow> {
+    let first = parts.first()?;
     let reading = {
-        let (store, parts) = (store.clone(), parts.clone());
-        let queue = tape.queue();
+        let (store, queue, parts) = (store.clone(), tape.queue(), parts.to_vec());
         // The disk, and then tens of milliseconds of work.
         tokio::task::spawn_blocking(move || merged(&store, queue, &parts))
     };
-    let Ok(Some(block)) = reading.await else { return (parts, None) };
-    let Some(first) = parts.first() else { return (parts, None) };
+    let block = reading.await.ok()??;
     let mut changes = Changes::new();
     tape.release(parts[1..].iter().map(|part| part.seq), &mut changes);
     let row = tape.keep(first.seq, block, first.row.at, &mut changes);
-    let outcome = store.commit(changes).await;
-    (parts, outcome.is_ok().then_some(row))
+    store.commit(changes).await.ok()?;
+    Some(row)
 }
 
 fn merged(store: &Store, queue: store::SessionKey, parts: &[Kept]) -> Option<Block> {

@@ -36,6 +36,7 @@ pub(super) struct Shelf {
     acked: Ranges,
     bytes: u64,
     records: u64,
+    is_packing: bool,
     /// Records that the hub will never get, since the start.
     lost: u64,
     next: u64,
@@ -56,6 +57,7 @@ impl Shelf {
             acked,
             bytes: 0,
             records: 0,
+            is_packing: false,
             lost: 0,
             next: 0,
             next_seq: 1,
@@ -88,6 +90,14 @@ impl Shelf {
     /// The number of the next record, and the place of the next block.
     pub(super) fn next(&self) -> (u64, u64) {
         (self.next, self.next_seq)
+    }
+
+    /// Gives no number again that the hub has, as a data folder would that was put back without the program's doing;
+    /// says whether it would have.
+    pub(super) fn skip_to(&mut self, end: u64) -> bool {
+        let is_behind = self.next < end;
+        self.next = self.next.max(end);
+        is_behind
     }
 
     /// Takes up a block whose commit has begun.
@@ -221,7 +231,8 @@ impl Shelf {
     }
 
     /// The oldest blocks that are small, one after the other and all waiting, from a number on: until they are large
-    /// together. They count as being packed from now on; none if it is not worth while.
+    /// together. They count as being packed from now on. None if it is not worth while, or while others are being
+    /// packed.
     pub(super) fn begin_packing(
         &mut self,
         from: u64,
@@ -229,6 +240,9 @@ impl Shelf {
     ) -> Vec<Kept> {
         let mut found: Vec<Kept> = Vec::new();
         let mut bytes = 0;
+        if self.is_packing {
+            return found;
+        }
         for kept in self.blocks.range(from..).map(|(_, kept)| kept) {
             let is_small = kept.row.bytes <= bytes_max / SMALL_PART;
             let follows =
@@ -250,6 +264,7 @@ impl Shelf {
         if found.len() < blocks_min && bytes < bytes_max {
             return Vec::new();
         }
+        self.is_packing = true;
         for kept in &found {
             if let Some(kept) = self.blocks.get_mut(&kept.row.range.first) {
                 kept.state = State::Packing;
@@ -260,6 +275,7 @@ impl Shelf {
 
     /// Blocks have become one, at the place of the first of them; or not.
     pub(super) fn packed(&mut self, parts: &[Kept], whole: Option<BlockRow>) {
+        self.is_packing = false;
         for part in parts {
             match whole {
                 Some(_) => drop(self.take(part.row.range.first)),
@@ -338,6 +354,14 @@ mod tests {
         assert!(shelf.ack(Range { first: 0, end: 3 }).is_empty());
         assert_eq!(shelf.ack(Range { first: 3, end: 4 }), [1]);
         assert_eq!((shelf.size(), shelf.next()), ((0, 0, 0), (4, 2)));
+    }
+
+    #[test]
+    fn no_number_is_given_that_the_hub_has() {
+        let mut shelf = with(&[3]);
+        assert!(!shelf.skip_to(3));
+        assert!(shelf.skip_to(9));
+        assert_eq!(shelf.next().0, 9);
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub(crate) struct Tape {
     clock: Arc<dyn Clock>,
     pub(super) row: UplinkRow,
     shelf: Mutex<Shelf>,
-    /// A block has been committed.
+    /// A block has been committed or packed.
     news: Notify,
 }
 
@@ -92,6 +92,11 @@ impl Tape {
     /// Waits until something has been committed since the last time.
     pub(super) async fn news(&self) {
         self.news.notified().await;
+    }
+
+    /// Says that something has changed.
+    pub(super) fn tell(&self) {
+        self.news.notify_one();
     }
 
     /// Its queue in the store.
@@ -191,6 +196,6 @@ impl Recorder for Tape {
 
     fn settled(&self, ticket: u64, is_committed: bool) {
         self.shelf().settle(ticket, is_committed);
-        self.news.notify_one();
+        self.tell();
     }
 }

@@ -3,9 +3,8 @@
 use super::lanes::{Due, Lanes};
 use super::packing;
 use super::report::{Report, UplinkPhase, UplinkStatus};
-use super::rows::{BlockRow, GapRow};
+use super::rows::GapRow;
 use super::settings::UplinkSettings;
-use super::shelf::Kept;
 use super::tape::{CLIENT, Tape};
 use crate::context::Shared;
 use crate::task::Stopped;
@@ -61,7 +60,6 @@ enum Sent {
 }
 
 type Sending = BoxFuture<'static, (u64, Sent, Result<(), SendError>)>;
-type Packing = BoxFuture<'static, (Vec<Kept>, Option<BlockRow>)>;
 
 /// Whether the hub has said what it has.
 enum Hello {
@@ -87,7 +85,6 @@ struct Worker {
     connection: u64,
     sendings: FuturesUnordered<Sending>,
     is_gap_sent: bool,
-    packing: Option<Packing>,
     backoff: Backoff,
     retry_at: Option<Instant>,
     rests_until: Option<Instant>,
@@ -129,7 +126,6 @@ pub(crate) async fn run(
         connection: 0,
         sendings: FuturesUnordered::new(),
         is_gap_sent: false,
-        packing: None,
         backoff: Backoff::default(),
         retry_at: Some(Instant::now()),
         rests_until: None,
@@ -156,7 +152,6 @@ pub(crate) async fn run(
             Some((connection, sent, outcome)) = worker.sendings.next() => {
                 worker.sent(connection, sent, outcome);
             }
-            (parts, whole) = packed(&mut worker.packing) => worker.packed(&parts, whole),
             () = tape.news() => {}
             answer = inbox.receive() => {
                 worker.answered(answer.ok_or("the namespace has let go of the uplink")?);
@@ -180,17 +175,6 @@ fn down(edge: &EdgeId, up: &[TopicFilter]) -> Vec<TopicFilter> {
 async fn next_event(link: &mut Option<Link>) -> Option<LinkEvent> {
     match link {
         Some(link) => link.next().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn packed(packing: &mut Option<Packing>) -> (Vec<Kept>, Option<BlockRow>) {
-    match packing {
-        Some(work) => {
-            let outcome = work.await;
-            *packing = None;
-            outcome
-        }
         None => std::future::pending().await,
     }
 }
@@ -384,28 +368,13 @@ impl Worker {
         }
     }
 
-    fn pack(&mut self) {
-        if self.packing.is_some() {
-            return;
-        }
+    fn pack(&self) {
         let from = self.lanes.as_ref().map_or(0, Lanes::packable_from);
         let bounds = (packing::BLOCKS_MIN, packing::BYTES_MAX);
         let parts = self.tape.shelf().begin_packing(from, bounds);
         if !parts.is_empty() {
             let store = self.context.outside.store.clone();
-            self.packing = Some(packing::pack(Arc::clone(&self.tape), store, parts).boxed());
-        }
-    }
-
-    fn packed(&mut self, parts: &[Kept], whole: Option<BlockRow>) {
-        let mut changes = Changes::new();
-        let mut shelf = self.tape.shelf();
-        shelf.packed(parts, whole);
-        let places = shelf.sweep();
-        self.tape.release(places, &mut changes);
-        drop(shelf);
-        if !changes.is_empty() {
-            drop(self.context.outside.store.submit(changes));
+            packing::begin(Arc::clone(&self.tape), store, parts);
         }
     }
 

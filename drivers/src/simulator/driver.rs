@@ -11,12 +11,17 @@ use crate::port::{
 use crate::scaling::{Scaling, Unfit};
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use proto::{Quality, Scalar};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// What a simulated machine is called in messages.
 const NAME: &str = "the simulated machine";
+
+/// Different tables of one machine: each is in memory.
+const TABLES_MAX: usize = 16;
 
 /// A machine that is not there.
 pub(crate) struct SimulatorDriver {
@@ -36,7 +41,7 @@ struct Point {
     is_writable: bool,
     /// What a memory holds, raw.
     held: Held,
-    table: Table,
+    table: Option<Arc<Table>>,
     /// Its own part of chance.
     chance: u64,
 }
@@ -54,9 +59,17 @@ impl SimulatorDriver {
         tags: &[TagConfig],
         dir: PathBuf,
     ) -> Result<Self, ConfigError> {
-        let mut points = Vec::with_capacity(tags.len());
+        let mut points: Vec<Point> = Vec::with_capacity(tags.len());
+        let mut tables = BTreeSet::new();
         for (index, tag) in tags.iter().enumerate() {
             points.push(Point::new(tag, config.seed).map_err(|error| error.of_tag(index))?);
+            if let Some(Source::Table { file }) = points.last().map(|point| &point.source)
+                && tables.insert(file.clone())
+                && tables.len() > TABLES_MAX
+            {
+                let reason = format!("there are more than {TABLES_MAX} tables");
+                return Err(ConfigError::new("address", reason).of_tag(index));
+            }
         }
         Ok(Self {
             config: config.clone(),
@@ -98,7 +111,7 @@ impl SimulatorDriver {
         self.health.connectivity = Connectivity::Disconnected;
         let outcome = match self.config.faults.is_down(self.elapsed_ms()) {
             true => Err("it is down, as it was told".to_owned()),
-            false => self.read_tables(),
+            false => self.read_tables().await,
         };
         match outcome {
             Ok(()) => {
@@ -116,11 +129,18 @@ impl SimulatorDriver {
         }
     }
 
-    fn read_tables(&mut self) -> Result<(), String> {
+    /// Reads each table once, away from those who may not wait for a disk.
+    async fn read_tables(&mut self) -> Result<(), String> {
+        let mut tables: BTreeMap<String, Arc<Table>> = BTreeMap::new();
         for point in &mut self.points {
-            if let Source::Table { file } = &point.source {
-                point.table = Table::read(&self.dir, file)?;
+            let Source::Table { file } = &point.source else { continue };
+            if !tables.contains_key(file) {
+                let (dir, name) = (self.dir.clone(), file.clone());
+                let reading = tokio::task::spawn_blocking(move || Table::read(&dir, &name));
+                let table = reading.await.map_err(|error| format!("{file}: {error}"))??;
+                tables.insert(file.clone(), Arc::new(table));
             }
+            point.table = tables.get(file).cloned();
         }
         Ok(())
     }
@@ -222,7 +242,7 @@ impl Point {
             scaling: Scaling::of(tag),
             is_writable,
             held,
-            table: Table::default(),
+            table: None,
             // Spread, so that neighbours in time of one point are none of another.
             chance: (fraction(chance) * (1_u64 << 53) as f64) as u64 * 2048,
         })
@@ -235,7 +255,10 @@ impl Point {
                 Held::Text(text) => return Ok(Scalar::Text(text.clone())),
                 Held::Number(number) => *number,
             },
-            Source::Table { .. } => self.table.at(elapsed_ms).ok_or("there is no table")?,
+            Source::Table { .. } => {
+                let table = self.table.as_ref();
+                table.and_then(|it| it.at(elapsed_ms)).ok_or("there is no table")?
+            }
             source => source.at(elapsed_ms, self.chance).ok_or("there is no value")?,
         };
         match self.data_type {

@@ -4,8 +4,8 @@
 
 use super::codec::{Coder, Record};
 use super::ranges::Range;
-use super::varint::{byte, get, put};
 use crate::value::TimestampMs;
+use crate::varint::{byte, get, put};
 use bytes::Bytes;
 
 const VERSION: u8 = 1;

@@ -8,8 +8,8 @@
 //! Topics are numbered in the order of their first use and named there, by what they share with the topic before.
 
 use super::decimal::Decimal;
-use super::varint::{byte, get, get_bytes, get_signed, put, put_bytes, put_signed};
 use crate::topic::{Qos, TopicName};
+use crate::varint::{byte, get, get_bytes, get_signed, put, put_bytes, put_signed};
 use bytes::Bytes;
 use std::collections::HashMap;
 
@@ -132,9 +132,8 @@ impl Coder {
         put(number as u64, out);
         put(shared as u64, out);
         put_bytes(&name[shared..], out);
-        let topic = topic.detached();
         self.numbers.insert(topic.clone(), number);
-        self.topics.push(Last::new(topic));
+        self.topics.push(Last::new(topic.clone()));
         number
     }
 

@@ -7,8 +7,8 @@
 use super::SHIPMENT_RECORDS_MAX;
 use super::block::{BlockReader, Damaged};
 use super::ranges::{Range, Ranges};
-use super::varint::{byte, get, put};
 use crate::value::TimestampMs;
+use crate::varint::{byte, get, put};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 

@@ -7,6 +7,7 @@
 use crate::plan::{PlaceChange, PlaceStep, Plan, RowStep, TablePlan};
 use crate::queue::{Place, PlaceKey, SessionKey};
 use bytes::Bytes;
+use proto::varint;
 use std::borrow::Cow;
 
 /// What a step does.
@@ -34,19 +35,19 @@ pub(crate) struct BodyAt {
 pub(crate) fn encode(plan: &Plan, out: &mut Vec<u8>) -> Vec<BodyAt> {
     for table in &plan.tables {
         out.push(tag::TABLE);
-        text(table.name.as_bytes(), out);
+        varint::put_bytes(table.name.as_bytes(), out);
         for step in &table.rows {
             out.push(if step.row.is_some() { tag::PUT } else { tag::DELETE });
-            text(&step.key, out);
+            varint::put_bytes(&step.key, out);
             if let Some(row) = &step.row {
-                text(row, out);
+                varint::put_bytes(row, out);
             }
         }
     }
     let mut bodies = Vec::with_capacity(plan.bodies.len());
     for body in &plan.bodies {
         out.push(tag::BODY);
-        number(body.len() as u64, out);
+        varint::put(body.len() as u64, out);
         let checksum = crc32c::crc32c(body);
         bodies.push(BodyAt { offset: out.len(), bytes: body.len(), checksum });
         out.extend_from_slice(body);
@@ -58,14 +59,14 @@ pub(crate) fn encode(plan: &Plan, out: &mut Vec<u8>) -> Vec<BodyAt> {
             PlaceChange::Set(_) => tag::SET,
             PlaceChange::Remove { .. } => tag::REMOVE,
         });
-        number(session.0, out);
-        number(*seq, out);
+        varint::put(session.0, out);
+        varint::put(*seq, out);
         match what {
             PlaceChange::Put { body, flags, expires_at_ms } => {
-                number(*body as u64, out);
+                varint::put(*body as u64, out);
                 out.push(*flags);
                 if let Some(expires_at_ms) = expires_at_ms {
-                    number(*expires_at_ms, out);
+                    varint::put(*expires_at_ms, out);
                 }
             }
             PlaceChange::Set(place) => place.encode(out),
@@ -122,20 +123,10 @@ impl Input<'_> {
     }
 
     fn number(&mut self) -> Option<u64> {
-        let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            let bits = u64::from(byte & 0x7F);
-            // The tenth byte has room for one bit.
-            if shift == 63 && bits > 1 {
-                return None;
-            }
-            value |= bits << shift;
-            if byte & 0x80 == 0 {
-                return Some(value);
-            }
-        }
-        None
+        let mut rest = self.whole.get(self.at..)?;
+        let number = varint::get(&mut rest)?;
+        self.at = self.whole.len() - rest.len();
+        Some(number)
     }
 
     fn text(&mut self) -> Option<Bytes> {
@@ -164,19 +155,6 @@ impl Input<'_> {
             _ => None,
         }
     }
-}
-
-fn text(bytes: &[u8], out: &mut Vec<u8>) {
-    number(bytes.len() as u64, out);
-    out.extend_from_slice(bytes);
-}
-
-fn number(mut value: u64, out: &mut Vec<u8>) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
 }
 
 #[cfg(test)]

@@ -20,7 +20,11 @@ impl Worker {
             match PlatformTopic::parse(&message.topic) {
                 Some(PlatformTopic::UnsSet(_)) => {
                     let outgoing = Outgoing::new(message.topic, message.payload).qos(message.qos);
-                    let _ = self.client.publish_durably(Changes::new(), vec![outgoing]).await;
+                    let handed = self.client.publish_durably(Changes::new(), vec![outgoing]).await;
+                    if let Err(error) = handed {
+                        self.context.counters.commits_failed.increase();
+                        tracing::warn!(%error, "a write of the hub is not handed on");
+                    }
                 }
                 Some(PlatformTopic::Edge { topic: EdgeTopic::Question, .. }) => {
                     self.asked(&message.payload);
@@ -64,6 +68,11 @@ impl Worker {
         self.hello = Hello::Settled;
         let mut changes = Changes::new();
         let mut shelf = self.tape.shelf();
+        if shelf.skip_to(known.numbers.end()) {
+            tracing::error!(
+                "the data folder is older than what the hub has of it: records are lost"
+            );
+        }
         for run in known.numbers.runs() {
             let places = shelf.ack(*run);
             self.tape.release(places, &mut changes);
