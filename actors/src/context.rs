@@ -5,6 +5,7 @@ use crate::admin::Rooms;
 use crate::audit::Audit;
 use crate::backups::Backups;
 use crate::bridge::status::Board;
+use crate::edge_node::Reconfigured;
 use crate::edges::hotline::Hotline;
 use crate::figures::Counters;
 use crate::model::ModelCache;
@@ -36,6 +37,8 @@ pub(crate) struct Context {
     pub(crate) bridges: Board,
     /// What edge nodes are asked.
     pub(crate) hotline: Hotline,
+    /// That drivers have changed.
+    pub(crate) reconfigured: Reconfigured,
     /// What goes up to the hub.
     pub(crate) tapes: Tapes,
     /// What is left of the quotas of projects.
@@ -65,6 +68,7 @@ impl Context {
             desks: Desks::default(),
             bridges: Board::default(),
             hotline: Hotline::default(),
+            reconfigured: Reconfigured::default(),
             tapes: Tapes::default(),
             rooms: Rooms::default(),
             models: ModelCache::default(),

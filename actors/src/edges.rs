@@ -3,10 +3,12 @@
 //!
 //! A shipment is committed as one: its messages with the numbers of its records ([`received`]), so that a record that
 //! comes again is known by its number, also after a crash of either side. Only then is it acknowledged to the edge
-//! node, which keeps it until that. [`arrival`] says what of a shipment is published, and how; [`worker`] is the task
-//! around it. Shipments of one edge node are taken in one after the other; edge nodes do not wait for each other.
+//! node, which keeps it until that. [`arrival`] says what of a shipment is published, and how; [`desired`] gives edge
+//! nodes the drivers that are wanted of them; [`worker`] is the task around both. Shipments of one edge node are taken
+//! in one after the other; edge nodes do not wait for each other.
 
 mod arrival;
+pub(crate) mod desired;
 pub(crate) mod hotline;
 mod received;
 pub(crate) mod row;

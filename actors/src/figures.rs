@@ -155,6 +155,12 @@ pub struct Figures {
     pub edge_records_lost: u64,
     /// Records of edge nodes on topics that they may not publish on.
     pub edge_records_refused: u64,
+    /// Drivers of edge nodes that were told there what the hub has.
+    pub edge_drivers_applied: u64,
+    /// Drivers of edge nodes that the hub took over from there.
+    pub edge_drivers_adopted: u64,
+    /// Drivers of edge nodes that one end did not take from the other.
+    pub edge_drivers_refused: u64,
     /// Gauge: whether this edge node is connected to its hub.
     pub uplink_connected: u64,
     /// Connections to the hub lost, and attempts that failed.
@@ -252,6 +258,9 @@ pub(crate) struct Counters {
     pub(crate) edge_records_again: Counter,
     pub(crate) edge_records_lost: Counter,
     pub(crate) edge_records_refused: Counter,
+    pub(crate) edge_drivers_applied: Counter,
+    pub(crate) edge_drivers_adopted: Counter,
+    pub(crate) edge_drivers_refused: Counter,
     pub(crate) uplink_connected: Counter,
     pub(crate) uplink_losses: Counter,
     pub(crate) uplink_sent: Counter,
@@ -363,6 +372,9 @@ impl Counters {
             edge_records_again: self.edge_records_again.read(),
             edge_records_lost: self.edge_records_lost.read(),
             edge_records_refused: self.edge_records_refused.read(),
+            edge_drivers_applied: self.edge_drivers_applied.read(),
+            edge_drivers_adopted: self.edge_drivers_adopted.read(),
+            edge_drivers_refused: self.edge_drivers_refused.read(),
             uplink_connected: self.uplink_connected.read(),
             uplink_losses: self.uplink_losses.read(),
             uplink_sent: self.uplink_sent.read(),

@@ -231,6 +231,39 @@ async fn what_is_no_shipment_or_of_somebody_else_is_refused_and_changes_nothing(
     assert_eq!(hub_node.figure("actors_edge_records_total").await, 0);
 }
 
+/// Between its CONNECT and its SUBSCRIBE nothing that it is asked would reach it.
+#[tokio::test]
+async fn an_edge_node_is_there_from_its_first_word_and_not_longer_than_its_connection() {
+    let (hub, hub_node) = Hub::found().await;
+    let mut admin = Admin::enter(&hub_node).await;
+    let as_edge = Hello::new(Version::V5, "silent").user(EDGE, &hub.secret);
+    let mut edge = hub_node.client(&as_edge).await;
+    let question = json!({ "edge": EDGE, "resource": "drivers", "verb": "list" });
+    for _ in 0..20 {
+        let refusal = admin.ask("edges", "ask", question.clone()).await.expect_err("it is silent");
+        assert_eq!(refusal["code"], "unavailable");
+    }
+    assert_eq!(edge.subscribe(&format!("edges/{EDGE}/question"), 1).await, 1);
+    let queue = json!({ "queued": 0, "queued_bytes": 0, "backfilling": false, "dropped": 0 });
+    let mut report = json!({ "version": "1", "started": 1 });
+    for (field, value) in queue.as_object().expect("an object") {
+        report[field.as_str()] = value.clone();
+    }
+    let topic = format!("edges/{EDGE}/uplink/report");
+    assert_eq!(edge.publish_acked(&topic, report.to_string().as_bytes()).await, 0);
+    status(&mut admin, "online", |it| it["online"] == true).await;
+    // Who waits for an answer is told that there will be none.
+    let ask = admin.ask("edges", "ask", question);
+    let leave = async {
+        while edge.next_message().await.json()["verb"] != "list" {}
+        drop(edge);
+    };
+    let (refusal, ()) = tokio::join!(ask, leave);
+    let refusal = refusal.expect_err("it is gone");
+    assert_eq!(refusal["code"], "unavailable");
+    assert!(refusal["message"].as_str().expect("a text").contains("lost its connection"));
+}
+
 #[tokio::test]
 async fn an_edge_node_is_asked_by_those_who_may_and_while_it_is_there() {
     let (hub, hub_node) = Hub::found().await;

@@ -9,6 +9,7 @@ use super::table::{ADMIN, Operation, READER, Resource};
 use super::things::check_revision;
 use crate::driver::Ask;
 use crate::driver::row::{DriverKey, DriverRow, TagRow};
+use crate::edges::row::{EdgeKey, EdgeRow};
 use drivers::{ConfigError, DriverConfig, TagConfig};
 use proto::admin::ListRequest;
 use proto::platform::EdgeTopic;
@@ -17,11 +18,17 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
+mod apply;
+mod elsewhere;
+
+pub(super) use elsewhere::live;
+
 /// See [`super::table`].
 pub(super) const RESOURCE: Resource = Resource {
     name: "drivers",
     is: "connections to machines",
     operations: &[
+        apply::APPLY,
         Operation::reads::<BrowseDriver>(
             "browse",
             ADMIN,
@@ -35,8 +42,10 @@ pub(super) const RESOURCE: Resource = Resource {
             create,
         ),
         Operation::changes::<OneDriver>("delete", ADMIN, "deletes a driver with its tags", delete),
+        apply::EXPORT,
         Operation::reads::<OneDriver>("get", READER, "shows a driver with its status", get),
         Operation::reads::<ListRequest>("list", READER, "lists drivers", list),
+        apply::REVISIONS,
         Operation::reads::<TestDriver>(
             "test",
             ADMIN,
@@ -56,7 +65,7 @@ pub(super) const RESOURCE: Resource = Resource {
 #[serde(deny_unknown_fields)]
 struct CreateDriver {
     driver: DriverId,
-    /// Absent: the edge node in this process.
+    /// The edge node that it runs on; absent: the one in this process.
     #[serde(default)]
     edge: Option<EdgeId>,
     config: Json,
@@ -97,7 +106,11 @@ enum TestDriver {
     /// One that is created.
     Created { driver: DriverId },
     /// One that is not.
-    Proposed { config: Json },
+    Proposed {
+        config: Json,
+        /// The edge node that asks it; absent: the one in this process.
+        edge: Option<EdgeId>,
+    },
 }
 
 /// The most that one `browse` shows.
@@ -106,13 +119,14 @@ const BROWSED_MAX: usize = 1000;
 /// Shows what a machine has.
 fn browse(request: &Request<'_>) -> Result<Plan, Refusal> {
     let BrowseDriver { driver, below, limit } = request.read()?;
-    must_exist(request, &driver)?;
     let limit = limit.unwrap_or(100);
     if !(1..=BROWSED_MAX).contains(&limit) {
         let message = format!("{limit} is not between 1 and {BROWSED_MAX}");
         return Err(Refusal::new(RefusalCode::Invalid, message).at("limit"));
     }
-    Ok(Plan::ask(Live::Running(driver, Ask::Browse { below, limit })))
+    live(request, driver, ("drivers", "browse"), |it| {
+        Live::Running(it, Ask::Browse { below, limit })
+    })
 }
 
 /// Asks a machine who it is.
@@ -120,13 +134,17 @@ fn test(request: &Request<'_>) -> Result<Plan, Refusal> {
     let mut body = request.body.clone();
     let driver: Option<DriverId> = body.take("driver")?;
     let config: Option<Json> = body.take("config")?;
+    let edge: Option<EdgeId> = body.take("edge")?;
     let _: Nothing = body.read()?;
     match (driver, config) {
         (Some(driver), None) => {
-            must_exist(request, &driver)?;
-            Ok(Plan::ask(Live::Running(driver, Ask::Identify)))
+            live(request, driver, ("drivers", "test"), |it| Live::Running(it, Ask::Identify))
         }
         (None, Some(config)) => {
+            let edge = edge_of(request, edge)?;
+            if edge != request.context.settings.edge {
+                return Ok(elsewhere::ask(request, edge, ("drivers", "test")));
+            }
             let config = parse_config(config)?;
             check(request, &config, &[]).map_err(|error| refused(&error, "config"))?;
             Ok(Plan::ask(Live::Fresh(Box::new(config))))
@@ -139,10 +157,10 @@ fn test(request: &Request<'_>) -> Result<Plan, Refusal> {
 }
 
 /// Refuses a driver that is not there.
-pub(super) fn must_exist(request: &Request<'_>, driver: &DriverId) -> Result<(), Refusal> {
+pub(super) fn must_find(request: &Request<'_>, driver: &DriverId) -> Result<DriverRow, Refusal> {
     let key: DriverKey = (request.namespace.clone(), driver.clone());
     let found = request.must_get::<DriverRow>(&key, "driver", driver);
-    found.map(drop).map_err(|refusal| refusal.at("driver"))
+    found.map_err(|refusal| refusal.at("driver"))
 }
 
 /// A body with nothing left in it.
@@ -153,11 +171,7 @@ pub(super) struct Nothing {}
 /// Creates a driver, which connects at once.
 fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
     let CreateDriver { driver, edge, config } = request.read()?;
-    let own = &request.context.settings.edge;
-    let edge = edge.unwrap_or_else(|| own.clone());
-    if edge != *own {
-        return Err(Refusal::not_found("edge node", &edge).at("edge"));
-    }
+    let edge = edge_of(request, edge)?;
     let key: DriverKey = (request.namespace.clone(), driver.clone());
     if request.get::<DriverRow>(&key)?.is_some() {
         return Err(Refusal::already_exists("driver", &driver).at("driver"));
@@ -199,8 +213,7 @@ fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
     let mut row = request.must_get::<DriverRow>(&key, "driver", &driver)?;
     check_revision(row.revision, revision)?;
     row.config = parse_config(config)?;
-    row.updated = request.now();
-    row.revision += 1;
+    row = row.changed(request.now());
     let tags = tags_of(request, &key)?;
     check(request, &row.config, &tags).map_err(|error| refused(&error, "config"))?;
     let mut plan = Plan::answer(show(request, &key, &row));
@@ -262,19 +275,36 @@ fn show(request: &Request<'_>, key: &DriverKey, row: &DriverRow) -> Json {
     let found = TopicFilter::parse(status.as_str().to_owned());
     let found = found.ok().and_then(|filter| request.client.retained(&filter).pop());
     let status = found.and_then(|(_, payload)| serde_json::from_slice::<Json>(&payload).ok());
-    let mut config = json!(row.config);
-    if let Some(user) = config.get_mut("user").filter(|it| it.is_object()) {
-        ["secret", "key"].iter().for_each(|field| hide(user, field));
-    }
     json!({
         "driver": key.1,
         "edge": row.edge,
-        "config": config,
+        "config": shown_config(row),
         "status": status,
+        "configuration": elsewhere::configuration(request, &row.edge, &key.1),
         "created": row.created,
         "updated": row.updated,
         "revision": row.revision,
     })
+}
+
+/// Without its secrets.
+fn shown_config(row: &DriverRow) -> Json {
+    let mut config = json!(row.config);
+    if let Some(user) = config.get_mut("user").filter(|it| it.is_object()) {
+        ["secret", "key"].iter().for_each(|field| hide(user, field));
+    }
+    config
+}
+
+/// The edge node that is meant, which has to be this one or registered here.
+fn edge_of(request: &Request<'_>, edge: Option<EdgeId>) -> Result<EdgeId, Refusal> {
+    let own = &request.context.settings.edge;
+    let edge = edge.unwrap_or_else(|| own.clone());
+    let key: EdgeKey = (request.namespace.clone(), edge.clone());
+    if edge != *own && request.get::<EdgeRow>(&key)?.is_none() {
+        return Err(Refusal::not_found("edge node", &edge).at("edge"));
+    }
+    Ok(edge)
 }
 
 fn status_topic(edge: &EdgeId, driver: &DriverId) -> PlatformTopic {

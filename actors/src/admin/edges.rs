@@ -6,7 +6,9 @@ use super::plan::{After, Plan, Request, Terms, cleared};
 use super::request::rank;
 use super::table::{self, ADMIN, Operation, READER, Resource};
 use super::things::{check_revision, forget_certificates};
+use crate::driver::row::{DriverRow, TagRow};
 use crate::edges::ReceivedRow;
+use crate::edges::desired::{KnownEditsRow, SyncRow};
 use crate::edges::hotline::Question;
 use crate::edges::row::{EdgeKey, EdgeRow};
 use crate::edges::topic;
@@ -39,7 +41,7 @@ pub(super) const RESOURCE: Resource = Resource {
         Operation::changes::<OneEdge>(
             "delete",
             ADMIN,
-            "deletes an edge node; its values stay, and it comes in no more",
+            "deletes an edge node with what is wanted of it; its values stay, and it comes in no more",
             delete,
         ),
         Operation::reads::<OneEdge>("get", READER, "shows an edge node with its status", get),
@@ -189,6 +191,14 @@ fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
     let mut plan = Plan::answer(json!({ "edge": edge }));
     plan.changes.delete::<EdgeRow>(&key);
     plan.changes.delete::<ReceivedRow>(&key);
+    plan.changes.delete::<KnownEditsRow>(&key);
+    plan.changes.delete_prefix::<SyncRow>(&store::prefix(&key));
+    for (driver, row) in request.scan::<DriverRow>(&store::prefix(request.namespace))? {
+        if row.edge == edge {
+            plan.changes.delete_prefix::<TagRow>(&store::prefix(&driver));
+            plan.changes.delete::<DriverRow>(&driver);
+        }
+    }
     plan.changes.delete::<Credential>(&credential);
     forget_certificates(&mut plan, &credential);
     let said = request.client.retained(&filters::edge(&edge));

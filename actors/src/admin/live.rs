@@ -14,6 +14,7 @@ use crate::audit::{self, Entry};
 use crate::context::Context;
 use crate::driver::{Ask, does_not_run, identity_of, refusal_of_query};
 use crate::edge_node::EdgeNodeMsg;
+use crate::edges::desired;
 use crate::edges::hotline::{Hotline, Question};
 use crate::refused;
 use crate::tenant::TenantMsg;
@@ -30,6 +31,9 @@ use store::Changes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+/// How long an edge node may take to get what is wanted of it before it is asked all the same.
+const SETTLE: Duration = Duration::from_secs(5);
+
 /// Questions of one namespace under way.
 const UNDER_WAY_MAX: usize = 32;
 
@@ -44,6 +48,8 @@ pub(super) enum Live {
     Fresh(Box<DriverConfig>),
     /// Of an edge node.
     Edge(EdgeId, Box<Question>),
+    /// Of an edge node, about a driver that this node wants it to have.
+    Wanted(EdgeId, DriverId, Box<Question>),
 }
 
 /// What is under way.
@@ -198,6 +204,11 @@ async fn carry_out(
         }
         Live::Fresh(config) => test(context, config).await,
         Live::Edge(edge, question) => {
+            Hotline::ask(context, client, edge, Question::clone(question)).await
+        }
+        Live::Wanted(edge, driver, question) => {
+            // Who has just created it expects it to be there.
+            desired::settled(context, client, (edge, driver), SETTLE).await?;
             Hotline::ask(context, client, edge, Question::clone(question)).await
         }
     }

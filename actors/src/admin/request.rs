@@ -5,6 +5,9 @@ use proto::{ClientId, Identity, Refusal, RefusalCode, Role};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
+/// The name of the platform itself as a caller; no user has it.
+pub(super) const PLATFORM: &str = "$platform";
+
 /// Who asks.
 #[derive(Debug, Clone)]
 pub(super) struct Caller {
@@ -29,7 +32,7 @@ impl Caller {
     pub(super) fn of(identity: &Identity, client_id: &ClientId) -> Result<Self, Refusal> {
         let name = match identity {
             Identity::User { name, .. } => name.to_string(),
-            Identity::Platform => "$platform".to_owned(),
+            Identity::Platform => PLATFORM.to_owned(),
             Identity::Thing(_) | Identity::Edge(_) => {
                 let message = format!("the admin API is not for {identity}");
                 return Err(Refusal::new(RefusalCode::Forbidden, message));

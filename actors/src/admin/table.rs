@@ -149,9 +149,20 @@ mod tests {
     }
 
     /// The verbs that change nothing.
-    const READING: [&str; 12] = [
-        "ask", "browse", "export", "get", "history", "list", "members", "read", "serials", "test",
-        "values", "verify",
+    const READING: [&str; 13] = [
+        "ask",
+        "browse",
+        "export",
+        "get",
+        "history",
+        "list",
+        "members",
+        "read",
+        "revisions",
+        "serials",
+        "test",
+        "values",
+        "verify",
     ];
 
     #[test]

@@ -140,6 +140,7 @@ fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
         [tag] if !is_many => show(request, &driver, tag),
         tags => json!({ "driver": driver, "created": tags.len() }),
     });
+    plan.changes.put::<DriverRow>(&key, &row.changed(request.now()));
     for tag in created {
         let key = (request.namespace.clone(), driver.clone(), tag.tag.clone());
         plan.changes.put::<TagRow>(&key, &TagRow(tag));
@@ -200,6 +201,7 @@ fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
     if after.path != before.path {
         clear_value(&mut plan, &before);
     }
+    plan.changes.put::<DriverRow>(&driver_key, &row.changed(request.now()));
     plan.changes.put::<TagRow>(&key, &TagRow(after));
     plan.owner = Owner::Driver(driver);
     Ok(plan)
@@ -210,7 +212,10 @@ fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
     let OneTag { driver, tag } = request.read()?;
     let key: TagKey = (request.namespace.clone(), driver.clone(), tag.clone());
     let TagRow(config) = request.must_get::<TagRow>(&key, "tag", &tag)?;
+    let driver_key: DriverKey = (request.namespace.clone(), driver.clone());
+    let row = request.must_get::<DriverRow>(&driver_key, "driver", &driver)?;
     let mut plan = Plan::answer(json!({ "driver": driver, "tag": tag }));
+    plan.changes.put::<DriverRow>(&driver_key, &row.changed(request.now()));
     plan.changes.delete::<TagRow>(&key);
     clear_value(&mut plan, &config);
     plan.owner = Owner::Driver(driver);
@@ -231,18 +236,18 @@ fn changed(before: &TagConfig, fields: Map<String, Json>) -> Result<TagConfig, R
 }
 
 /// Who has which path, in the whole project.
-struct Paths(HashMap<String, (DriverId, TagId)>);
+pub(super) struct Paths(HashMap<String, (DriverId, TagId)>);
 
 impl Paths {
     /// Looks at all tags of the project, once.
-    fn read(request: &Request<'_>) -> Result<Self, Refusal> {
+    pub(super) fn read(request: &Request<'_>) -> Result<Self, Refusal> {
         let rows = request.scan::<TagRow>(&store::prefix(request.namespace))?;
         let of = |((_, driver, name), TagRow(tag)): (TagKey, TagRow)| (tag.path, (driver, name));
         Ok(Self(rows.into_iter().map(of).collect()))
     }
 
     /// Refuses a path that is none of the Unified Namespace, or belongs to another tag.
-    fn check(&self, own: &DriverId, tag: &TagConfig) -> Result<(), Refusal> {
+    pub(super) fn check(&self, own: &DriverId, tag: &TagConfig) -> Result<(), Refusal> {
         if let Err(error) = UnsPath::parse(&tag.path) {
             let message = format!("not a path `{}`: {error}", tag.path);
             return Err(Refusal::new(RefusalCode::Invalid, message).at("path"));
@@ -256,8 +261,13 @@ impl Paths {
         }
     }
 
+    /// Lets go of all paths of a driver.
+    pub(super) fn forget(&mut self, driver: &DriverId) {
+        self.0.retain(|_, (of, _)| of != driver);
+    }
+
     /// Takes over what has become of a tag.
-    fn moved(&mut self, own: &DriverId, before: Option<&TagConfig>, after: &TagConfig) {
+    pub(super) fn moved(&mut self, own: &DriverId, before: Option<&TagConfig>, after: &TagConfig) {
         if let Some(before) = before {
             self.0.remove(&before.path);
         }

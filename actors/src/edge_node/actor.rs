@@ -2,7 +2,7 @@
 
 use crate::ask::ask;
 use crate::context::Shared;
-use crate::driver::row::{DriverRow, TagRow};
+use crate::driver::row::{DriverRow, EditsRow, TagRow};
 use crate::driver::{
     Ask, DriverActor, DriverArgs, DriverMsg, DriverPhase, DriverStatus, Reply, does_not_run,
     status_message,
@@ -211,21 +211,35 @@ impl EdgeNodeCore {
         &mut self,
         myself: &ActorRef<EdgeNodeMsg>,
         driver: DriverId,
-        changes: Changes,
+        mut changes: Changes,
         messages: Vec<Outgoing>,
     ) -> Result<(), Refusal> {
         if let Some(slot) = self.drivers.remove(&driver) {
             self.context.counters.drivers.decrease();
             end(slot.actor, false, self.context.call_timeout()).await;
         }
-        let kept = self.client.publish_durably(changes, messages).await;
+        let kept = match self.count_edit(&mut changes) {
+            Ok(()) => self.client.publish_durably(changes, messages).await.map_err(|error| {
+                self.context.counters.commits_failed.increase();
+                refused::by_store(&error)
+            }),
+            Err(error) => Err(Refusal::internal(error)),
+        };
+        if kept.is_ok() {
+            self.context.reconfigured.ring(self.client.namespace());
+        }
         // Also if it was not kept: then from the rows as they were.
         self.start_driver(myself, driver).await;
         self.publish_status(true);
-        kept.map_err(|error| {
-            self.context.counters.commits_failed.increase();
-            refused::by_store(&error)
-        })
+        kept
+    }
+
+    /// Changes come one after the other, so that none is counted twice.
+    fn count_edit(&self, changes: &mut Changes) -> Result<(), ReadError> {
+        let key = self.client.namespace().clone();
+        let row = self.context.outside.store.read()?.get::<EditsRow>(&key)?.unwrap_or_default();
+        changes.put::<EditsRow>(&key, &EditsRow { edits: row.edits + 1 });
+        Ok(())
     }
 
     /// Starts a driver from its rows, if it has any and the project is open.
@@ -234,6 +248,8 @@ impl EdgeNodeCore {
             return;
         }
         let args = match self.read(&driver) {
+            // That of another edge node is kept here, and runs there.
+            Ok(Some(args)) if args.edge != self.edge => return,
             Ok(Some(args)) => args,
             Ok(None) => return,
             Err(error) => {

@@ -78,11 +78,22 @@ impl Hotline {
         client.publish(outgoing);
         match tokio::time::timeout(patience, told).await {
             Ok(Ok(reply)) => reply.into_outcome(),
-            _ => {
+            Ok(Err(_)) => {
+                let message = format!(
+                    "the edge node `{edge}` lost its connection before it answered: it may have done it"
+                );
+                Err(Refusal::new(RefusalCode::Unavailable, message))
+            }
+            Err(_) => {
                 let message = format!("the edge node `{edge}` did not answer in time");
                 Err(Refusal::new(RefusalCode::TimedOut, message))
             }
         }
+    }
+
+    /// An edge node is gone: whoever waits for it hears so.
+    pub(super) fn hang_up(&self, namespace: &Namespace, edge: &EdgeId) {
+        self.0.lock().retain(|(of, asked, _), _| (of, asked) != (namespace, edge));
     }
 
     /// An edge node has answered.
@@ -95,7 +106,8 @@ impl Hotline {
     }
 }
 
-fn is_online(client: &Client, edge: &EdgeId) -> bool {
+/// Whether an edge node is there.
+pub(super) fn is_online(client: &Client, edge: &EdgeId) -> bool {
     let status = client.retained(&super::topic(edge).into()).pop();
     let status = status.and_then(|(_, payload)| serde_json::from_slice::<Json>(&payload).ok());
     status.is_some_and(|status| status["online"] == true)

@@ -9,15 +9,16 @@ use crate::task::Stopped;
 use crate::uplink::report::Report;
 use broker::{AttachOptions, Client, Delivery, Outgoing, Reason};
 use bytes::Bytes;
+use configuring::{Configuring, Ended};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use proto::platform::{EdgeTopic, EventTopic, filters};
 use proto::uplink::{Known, Lane, Shipment};
 use proto::{ClientId, EdgeId, Identity, Namespace, PlatformTopic, Qos, TopicName};
-use serde::Deserialize;
 use std::collections::{BTreeMap, VecDeque};
 use store::{Changes, CommitError, ReadError};
+use tokio::time::Instant;
 
 /// Shipments and reports that are held unacknowledged, of all edge nodes together.
 const WINDOW: usize = 256;
@@ -27,11 +28,14 @@ const WINDOW: usize = 256;
 struct Node {
     /// The number of its connection, while it has one.
     connection: Option<u64>,
+    /// On that connection it has said something: it hears as well, for it subscribes before it speaks.
+    has_spoken: bool,
     /// What has come and waits for its turn.
     waiting: VecDeque<Delivery>,
     is_busy: bool,
     status: EdgeStatus,
     received: Option<ReceivedRow>,
+    configuring: Configuring,
 }
 
 /// What a commit brings about when it has ended.
@@ -43,18 +47,15 @@ struct Taken {
     outcome: Result<(), CommitError>,
 }
 
+mod configuring;
+mod presence;
+
 struct Worker {
     context: Shared,
     client: Client,
     nodes: BTreeMap<EdgeId, Node>,
     commits: FuturesUnordered<BoxFuture<'static, Taken>>,
-}
-
-/// The parts of an event of a connection that matter here.
-#[derive(Deserialize)]
-struct Coming {
-    identity: Identity,
-    connection: u64,
+    rounds: FuturesUnordered<BoxFuture<'static, Ended>>,
 }
 
 /// Takes in what edge nodes of a namespace send, until it is told to stop.
@@ -73,17 +74,35 @@ pub(crate) async fn run(
         client.subscribe(filter, Qos::AtLeastOnce);
     }
     client.subscribe(filters::client_events(), Qos::AtLeastOnce);
-    let mut worker =
-        Worker { context, client, nodes: BTreeMap::new(), commits: FuturesUnordered::new() };
+    let reconfigured = context.reconfigured.listen(&namespace);
+    let mut worker = Worker {
+        context,
+        client,
+        nodes: BTreeMap::new(),
+        commits: FuturesUnordered::new(),
+        rounds: FuturesUnordered::new(),
+    };
     worker.nobody_is_there().map_err(|error| error.to_string())?;
+    worker.reconfigured();
     loop {
+        let next_round_at = worker.next_round_at();
         tokio::select! {
             () = stopped.told() => return Ok(()),
+            () = reconfigured.notified() => worker.reconfigured(),
+            Some(ended) = worker.rounds.next() => worker.round_ended(ended),
+            () = at(next_round_at) => worker.begin_rounds(None),
             Some(taken) = worker.commits.next() => worker.taken(taken),
             delivery = inbox.receive() => {
                 worker.delivered(delivery.ok_or("the namespace has let go of it")?);
             }
         }
+    }
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -125,45 +144,6 @@ impl Worker {
             }
             _ => delivery.ack(),
         }
-    }
-
-    fn came_or_went(&mut self, has_come: bool, payload: &Bytes) {
-        let Ok(Coming { identity, connection }) = serde_json::from_slice(payload) else { return };
-        let Identity::Edge(edge) = identity else { return };
-        let now = self.context.now();
-        let node = self.nodes.entry(edge.clone()).or_default();
-        if has_come {
-            node.connection = Some(connection);
-        } else if node.connection == Some(connection) {
-            node.connection = None;
-        } else {
-            // An earlier one of an edge node that is back already.
-            return;
-        }
-        if node.status.online != node.connection.is_some() {
-            node.status.online = node.connection.is_some();
-            match node.status.online {
-                true => self.context.counters.edges_online.increase(),
-                false => self.context.counters.edges_online.decrease(),
-            }
-            node.status.t = now;
-            let event = if node.status.online { "online" } else { "offline" };
-            let status = node.status.message(&edge);
-            if self.is_registered(&edge) {
-                self.client.publish(status);
-            } else {
-                // Deleted while it was here: nothing more is said of it.
-                self.nodes.remove(&edge);
-            }
-            self.tell(&edge, serde_json::json!({ "event": event, "t": now }));
-        }
-    }
-
-    /// One that cannot be read counts as registered.
-    fn is_registered(&self, edge: &EdgeId) -> bool {
-        let key: EdgeKey = (self.client.namespace().clone(), edge.clone());
-        let row = self.context.outside.store.read().and_then(|it| it.get::<EdgeRow>(&key));
-        !matches!(row, Ok(None))
     }
 
     /// Takes a shipment in when those before it of the same edge node are.
@@ -223,13 +203,14 @@ impl Worker {
     }
 
     /// Tells an edge node which of its records are here: all that came before this is taken in.
-    fn greet(&self, edge: &EdgeId, row: &ReceivedRow, delivery: Delivery) {
+    fn greet(&mut self, edge: &EdgeId, row: &ReceivedRow, delivery: Delivery) {
         let known = Known { epoch: row.epoch, numbers: row.numbers.clone() };
         let payload = serde_json::to_vec(&known).unwrap_or_default();
         let topic = EdgeTopic::UplinkKnown;
         let topic = PlatformTopic::Edge { edge: edge.clone(), topic }.topic();
         self.client.publish(Outgoing::new(topic, payload).qos(Qos::AtLeastOnce));
         delivery.ack();
+        self.has_spoken(edge);
     }
 
     /// What is known of the numbers of an edge node; `None` if it is not registered.
@@ -335,10 +316,13 @@ impl Worker {
     fn reported(&mut self, edge: &EdgeId, delivery: Delivery) {
         match serde_json::from_slice::<Report>(&delivery.payload) {
             Ok(report) => {
+                self.has_spoken(edge);
                 let node = self.nodes.entry(edge.clone()).or_default();
+                let edits = report.edits;
                 node.status.report = Some(report);
                 self.client.publish(node.status.message(edge));
                 delivery.ack();
+                self.edge_says(edge, edits);
             }
             Err(error) => {
                 delivery.refuse(Reason::PayloadFormatInvalid, &error.to_string());
@@ -363,7 +347,7 @@ impl Worker {
     }
 }
 
-fn event_message(edge: &EdgeId, event: &serde_json::Value) -> Outgoing {
+pub(super) fn event_message(edge: &EdgeId, event: &serde_json::Value) -> Outgoing {
     let topic = PlatformTopic::Event(EventTopic::Edge(edge.clone())).topic();
     Outgoing::new(topic, event.to_string()).qos(Qos::AtLeastOnce)
 }
@@ -372,5 +356,6 @@ impl Drop for Worker {
     fn drop(&mut self) {
         let online = self.nodes.values().filter(|node| node.status.online).count();
         self.context.counters.edges_online.subtract(online as u64);
+        self.context.reconfigured.forget(self.client.namespace());
     }
 }

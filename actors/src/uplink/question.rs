@@ -1,6 +1,7 @@
 //! Questions of the hub: requests of its operators, which the admin API here carries out and records.
 
 use crate::context::Context;
+use crate::edges::desired::HUB_ITSELF;
 use crate::edges::hotline::{Answer, Question};
 use broker::{AttachOptions, Delivery, Outgoing};
 use bytes::Bytes;
@@ -46,6 +47,9 @@ pub(super) fn ask(
 
 /// `<name>` at the hub is `hub.<name>` here; nobody from there is more than an administrator of the project.
 fn identity(question: &Question) -> Result<Identity, String> {
+    if question.caller == HUB_ITSELF {
+        return Ok(Identity::Platform);
+    }
     let name = UserId::parse(&format!("hub.{}", question.caller.trim_start_matches('$')));
     let name = name.map_err(|error| error.to_string())?;
     let role = match question.role.is_admin() {

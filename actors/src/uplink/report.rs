@@ -10,6 +10,9 @@ pub(crate) struct Report {
     pub(crate) version: String,
     /// When it was started.
     pub(crate) started: TimestampMs,
+    /// How often drivers and tags have changed there.
+    #[serde(default)]
+    pub(crate) edits: u64,
     /// What waits to go up.
     #[serde(flatten)]
     pub(crate) queue: QueueReport,

@@ -7,6 +7,7 @@ use super::rows::GapRow;
 use super::settings::UplinkSettings;
 use super::tape::{CLIENT, Tape};
 use crate::context::Shared;
+use crate::driver::row::EditsRow;
 use crate::task::Stopped;
 use broker::{AttachOptions, Client};
 use bytes::Bytes;
@@ -255,7 +256,11 @@ impl Worker {
 
     fn send_report(&mut self) {
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        let report = Report { version, started: self.started, queue: self.status.queue };
+        let edits = self.context.outside.store.read();
+        let edits = edits.and_then(|it| it.get::<EditsRow>(self.client.namespace()));
+        // What cannot be read is told by whoever needs it; none of it is news for the hub.
+        let edits = edits.ok().flatten().unwrap_or_default().edits;
+        let report = Report { version, started: self.started, edits, queue: self.status.queue };
         let payload = serde_json::to_vec(&report).unwrap_or_default();
         self.ship(EdgeTopic::UplinkReport, payload, Sent::Report);
     }

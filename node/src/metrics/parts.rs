@@ -280,6 +280,21 @@ fn edges(is: &actors::Figures) -> Vec<Figure> {
             "Records of edge nodes on topics that they may not publish on.",
             is.edge_records_refused,
         ),
+        counter(
+            "actors_edge_drivers_applied",
+            "Drivers that edge nodes were told to have as the hub does.",
+            is.edge_drivers_applied,
+        ),
+        counter(
+            "actors_edge_drivers_adopted",
+            "Drivers that the hub took over from edge nodes.",
+            is.edge_drivers_adopted,
+        ),
+        counter(
+            "actors_edge_drivers_refused",
+            "Drivers that one end did not take from the other.",
+            is.edge_drivers_refused,
+        ),
         gauge(
             "actors_uplink_connected",
             "Whether this edge node is connected to its hub.",

@@ -18,6 +18,8 @@ pub enum EdgeTopic {
     UplinkStatus,
     /// `uplink/known`: the hub tells the edge node which records it has ([`crate::uplink::Known`]).
     UplinkKnown,
+    /// `configuration`: how far the edge node has the drivers that the hub wants it to have, retained by the hub.
+    Configuration,
     /// `question`: a request of an operator, from the hub to the edge node.
     Question,
     /// `answer`: the answer to one.
@@ -39,6 +41,7 @@ impl EdgeTopic {
             "uplink/report" => return Some(Self::UplinkReport),
             "uplink/status" => return Some(Self::UplinkStatus),
             "uplink/known" => return Some(Self::UplinkKnown),
+            "configuration" => return Some(Self::Configuration),
             "question" => return Some(Self::Question),
             "answer" => return Some(Self::Answer),
             _ => {}
@@ -56,6 +59,7 @@ impl fmt::Display for EdgeTopic {
             Self::UplinkReport => f.write_str("uplink/report"),
             Self::UplinkStatus => f.write_str("uplink/status"),
             Self::UplinkKnown => f.write_str("uplink/known"),
+            Self::Configuration => f.write_str("configuration"),
             Self::Question => f.write_str("question"),
             Self::Answer => f.write_str("answer"),
             Self::DriverStatus(driver) => write!(f, "drivers/{driver}/status"),

@@ -4,7 +4,7 @@
 //! the others count all the same. What a row does not name stays as it is, or is the default of a new tag.
 
 use super::{Paths, changed, clear_value};
-use crate::admin::drivers::{check, must_exist, tags_of};
+use crate::admin::drivers::{check, must_find, tags_of};
 use crate::admin::list::limited;
 use crate::admin::plan::{Owner, Plan, Request};
 use crate::admin::room::{self, Counted};
@@ -139,6 +139,7 @@ fn import(request: &Request<'_>) -> Result<Plan, Refusal> {
     let key: DriverKey = (request.namespace.clone(), driver.clone());
     let row = request.must_get::<DriverRow>(&key, "driver", &driver);
     let row = row.map_err(|refusal| refusal.at("driver"))?;
+    let changed_row = row.clone().changed(request.now());
     let records = tabular::read::<Map<String, Json>>(format, &text, &TABLE)?;
     let tags = tags_of(request, &key)?.into_iter().map(|tag| (tag.tag.clone(), tag)).collect();
     let room = room::take_some::<TagRow>(request, Counted::Tags, records.len() as u64)?;
@@ -174,6 +175,7 @@ fn import(request: &Request<'_>) -> Result<Plan, Refusal> {
     });
     // The driver is started anew only if there is a reason.
     if !dry_run && created + updated > 0 {
+        plan.changes.put::<DriverRow>(&key, &changed_row);
         plan.owner = Owner::Driver(driver);
     }
     Ok(plan)
@@ -239,7 +241,7 @@ impl Batch<'_> {
 /// Gives the tags of a driver as a table; the pages put together are one.
 fn export(request: &Request<'_>) -> Result<Plan, Refusal> {
     let ExportTags { driver, format, limit, cursor } = request.read()?;
-    must_exist(request, &driver)?;
+    must_find(request, &driver)?;
     let after = match cursor.as_deref().map(TagId::parse).transpose() {
         Ok(after) => after,
         Err(error) => {

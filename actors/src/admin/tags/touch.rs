@@ -1,6 +1,6 @@
 //! Tags read from the machine and written to it, at an operator's word.
 
-use crate::admin::drivers::{Nothing, must_exist};
+use crate::admin::drivers::{Nothing, live};
 use crate::admin::live::Live;
 use crate::admin::plan::{Plan, Request};
 use crate::driver::{ASKED_TAGS_MAX, Ask};
@@ -49,7 +49,6 @@ pub(super) enum WriteTags {
 pub(super) fn read_tags(request: &Request<'_>) -> Result<Plan, Refusal> {
     let mut body = request.body.clone();
     let driver: DriverId = body.must_take("driver")?;
-    must_exist(request, &driver)?;
     let many: Option<Vec<TagId>> = body.take("tags")?;
     let tags = match many {
         Some(tags) => tags,
@@ -57,14 +56,13 @@ pub(super) fn read_tags(request: &Request<'_>) -> Result<Plan, Refusal> {
     };
     let _: Nothing = body.read()?;
     check_count(tags.len(), "tags")?;
-    Ok(Plan::ask(Live::Running(driver, Ask::Read(tags))))
+    live(request, driver, ("tags", "read"), |it| Live::Running(it, Ask::Read(tags)))
 }
 
 /// Writes tags to the machine.
 pub(super) fn write_tags(request: &Request<'_>) -> Result<Plan, Refusal> {
     let mut body = request.body.clone();
     let driver: DriverId = body.must_take("driver")?;
-    must_exist(request, &driver)?;
     let verify: Option<bool> = body.take("verify")?;
     let verify = verify.unwrap_or(false);
     let many: Option<Map<String, Json>> = body.take("values")?;
@@ -73,7 +71,8 @@ pub(super) fn write_tags(request: &Request<'_>) -> Result<Plan, Refusal> {
         let value = scalar(&body.must_take("v")?, "v")?;
         let _: Nothing = body.read()?;
         let writes = vec![(tag, value)];
-        return Ok(Plan::ask(Live::OneTag(driver, Ask::Write { writes, verify })));
+        let ask = Ask::Write { writes, verify };
+        return live(request, driver, ("tags", "write"), |it| Live::OneTag(it, ask));
     };
     let _: Nothing = body.read()?;
     check_count(many.len(), "values")?;
@@ -86,7 +85,8 @@ pub(super) fn write_tags(request: &Request<'_>) -> Result<Plan, Refusal> {
         let value = scalar(&value, &format!("values.{name}"))?;
         writes.push((tag, value));
     }
-    Ok(Plan::ask(Live::Running(driver, Ask::Write { writes, verify })))
+    let ask = Ask::Write { writes, verify };
+    live(request, driver, ("tags", "write"), |it| Live::Running(it, ask))
 }
 
 fn scalar(value: &Json, field: &str) -> Result<Scalar, Refusal> {
