@@ -1,9 +1,6 @@
 //! The OPC UA driver against a real server on loopback: what every driver must keep, every security policy, whom we
 //! trust, subscriptions that come back, namespaces that move, and machines that fail.
 
-#[path = "opcua/server.rs"]
-mod server;
-
 use drivers::contract::{self, Fixture};
 use drivers::opcua::{OpcUaConfig, OpcUaUser, SecurityMode, SecurityPolicy};
 use drivers::{
@@ -13,7 +10,7 @@ use drivers::{
 use futures_util::StreamExt as _;
 use proto::{Quality, Scalar};
 use serde_json::json;
-use server::{Kind, OpcUaServer, SECRET, TANK, USER};
+use sim::tank::{Kind, OpcUaServer, SECRET, TANK, USER};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -124,7 +121,7 @@ async fn lost(stream: &mut Subscription) -> &'static str {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_keeps_what_every_driver_must_keep() {
     let dirs = dirs();
-    let server = OpcUaServer::start(dirs.server.path(), Kind::default()).await;
+    let server = OpcUaServer::start(dirs.server.path(), Kind::default()).await.expect("a server");
     let tags = tags();
     let mut driver = driver(&plain(&server), &tags, &dirs.site);
     let fixture = Fixture {
@@ -143,7 +140,7 @@ async fn it_keeps_what_every_driver_must_keep() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn values_of_every_kind_are_read_and_written() {
     let dirs = dirs();
-    let server = OpcUaServer::start(dirs.server.path(), Kind::default()).await;
+    let server = OpcUaServer::start(dirs.server.path(), Kind::default()).await.expect("a server");
     let tags = tags();
     let mut driver = driver(&plain(&server), &tags, &dirs.site);
     driver.connect().await.expect("a connection");
@@ -193,7 +190,7 @@ async fn values_of_every_kind_are_read_and_written() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_changes_is_pushed_and_a_bad_node_fails_nobody_else() {
     let dirs = dirs();
-    let server = OpcUaServer::start(dirs.server.path(), Kind::default()).await;
+    let server = OpcUaServer::start(dirs.server.path(), Kind::default()).await.expect("a server");
     let tags = tags();
     let mut driver = driver(&plain(&server), &tags, &dirs.site);
     assert!(driver.is_pushed());
@@ -206,10 +203,10 @@ async fn what_changes_is_pushed_and_a_bad_node_fails_nobody_else() {
     assert_eq!(first[&MISSING], Err("illegal_address"));
     assert_eq!(first[&PATH], Ok(Scalar::Int(0)));
     for level in [13.0, 14.0] {
-        server.set("Level", level);
+        server.set("Level", level).expect("a variable");
         pushed(&mut stream, |seen| seen.get(&LEVEL) == Some(&Ok(Scalar::Float(level)))).await;
     }
-    server.set("Level", f64::NAN);
+    server.set("Level", f64::NAN).expect("a variable");
     pushed(&mut stream, |seen| seen.get(&LEVEL) == Some(&Err("no_value"))).await;
     // Reads and writes go on beside.
     assert!(driver.write(SETPOINT, &Scalar::Float(1.5), true).await.is_ok());
@@ -221,7 +218,7 @@ async fn what_changes_is_pushed_and_a_bad_node_fails_nobody_else() {
 async fn many_points_are_asked_for_in_as_many_parts_as_the_server_takes() {
     let dirs = dirs();
     let kind = Kind { items_max: 100, values: 1234, ..Kind::default() };
-    let server = OpcUaServer::start(dirs.server.path(), kind).await;
+    let server = OpcUaServer::start(dirs.server.path(), kind).await.expect("a server");
     let name = |it: usize| format!("V{it}");
     let tags: Vec<TagConfig> =
         (0..1234).map(|it| tag(&name(it), &of_tank(&name(it)), &json!({}))).collect();
@@ -238,7 +235,7 @@ async fn many_points_are_asked_for_in_as_many_parts_as_the_server_takes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_policy_connects_once_an_operator_trusts_the_server() {
     let dirs = dirs();
-    let server = OpcUaServer::start(dirs.server.path(), Kind::default()).await;
+    let server = OpcUaServer::start(dirs.server.path(), Kind::default()).await.expect("a server");
     let tags = &tags()[..1];
     let auto = OpcUaConfig { security_policy: SecurityPolicy::Auto, ..plain(&server) };
     let error = driver(&auto, tags, &dirs.site).connect().await.expect_err("nobody trusts it yet");
@@ -269,7 +266,8 @@ async fn every_policy_connects_once_an_operator_trusts_the_server() {
     // The server comes back as another: that is for the operator to approve again.
     let address = server.kill().await;
     let other = tempfile::tempdir().expect("a directory");
-    let _server = OpcUaServer::start_at(address, other.path(), Kind::default()).await;
+    let _server =
+        OpcUaServer::start_at(address, other.path(), Kind::default()).await.expect("a server");
     let config = OpcUaConfig { trusted, ..auto };
     let error = driver(&config, tags, &dirs.site).connect().await.expect_err("another server");
     assert_eq!(error.code(), "not_trusted", "{error}");
@@ -278,7 +276,7 @@ async fn every_policy_connects_once_an_operator_trusts_the_server() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_restarts_with_its_namespaces_moved_is_found_again() {
     let dirs = dirs();
-    let server = OpcUaServer::start(dirs.server.path(), Kind::default()).await;
+    let server = OpcUaServer::start(dirs.server.path(), Kind::default()).await.expect("a server");
     let tags = &tags()[..1];
     let mut driver = driver(&plain(&server), tags, &dirs.site);
     driver.connect().await.expect("a connection");
@@ -291,11 +289,11 @@ async fn a_server_that_restarts_with_its_namespaces_moved_is_found_again() {
         let refused = driver.connect().await.expect_err("nobody is there");
         assert_eq!(refused.code(), "refused", "{refused}");
         let kind = Kind { namespaces_before, ..Kind::default() };
-        server = OpcUaServer::start_at(address, dirs.server.path(), kind).await;
+        server = OpcUaServer::start_at(address, dirs.server.path(), kind).await.expect("a server");
         driver.connect().await.expect("a connection");
         stream = driver.subscribe(&[LEVEL]).await.expect("a subscription");
         pushed(&mut stream, |seen| seen.contains_key(&LEVEL)).await;
-        server.set("Level", 99.0);
+        server.set("Level", 99.0).expect("a variable");
         pushed(&mut stream, |seen| seen.get(&LEVEL) == Some(&Ok(Scalar::Float(99.0)))).await;
     }
 }
@@ -303,8 +301,9 @@ async fn a_server_that_restarts_with_its_namespaces_moved_is_found_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_operator_can_look_around() {
     let dirs = dirs();
-    let server =
-        OpcUaServer::start(dirs.server.path(), Kind { values: 30, ..Kind::default() }).await;
+    let server = OpcUaServer::start(dirs.server.path(), Kind { values: 30, ..Kind::default() })
+        .await
+        .expect("a server");
     let mut driver = driver(&plain(&server), &[], &dirs.site);
     driver.connect().await.expect("a connection");
     let root = driver.browse(None, 100).await.expect("objects");
@@ -332,7 +331,7 @@ async fn an_operator_can_look_around() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_without_subscriptions_is_polled() {
     let dirs = dirs();
-    let server = OpcUaServer::start(dirs.server.path(), Kind::default()).await;
+    let server = OpcUaServer::start(dirs.server.path(), Kind::default()).await.expect("a server");
     let config = OpcUaConfig { subscribe: false, ..plain(&server) };
     let mut driver = driver(&config, &tags(), &dirs.site);
     assert!(!driver.is_pushed());
@@ -394,7 +393,7 @@ async fn carry(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_machine_that_falls_silent_is_lost_and_comes_back() {
     let dirs = dirs();
-    let server = OpcUaServer::start(dirs.server.path(), Kind::default()).await;
+    let server = OpcUaServer::start(dirs.server.path(), Kind::default()).await.expect("a server");
     let cable = Cable::to(server.address).await;
     let url = format!("opc.tcp://{}", cable.address);
     let config = OpcUaConfig { url, timeout_ms: 1000, ..plain(&server) };
@@ -415,6 +414,6 @@ async fn a_machine_that_falls_silent_is_lost_and_comes_back() {
     cable.is_cut.send_replace(false);
     driver.connect().await.expect("a connection");
     let mut stream = driver.subscribe(&[LEVEL]).await.expect("a subscription");
-    server.set("Level", 77.0);
+    server.set("Level", 77.0).expect("a variable");
     pushed(&mut stream, |seen| seen.get(&LEVEL) == Some(&Ok(Scalar::Float(77.0)))).await;
 }

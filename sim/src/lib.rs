@@ -3,6 +3,7 @@
 //! - [`plant`]: a Modbus TCP server around a small plant (tank, pump, valve, oven) whose values
 //!   move on their own and answer to writes.
 //! - [`machines`]: many Modbus machines with many registers each, slow, busy or silent as told.
+//! - `tank` (cargo feature `opcua`): an OPC UA server with a tank and as many values as wanted, that change as told.
 //! - [`load`]: a load generator for MQTT brokers that measures rate, latency, losses and cost.
 //! - [`fleet`]: the same for the things of a node: shadows, telemetry, commands.
 //! - `baseline` (cargo feature of that name): rumqttd as a broker to compare with.
@@ -17,3 +18,5 @@ pub mod load;
 pub mod machines;
 pub mod plant;
 mod table;
+#[cfg(feature = "opcua")]
+pub mod tank;

@@ -44,6 +44,9 @@ enum Command {
     },
     /// Serve many Modbus machines with many registers each, slow, busy or silent as told
     Machines(MachinesArgs),
+    /// Serve a tank and as many values as wanted over OPC UA
+    #[cfg(feature = "opcua")]
+    Tank(sim::tank::TankArgs),
     /// Put load on an MQTT broker and measure it, or two brokers in turn
     Load(Box<LoadArgs>),
     /// Put load on the things of a node: shadows, telemetry, commands
@@ -83,6 +86,8 @@ fn run(command: Command) -> Result<ExitCode> {
         }
         Command::Plant { listen, step_ms, .. } => block_on(plant(listen, step_ms)),
         Command::Machines(args) => block_on(run_machines(args)),
+        #[cfg(feature = "opcua")]
+        Command::Tank(args) => block_on(run_tank(args)),
         Command::Load(args) => block_on(run_load(&args)),
         Command::Fleet(args) => block_on(run_fleet(&args)),
         #[cfg(feature = "baseline")]
@@ -111,6 +116,14 @@ async fn run_machines(args: MachinesArgs) -> Result<ExitCode> {
     let mut stop = StopSignals::listen()?;
     let tell = |address| print(&format!("machine listening on {address}\n"));
     machines(&args, tell, stop.received()).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(feature = "opcua")]
+async fn run_tank(args: sim::tank::TankArgs) -> Result<ExitCode> {
+    let mut stop = StopSignals::listen()?;
+    let tell = |address| print(&format!("tank listening on {address}\n"));
+    sim::tank::tank(&args, tell, stop.received()).await?;
     Ok(ExitCode::SUCCESS)
 }
 

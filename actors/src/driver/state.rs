@@ -128,7 +128,7 @@ impl DriverState {
             is_busy: false,
             serving: None,
             schedule: Schedule::new([], now.ms),
-            backoff: Backoff::default(),
+            backoff: Backoff::of_machine(),
             writes: VecDeque::new(),
             asks: VecDeque::new(),
             writes_max,

@@ -206,16 +206,31 @@ async fn learn(link: &mut Link, config: &OpcUaConfig) -> Result<(), ConnectError
         attribute_id: AttributeId::Value as u32,
         ..ReadValueId::default()
     });
-    // A small machine may not know all of them, but it can tell so.
-    let asked = link.session.read(&questions, TimestampsToReturn::Neither, 0.0);
-    let values = match timeout(deadline(config), asked).await {
-        Ok(Ok(values)) => values,
-        Ok(Err(error)) => return Err(unreachable(config, error.to_string())),
-        Err(_) => return Err(too_late(config)),
-    };
+    // A small machine may not know all of them, but it can tell so; a very small one takes fewer than five at once.
+    let mut values = Vec::new();
+    match ask(link, config, &questions).await? {
+        Ok(told) => values = told,
+        Err(error) if error.status() == StatusCode::BadTooManyOperations => {
+            for question in questions {
+                let told = ask(link, config, &[question]).await?;
+                let told = told.map_err(|error| unreachable(config, error.to_string()))?;
+                values.extend(told);
+            }
+        }
+        Err(error) => return Err(unreachable(config, error.to_string())),
+    }
     link.namespaces = values.first().map(names_in).unwrap_or_default();
     link.limits = limits(config, values.get(1..).unwrap_or_default());
     Ok(())
+}
+
+async fn ask(
+    link: &Link,
+    config: &OpcUaConfig,
+    questions: &[ReadValueId],
+) -> Result<Result<Vec<DataValue>, Error>, ConnectError> {
+    let asked = link.session.read(questions, TimestampsToReturn::Neither, 0.0);
+    timeout(deadline(config), asked).await.map_err(|_| too_late(config))
 }
 
 fn names_in(value: &DataValue) -> Vec<String> {
