@@ -46,6 +46,7 @@ mod request;
 mod retained;
 mod roles;
 mod room;
+mod rules;
 mod scope;
 mod shadows;
 mod subscriptions;

@@ -4,13 +4,14 @@
 use crate::admin::Rooms;
 use crate::audit::Audit;
 use crate::backups::Backups;
+use crate::bells::Bells;
 use crate::bridge::status::Board;
-use crate::edge_node::Reconfigured;
 use crate::edges::hotline::Hotline;
 use crate::figures::Counters;
 use crate::model::ModelCache;
 use crate::newcomers::Desks;
 use crate::ports::Outside;
+use crate::rules::Deeds;
 use crate::settings::Settings;
 use crate::uplink::Tapes;
 use proto::TimestampMs;
@@ -38,7 +39,11 @@ pub(crate) struct Context {
     /// What edge nodes are asked.
     pub(crate) hotline: Hotline,
     /// That drivers have changed.
-    pub(crate) reconfigured: Reconfigured,
+    pub(crate) reconfigured: Bells,
+    /// That rules have changed.
+    pub(crate) rules_changed: Bells,
+    /// What rules have done.
+    pub(crate) rules: Deeds,
     /// What goes up to the hub.
     pub(crate) tapes: Tapes,
     /// What is left of the quotas of projects.
@@ -68,7 +73,9 @@ impl Context {
             desks: Desks::default(),
             bridges: Board::default(),
             hotline: Hotline::default(),
-            reconfigured: Reconfigured::default(),
+            reconfigured: Bells::default(),
+            rules_changed: Bells::default(),
+            rules: Deeds::default(),
             tapes: Tapes::default(),
             rooms: Rooms::default(),
             models: ModelCache::default(),

@@ -12,8 +12,6 @@
 //! them ever stops the edge node.
 
 mod actor;
-mod reconfigured;
 
 pub use actor::local_edge;
 pub(crate) use actor::{EdgeNodeActor, EdgeNodeArgs, EdgeNodeMsg};
-pub(crate) use reconfigured::Reconfigured;

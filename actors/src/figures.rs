@@ -173,6 +173,14 @@ pub struct Figures {
     pub uplink_queued: u64,
     /// Gauge: their bytes on disk.
     pub uplink_queued_bytes: u64,
+    /// Rules that act.
+    pub rules: u64,
+    /// Times that rules have acted.
+    pub rules_acted: u64,
+    /// Times that a rule had to wait before it acted.
+    pub rules_deferred: u64,
+    /// Actions of rules that were refused.
+    pub rules_failed: u64,
     /// Admin requests done.
     pub admin_done: u64,
     /// Admin requests refused.
@@ -267,6 +275,10 @@ pub(crate) struct Counters {
     pub(crate) uplink_dropped: Counter,
     pub(crate) uplink_queued: Counter,
     pub(crate) uplink_queued_bytes: Counter,
+    pub(crate) rules: Counter,
+    pub(crate) rules_acted: Counter,
+    pub(crate) rules_deferred: Counter,
+    pub(crate) rules_failed: Counter,
     pub(crate) admin_done: Counter,
     pub(crate) admin_refused: Counter,
     pub(crate) admin_repeated: Counter,
@@ -364,7 +376,7 @@ impl Counters {
         }
     }
 
-    /// Those of edge nodes and of the uplink; the others are 0.
+    /// Those of edge nodes, of the uplink and of rules; the others are 0.
     fn read_edges(&self) -> Figures {
         Figures {
             edges_online: self.edges_online.read(),
@@ -381,6 +393,10 @@ impl Counters {
             uplink_dropped: self.uplink_dropped.read(),
             uplink_queued: self.uplink_queued.read(),
             uplink_queued_bytes: self.uplink_queued_bytes.read(),
+            rules: self.rules.read(),
+            rules_acted: self.rules_acted.read(),
+            rules_deferred: self.rules_deferred.read(),
+            rules_failed: self.rules_failed.read(),
             ..Figures::default()
         }
     }

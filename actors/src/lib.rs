@@ -8,8 +8,9 @@
 //!     ├ Device           one thing, on demand: presence, telemetry, shadows  `device`
 //!     ├ EdgeNode         the drivers in this process                         `edge_node`
 //!     │ └ Driver         one connection to one machine                       `driver`
-//!     ├ Uplink           on an edge node: what goes up to the hub         `uplink`
-//!     ├ Edges            on a hub: what edge nodes send up                `edges`
+//!     ├ Uplink           on an edge node: what goes up to the hub            `uplink`
+//!     ├ Edges            on a hub: edge nodes, what they send and shall have `edges`
+//!     ├ Rules            what is done when a value crosses a limit           `rules`
 //!     ├ Bridges          the bridges to other brokers                        `bridges`
 //!     │ └ Bridge         one connection to one broker                        `bridge`
 //!     └ Admin            the admin API of the namespace                      `admin`
@@ -27,6 +28,7 @@ mod ask;
 mod audit;
 mod authority;
 mod backups;
+mod bells;
 mod bridge;
 mod bridges;
 mod cluster;
@@ -38,12 +40,14 @@ mod edge_node;
 mod edges;
 mod enrolment;
 mod figures;
+mod here;
 mod model;
 mod newcomers;
 mod ports;
 mod refused;
 mod registry;
 mod restart;
+mod rules;
 mod secret;
 mod settings;
 mod system;

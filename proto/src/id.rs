@@ -57,6 +57,8 @@ pub mod kind {
     pub enum Tag {}
     /// Of [`BridgeId`](super::BridgeId).
     pub enum Bridge {}
+    /// Of [`RuleId`](super::RuleId).
+    pub enum Rule {}
     /// Of [`UserId`](super::UserId).
     pub enum User {}
     /// Of [`RoleId`](super::RoleId).
@@ -108,6 +110,9 @@ pub mod kind {
     }
     impl Kind for Bridge {
         const NAME: &'static str = "bridge";
+    }
+    impl Kind for Rule {
+        const NAME: &'static str = "rule";
     }
     impl Kind for User {
         const NAME: &'static str = "user";
@@ -169,6 +174,8 @@ pub type EdgeId = Id<kind::Edge>;
 pub type DriverId = Id<kind::Driver>;
 /// A bridge to another broker.
 pub type BridgeId = Id<kind::Bridge>;
+/// A rule of a project.
+pub type RuleId = Id<kind::Rule>;
 /// A tag of a driver: one point of a machine.
 pub type TagId = Id<kind::Tag>;
 /// A person or an application.

@@ -28,8 +28,8 @@ pub mod varint;
 pub use clock::{Clock, Entropy};
 pub use id::{
     BridgeId, ClientId, CommandId, CommandName, DriverId, EdgeId, EventName, JobId, Namespace,
-    ProjectId, RequestId, RoleId, ShadowName, TagId, TenantId, ThingId, TokenId, TransferId,
-    UserId, UserName,
+    ProjectId, RequestId, RoleId, RuleId, ShadowName, TagId, TenantId, ThingId, TokenId,
+    TransferId, UserId, UserName,
 };
 pub use model::{ModelName, ModelRef, ModelVersion};
 pub use platform::PlatformTopic;

@@ -14,7 +14,7 @@ mod thing;
 pub use edge::EdgeTopic;
 pub use thing::{CommandTopic, JobTopic, ShadowTopic, ShadowVerb, Stage, ThingRoot, ThingTopic};
 
-use crate::id::{AdminWord, BridgeId, ClientId, EdgeId, Id, RequestId, ThingId, kind};
+use crate::id::{AdminWord, BridgeId, ClientId, EdgeId, Id, RequestId, RuleId, ThingId, kind};
 use crate::topic::TopicName;
 use crate::uns::UnsPath;
 
@@ -82,6 +82,8 @@ pub enum EventTopic {
     Bridge(BridgeId),
     /// `events/edges/<edge>`: an edge node came, went, was adopted, or had to drop records.
     Edge(EdgeId),
+    /// `events/rules/<rule>`: a rule has acted, or could not.
+    Rule(RuleId),
 }
 
 impl PlatformTopic {
@@ -125,6 +127,7 @@ impl PlatformTopic {
             Self::Event(EventTopic::Rejected(thing)) => format!("events/rejected/{thing}"),
             Self::Event(EventTopic::Bridge(bridge)) => format!("events/bridges/{bridge}"),
             Self::Event(EventTopic::Edge(edge)) => format!("events/edges/{edge}"),
+            Self::Event(EventTopic::Rule(rule)) => format!("events/rules/{rule}"),
         };
         written(text)
     }
@@ -196,6 +199,7 @@ fn parse_event(rest: &str) -> Option<EventTopic> {
         ("rejected", thing) => ThingId::parse(thing).ok().map(EventTopic::Rejected),
         ("bridges", bridge) => BridgeId::parse(bridge).ok().map(EventTopic::Bridge),
         ("edges", edge) => EdgeId::parse(edge).ok().map(EventTopic::Edge),
+        ("rules", rule) => RuleId::parse(rule).ok().map(EventTopic::Rule),
         _ => None,
     }
 }

@@ -4,6 +4,7 @@
 //!   move on their own and answer to writes.
 //! - [`machines`]: many Modbus machines with many registers each, slow, busy or silent as told.
 //! - `tank` (cargo feature `opcua`): an OPC UA server with a tank and as many values as wanted, that change as told.
+//! - [`reaction`]: how long a node takes from a change of one machine to a write to another.
 //! - [`load`]: a load generator for MQTT brokers that measures rate, latency, losses and cost.
 //! - [`fleet`]: the same for the things of a node: shadows, telemetry, commands.
 //! - `baseline` (cargo feature of that name): rumqttd as a broker to compare with.
@@ -17,6 +18,7 @@ pub mod fleet;
 pub mod load;
 pub mod machines;
 pub mod plant;
+pub mod reaction;
 mod table;
 #[cfg(feature = "opcua")]
 pub mod tank;

@@ -14,6 +14,7 @@ use sim::load::connection::Unreachable;
 use sim::load::{LoadArgs, load, report};
 use sim::machines::{MachinesArgs, machines};
 use sim::plant::{Plant, register_map, registers_text};
+use sim::reaction::{ReactionArgs, reaction};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Simulated plants and machines, and load for MQTT brokers.
@@ -47,6 +48,8 @@ enum Command {
     /// Serve a tank and as many values as wanted over OPC UA
     #[cfg(feature = "opcua")]
     Tank(sim::tank::TankArgs),
+    /// Measure how long a node takes from a change of one Modbus machine to a write to another
+    Reaction(ReactionArgs),
     /// Put load on an MQTT broker and measure it, or two brokers in turn
     Load(Box<LoadArgs>),
     /// Put load on the things of a node: shadows, telemetry, commands
@@ -88,6 +91,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Machines(args) => block_on(run_machines(args)),
         #[cfg(feature = "opcua")]
         Command::Tank(args) => block_on(run_tank(args)),
+        Command::Reaction(args) => block_on(run_reaction(args)),
         Command::Load(args) => block_on(run_load(&args)),
         Command::Fleet(args) => block_on(run_fleet(&args)),
         #[cfg(feature = "baseline")]
@@ -124,6 +128,18 @@ async fn run_tank(args: sim::tank::TankArgs) -> Result<ExitCode> {
     let mut stop = StopSignals::listen()?;
     let tell = |address| print(&format!("tank listening on {address}\n"));
     sim::tank::tank(&args, tell, stop.received()).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn run_reaction(args: ReactionArgs) -> Result<ExitCode> {
+    let mut stop = StopSignals::listen()?;
+    let tell = |address| print(&format!("machine listening on {address}\n"));
+    let report = tokio::select! {
+        biased;
+        () = stop.received() => bail!("interrupted"),
+        report = reaction(&args, tell) => report?,
+    };
+    print(&if args.json { serde_json::to_string_pretty(&report)? + "\n" } else { report.text() })?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -413,6 +413,7 @@ impl AdminCore {
                 }
             }
             After::Broadcast(id) => drop(self.tenant.cast(TenantMsg::Broadcast(id))),
+            After::Rules(namespace) => self.context.rules_changed.ring(&namespace),
             After::Registered(rows) => self.registered(rows),
             After::Tenancy(namespaces) => {
                 namespaces.iter().for_each(|it| crate::cluster::apply(&self.context, it));

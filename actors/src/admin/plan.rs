@@ -121,6 +121,8 @@ pub(super) enum After {
     Certificates(Namespace, Option<String>),
     /// Has what the rows of projects and their tenant say count.
     Tenancy(Vec<Namespace>),
+    /// Has the rules of a namespace be read anew.
+    Rules(Namespace),
     /// Tells the members of a broadcast.
     Broadcast(CommandId),
     /// Has gateways speak for these things, and their devices know what they are now.
@@ -142,6 +144,7 @@ impl After {
                 | Self::Certificates(..)
                 | Self::Tenancy(..)
                 | Self::Registered(_)
+                | Self::Rules(_)
         )
     }
 }

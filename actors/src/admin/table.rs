@@ -5,7 +5,7 @@ use super::plan::{Plan, Request};
 use super::{
     audit, authorities, backups, bridges, catalog, certificates, commands, connections,
     credentials, drivers, edges, enrolments, groups, metrics, models, node, projects, retained,
-    roles, shadows, subscriptions, tags, tenants, things, users,
+    roles, rules, shadows, subscriptions, tags, tenants, things, users,
 };
 use proto::{Refusal, RefusalCode, Role};
 use schemars::generate::SchemaSettings;
@@ -92,6 +92,7 @@ pub(super) const RESOURCES: &[&Resource] = &[
     &projects::RESOURCE,
     &retained::RESOURCE,
     &roles::RESOURCE,
+    &rules::RESOURCE,
     &shadows::RESOURCE,
     &subscriptions::RESOURCE,
     &tags::RESOURCE,

@@ -9,7 +9,6 @@
 //! Nothing of this is kept at the edge node, and a round that was cut off anywhere is begun again: what was carried out
 //! but not noted is then found to be so already.
 
-mod here;
 mod round;
 mod rows;
 mod rule;

@@ -135,6 +135,7 @@ impl Actor for TenantActor {
         // Before anything is published that goes up.
         core.start_task(&myself, TaskPart::Uplink).instrument(span.clone()).await?;
         core.start_task(&myself, TaskPart::Edges).instrument(span.clone()).await?;
+        core.start_task(&myself, TaskPart::Rules).instrument(span.clone()).await?;
         core.start_edge_node(&myself).instrument(span.clone()).await?;
         core.start_bridges(&myself).instrument(span.clone()).await?;
         core.start_admin(&myself).instrument(span).await?;

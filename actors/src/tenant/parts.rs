@@ -11,7 +11,7 @@ use crate::door::Door;
 use crate::edge_node::{EdgeNodeActor, EdgeNodeArgs, EdgeNodeMsg};
 use crate::restart::{Failures, Verdict};
 use crate::task::{TaskActor, TaskArgs, TaskMsg, Work};
-use crate::{edges, uplink};
+use crate::{edges, rules, uplink};
 use futures_util::FutureExt;
 use futures_util::future::{join_all, join3};
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort};
@@ -25,6 +25,8 @@ pub(crate) enum TaskPart {
     Uplink,
     /// What edge nodes send up.
     Edges,
+    /// What is done when values cross limits.
+    Rules,
 }
 
 /// One of them; without an actor while it rests.
@@ -115,6 +117,9 @@ impl TenantCore {
             TaskPart::Edges => {
                 Ok(Some(Box::new(move |stopped| edges::run(context, namespace, stopped).boxed())))
             }
+            TaskPart::Rules => {
+                Ok(Some(Box::new(move |stopped| rules::run(context, namespace, stopped).boxed())))
+            }
         }
     }
 
@@ -183,6 +188,7 @@ impl TenantCore {
             match slot.part {
                 TaskPart::Uplink => ("uplink", verdict, || TenantMsg::TaskRested(TaskPart::Uplink)),
                 TaskPart::Edges => ("edges", verdict, || TenantMsg::TaskRested(TaskPart::Edges)),
+                TaskPart::Rules => ("rules", verdict, || TenantMsg::TaskRested(TaskPart::Rules)),
             }
         } else if is(self.parts.admin.as_ref().map(|actor| actor.get_id())) {
             self.parts.admin = None;

@@ -102,7 +102,7 @@ pub(super) fn store(is: &store::Figures, waiting: store::Backlog) -> Vec<Figure>
 
 /// The supervision tree.
 pub(super) fn actors(is: &actors::Figures) -> Vec<Figure> {
-    [tree(is), devices(is), commands(is), machines(is), edges(is), bridges(is)].concat()
+    [tree(is), devices(is), commands(is), machines(is), edges(is), rules(is), bridges(is)].concat()
 }
 
 fn tree(is: &actors::Figures) -> Vec<Figure> {
@@ -309,6 +309,19 @@ fn edges(is: &actors::Figures) -> Vec<Figure> {
         counter("actors_uplink_dropped", "Records that the hub will never get.", is.uplink_dropped),
         gauge("actors_uplink_queued", "Records that wait for the hub.", is.uplink_queued),
         gauge("actors_uplink_queued_bytes", "Their bytes on disk.", is.uplink_queued_bytes),
+    ]
+}
+
+fn rules(is: &actors::Figures) -> Vec<Figure> {
+    vec![
+        gauge("actors_rules", "Rules that act.", is.rules),
+        counter("actors_rules_acted", "Times that rules have acted.", is.rules_acted),
+        counter(
+            "actors_rules_deferred",
+            "Times that a rule had to wait before it acted.",
+            is.rules_deferred,
+        ),
+        counter("actors_rules_failed", "Actions of rules that were refused.", is.rules_failed),
     ]
 }
 

@@ -25,6 +25,7 @@ pub(crate) const PAGES: &[Page] = &[
     Page { name: "commands.md", commands_min: 10, set_up: |_| Box::pin(nothing()) },
     Page { name: "operators.md", commands_min: 20, set_up: |node| Box::pin(operators(node)) },
     Page { name: "provisioning.md", commands_min: 6, set_up: |_| Box::pin(nothing()) },
+    Page { name: "rules.md", commands_min: 9, set_up: |_| Box::pin(nothing()) },
     Page { name: "shadows.md", commands_min: 2, set_up: |_| Box::pin(nothing()) },
     Page { name: "tenants.md", commands_min: 20, set_up: |_| Box::pin(nothing()) },
 ];

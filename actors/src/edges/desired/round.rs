@@ -1,6 +1,5 @@
 //! One round: what an edge node has and what the hub has become the same, as far as both take it.
 
-use super::here;
 use super::rows::{Base, End, KnownEditsRow, Refused, SyncKey, SyncRow};
 use super::rule::{Ends, Step, step};
 use super::survey::Known;
@@ -9,6 +8,7 @@ use crate::driver::row::{DriverKey, DriverRow, TagRow, Version};
 use crate::edges::hotline::{Hotline, Question};
 use crate::edges::row::EdgeKey;
 use crate::edges::worker::event_message;
+use crate::here;
 use crate::refused;
 use broker::Client;
 use proto::{DriverId, EdgeId, Namespace, Refusal, RefusalCode, Role};

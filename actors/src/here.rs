@@ -1,4 +1,5 @@
-//! Requests to the admin API of this node, which checks and records what comes from an edge node as it does for anyone.
+//! Requests to the admin API of this node in its own name: it checks and records what an edge node or a rule brings about
+//! as it does for anyone.
 
 use crate::context::Context;
 use broker::{AttachOptions, Outgoing};
@@ -9,13 +10,13 @@ use serde_json::Value as Json;
 use tokio::time::timeout;
 
 /// Asks, and waits for the answer.
-pub(super) async fn ask(
+pub(crate) async fn ask(
     context: &Context,
     namespace: &Namespace,
     (resource, verb): (&str, &str),
     body: &Json,
 ) -> Result<Json, Refusal> {
-    let name = format!("platform-desired-{}", context.next_number());
+    let name = format!("platform-asks-{}", context.next_number());
     let client_id = ClientId::parse(&name).map_err(Refusal::internal)?;
     let client = RequestId::parse(&name).map_err(Refusal::internal)?;
     let request_id = RequestId::parse("1").map_err(Refusal::internal)?;
