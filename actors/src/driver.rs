@@ -15,6 +15,7 @@
 mod actor;
 mod asks;
 mod io;
+mod journal;
 mod pace;
 pub(crate) mod row;
 mod start;

@@ -3,6 +3,7 @@
 
 use super::asks::{Ask, Batches, Reply, does_not_run};
 use super::io::Outcome;
+use super::journal::Journal;
 use super::pace::Pace;
 use super::start::{Running, Writable, subscribe_writes};
 use super::state::{Answer, Command, Now};
@@ -11,9 +12,9 @@ use super::write::{SetAnswer, SetRequest, Write};
 use crate::context::Shared;
 use crate::door::Door;
 use broker::{Client, Delivery, Outgoing};
-use drivers::{Counters, DriverConfig, TagConfig};
+use drivers::{Counters, DriverConfig, PointId, TagConfig};
 use proto::platform::EdgeTopic;
-use proto::{DriverId, EdgeId, PlatformTopic, Qos, Quality, Refusal, Scalar, UnsPath};
+use proto::{DriverId, EdgeId, PlatformTopic, Qos, Quality, Refusal, Scalar, UnsPath, Value};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use serde_json::{Value as Json, json};
 use std::collections::HashMap;
@@ -21,6 +22,9 @@ use std::time::Duration;
 use store::Changes;
 use tokio::task::AbortHandle;
 use tracing::{Instrument, Span};
+
+/// The most values of one commit: large enough that it costs little for each, and small enough for others to come between.
+const VALUES_AT_ONCE: usize = 500;
 
 /// What a driver actor is told.
 pub(crate) enum DriverMsg {
@@ -77,6 +81,7 @@ pub(crate) struct DriverCore {
     timer: Option<AbortHandle>,
     counters: Counters,
     pace: Pace,
+    journal: Journal,
     was_connected: bool,
     status: DriverStatus,
     status_due_ms: u64,
@@ -159,6 +164,7 @@ impl DriverCore {
             timer: None,
             counters: Counters::default(),
             pace: Pace::default(),
+            journal: Journal::default(),
             was_connected: false,
             status,
             status_due_ms: 0,
@@ -219,6 +225,9 @@ impl DriverCore {
         let answers = match outcome {
             Outcome::Connected(outcome, counters) => {
                 self.counters = counters;
+                if let Err(error) = &outcome {
+                    self.journal.lost(Some(&error.to_string()));
+                }
                 state.connected(outcome, now, random)
             }
             Outcome::Subscribed(outcome, counters) => {
@@ -235,6 +244,7 @@ impl DriverCore {
                 self.context.counters.points_bad.add(bad);
                 if good > 0 {
                     self.pace.good(now.t);
+                    self.journal.heard();
                 }
                 state.pushed(outcome, now, random)
             }
@@ -245,6 +255,7 @@ impl DriverCore {
                 self.pace.ended(now.ms);
                 if good > 0 {
                     self.pace.good(now.t);
+                    self.journal.heard();
                 }
                 self.context.counters.points_good.add(good);
                 self.context.counters.points_bad.add(bad);
@@ -291,14 +302,23 @@ impl DriverCore {
         self.arm(myself);
     }
 
+    /// In parts, so that one value of another driver does not wait for ten thousand of this one.
     async fn publish_values(&mut self, now: Now) {
         let Some(running) = &mut self.running else { return };
-        let values = running.state.unpublished(now);
-        if values.is_empty() {
-            return;
+        let mut values = running.state.unpublished(now);
+        while !values.is_empty() {
+            let rest = values.split_off(values.len().min(VALUES_AT_ONCE));
+            if !self.publish_part(std::mem::replace(&mut values, rest), now).await {
+                return;
+            }
         }
+    }
+
+    /// Whether they were kept.
+    async fn publish_part(&mut self, values: Vec<(PointId, Value)>, now: Now) -> bool {
+        let Some(running) = &mut self.running else { return false };
         let tags = running.state.tags();
-        let message = |(point, value): &(drivers::PointId, proto::Value)| {
+        let message = |(point, value): &(PointId, Value)| {
             let topic = PlatformTopic::Uns(tags[point.index()].path.clone()).topic();
             Outgoing::new(topic, value.to_json()).qos(Qos::AtLeastOnce).retained()
         };
@@ -309,11 +329,13 @@ impl DriverCore {
                 self.context.counters.values_published.add(values.len() as u64);
                 self.context.counters.points_stale.add(stale as u64);
                 running.state.published(values, now);
+                true
             }
             Err(error) => {
                 // They are offered again with the next poll.
                 self.context.counters.commits_failed.increase();
                 tracing::warn!(%error, "values not published");
+                false
             }
         }
     }
@@ -372,14 +394,13 @@ impl DriverCore {
         match (self.was_connected, is_connected) {
             (false, true) => {
                 counters.drivers_connected.increase();
-                tracing::info!("machine connected");
             }
             (true, false) => {
                 counters.drivers_connected.decrease();
                 // Without a running part it is us who left.
                 if let Some(running) = &self.running {
                     counters.driver_losses.increase();
-                    tracing::warn!(reason = running.state.reason(), "machine lost");
+                    self.journal.lost(running.state.reason());
                 }
             }
             _ => {}

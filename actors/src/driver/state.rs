@@ -469,7 +469,7 @@ impl DriverState {
         machine.into_iter().chain(stale).chain(held).chain(again).min()
     }
 
-    /// The values to publish, each with its point.
+    /// The values to publish, each with its point; those that have passed first.
     pub(crate) fn unpublished(&self, now: Now) -> Vec<(PointId, Value)> {
         let due = self.dirty.iter().map(|point| (*point, &self.tags[point.index()]));
         let due = due.filter(|(_, tag)| tag.held_until_ms(now.ms).is_none());
@@ -477,11 +477,15 @@ impl DriverState {
         self.passed.iter().cloned().chain(due).collect()
     }
 
-    /// The values are on the bus, durably.
+    /// The next of the values to publish are on the bus, durably.
     pub(crate) fn published(&mut self, values: Vec<(PointId, Value)>, now: Now) {
-        self.passed.clear();
-        for (point, value) in values {
-            self.dirty.remove(&point);
+        let passed = self.passed.len().min(values.len());
+        self.passed.drain(..passed);
+        for (index, (point, value)) in values.into_iter().enumerate() {
+            // What has passed says nothing of the value that the point has now.
+            if index >= passed {
+                self.dirty.remove(&point);
+            }
             self.tags[point.index()].note_published(value, now.ms);
         }
     }
