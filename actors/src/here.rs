@@ -1,5 +1,5 @@
-//! Requests to the admin API of this node in its own name: it checks and records what an edge node or a rule brings about
-//! as it does for anyone.
+//! Requests to the admin API of this node in its own name: it checks and records what an edge node or a rule brings
+//! about as it does for anyone.
 
 use crate::context::Context;
 use broker::{AttachOptions, Outgoing};

@@ -23,7 +23,7 @@ use store::Changes;
 use tokio::task::AbortHandle;
 use tracing::{Instrument, Span};
 
-/// The most values of one commit: large enough that it costs little for each, and small enough for others to come between.
+/// The most values of one commit: so many that it costs little for each, so few that others come between.
 const VALUES_AT_ONCE: usize = 500;
 
 /// What a driver actor is told.

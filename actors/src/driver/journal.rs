@@ -1,5 +1,5 @@
-//! What is logged of a machine: that it answers, and that it is lost with the reason, once each. One that lets itself be
-//! connected to and never answers fills no log.
+//! What is logged of a machine: that it answers, and that it is lost with the reason, once each. One that lets itself
+//! be connected to and never answers fills no log.
 
 /// What was logged last.
 #[derive(Debug, Default)]

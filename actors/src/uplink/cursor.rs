@@ -1,6 +1,6 @@
 //! Reads the records that wait, in the order of their numbers, a shipment at a time.
 
-use super::shelf::Kept;
+use super::shelf::{Kept, State};
 use super::tape::Tape;
 use proto::uplink::{Block, BlockReader, Range, Record};
 use store::Store;
@@ -124,7 +124,8 @@ impl Cursor {
         }
     }
 
-    /// Has the block with the next number open; else which block cannot be read, if it is that.
+    /// Has the block with the next number open; else which block cannot be read, if it is that. One that cannot be
+    /// read just now is news later.
     fn open(&mut self, tape: &Tape, store: &Store) -> Result<(), Option<Kept>> {
         let next = self.next;
         let is_it = |open: &Open| {
@@ -144,7 +145,11 @@ impl Cursor {
             // Another time, perhaps.
             Err(_) => return Err(None),
         };
-        let reader = body.and_then(|body| BlockReader::open(body).ok()).ok_or(Some(kept))?;
+        let Some(reader) = body.and_then(|body| BlockReader::open(body).ok()) else {
+            // One that is being packed is gone from its place before the shelf knows where it is.
+            let is_moving = kept.state == State::Packing || tape.shelf().find(next) != Some(kept);
+            return Err((!is_moving).then_some(kept));
+        };
         let mut open = Open { kept, reader, ahead: None };
         open.ahead = open.reader.next().and_then(Result::ok);
         if open.ahead.is_none() {
@@ -165,5 +170,98 @@ impl Open {
                 return Some(record);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::uplink::settings::UplinkSettings;
+    use broker::{Recorded, Recorder};
+    use bytes::Bytes;
+    use proto::{Clock, EdgeId, Namespace, Qos, TimestampMs, TopicName};
+    use std::sync::Arc;
+    use store::Changes;
+
+    struct Noon;
+
+    impl Clock for Noon {
+        fn now(&self) -> TimestampMs {
+            TimestampMs(43_200_000)
+        }
+    }
+
+    /// A tape with so many blocks of one record.
+    async fn taped(store: &Store, blocks: usize) -> Tape {
+        let namespace = Namespace::parse("acme/berlin").unwrap();
+        let remote = serde_json::json!({ "url": "mqtt://127.0.0.1", "client_id": "press" });
+        let settings = UplinkSettings {
+            remote: serde_json::from_value(remote).unwrap(),
+            namespace: namespace.clone(),
+            filters: Vec::new(),
+            bytes_max: u64::MAX,
+            age_ms_max: u64::MAX,
+        };
+        let edge = EdgeId::parse("press").unwrap();
+        let tape = Tape::open(store, &namespace, &edge, &settings, (Arc::new(Noon), 7)).unwrap();
+        let topic = TopicName::parse("uns/acme/_raw/level".to_owned()).unwrap();
+        let payload = Bytes::from_static(b"1");
+        for _ in 0..blocks {
+            let recorded = Recorded {
+                topic: &topic,
+                payload: &payload,
+                qos: Qos::AtLeastOnce,
+                retain: true,
+                properties: None,
+                expires_at: None,
+            };
+            let mut kept = None;
+            let ticket = tape.record(&[recorded], Changes::new(), &mut |changes| {
+                kept = Some(store.submit(changes));
+            });
+            kept.unwrap().await.unwrap();
+            tape.settled(ticket, true);
+        }
+        tape
+    }
+
+    /// The commit that packs blocks is there before the shelf knows: what it has moved is not lost.
+    #[tokio::test]
+    async fn what_is_being_packed_is_read_later_and_not_lost() {
+        let store = Store::in_memory().unwrap();
+        let tape = taped(&store, 4).await;
+        let max = ShipmentMax { records: 100, bytes: 10_000 };
+        let parts = tape.shelf().begin_packing(0, (4, 1_000_000));
+        assert_eq!(parts.len(), 4);
+        let mut whole = Block::new(0, TimestampMs(0));
+        let mut all = Cursor::new(0, None);
+        let Next::Shipment(block) = all.read(&tape, &store, max) else { panic!("it is there") };
+        for record in BlockReader::open(Bytes::from(block.finish())).unwrap() {
+            whole.push(&record.unwrap().1);
+        }
+        let mut changes = Changes::new();
+        tape.release(parts[1..].iter().map(|part| part.seq), &mut changes);
+        let row = tape.keep(parts[0].seq, whole, TimestampMs(0), &mut changes);
+        store.commit(changes).await.unwrap();
+
+        let mut cursor = Cursor::new(2, None);
+        assert!(matches!(cursor.read(&tape, &store, max), Next::Nothing));
+        tape.shelf().packed(&parts, Some(row));
+        let Next::Shipment(block) = cursor.read(&tape, &store, max) else { panic!("it is there") };
+        assert_eq!(block.range(), Range { first: 2, end: 4 });
+    }
+
+    #[tokio::test]
+    async fn what_is_nowhere_is_lost() {
+        let store = Store::in_memory().unwrap();
+        let tape = taped(&store, 3).await;
+        let mut changes = Changes::new();
+        tape.release([2], &mut changes);
+        store.commit(changes).await.unwrap();
+        let max = ShipmentMax { records: 100, bytes: 10_000 };
+        let mut cursor = Cursor::new(1, None);
+        let Next::Lost(range) = cursor.read(&tape, &store, max) else { panic!("it is gone") };
+        assert_eq!(range, Range { first: 1, end: 2 });
+        assert!(matches!(cursor.read(&tape, &store, max), Next::Shipment(_)));
     }
 }
