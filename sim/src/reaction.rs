@@ -1,8 +1,8 @@
 //! Two Modbus machines, one that changes and one that is written to, and how long it takes from the one to the other:
 //! what a rule of a node takes to close the loop.
 //!
-//! Holding register 0 of the first is 0 or 100 in turn. Whatever is to be 1 while that is high writes holding register 0
-//! of the second, which is where the time is taken. The machines have no other registers.
+//! Holding register 0 of the first is 0 or 100 in turn. Whatever is to be 1 while that is high writes holding register
+//! 0 of the second, which is where the time is taken. The machines have no other registers.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
