@@ -22,15 +22,16 @@ const AT_ONCE: usize = 12;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn modbus_machines_come_back_from_everything() {
-    all(MODBUS).await;
+    println!("{}", all(MODBUS).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn opc_ua_servers_come_back_from_everything() {
-    all(OPCUA).await;
+    println!("{}", all(OPCUA).await);
 }
 
-async fn all(cases: &'static [Case]) {
+/// Goes through the cases; how long each took to be over.
+async fn all(cases: &'static [Case]) -> String {
     let only = std::env::var("MANIFOLD_FAULT").unwrap_or_default();
     let node = Site::new().start().await;
     let folder = tempfile::tempdir().expect("there is room");
@@ -45,13 +46,18 @@ async fn all(cases: &'static [Case]) {
     });
     let mut outcomes = futures_util::stream::iter(runs).buffer_unordered(AT_ONCE);
     let mut failed = Vec::new();
+    let mut told = String::new();
     while let Some((case, outcome)) = outcomes.next().await {
         match outcome {
-            Ok(took) => println!("{:20} back after {} ms", case.name, took.as_millis()),
+            Ok(took) => {
+                let (name, took_ms) = (case.name, took.as_millis());
+                writeln!(told, "{name:20} back after {took_ms} ms").expect("a text grows");
+            }
             Err(why) => failed.push(format!("{}: {why}", case.name)),
         }
     }
     assert!(failed.is_empty(), "{} cases failed:\n{}", failed.len(), failed.join("\n"));
+    told
 }
 
 #[test]
