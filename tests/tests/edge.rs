@@ -4,10 +4,12 @@ use manifold_tests::admin::Admin;
 use manifold_tests::binaries;
 use manifold_tests::bridges::{hello, listener};
 use manifold_tests::edges::{EDGE, Hub, publish_values, publisher, status, value};
+use manifold_tests::proxy::{Mood, Proxy};
 use manifold_tests::random::{self, Random};
 use manifold_tests::wire::{Hello, Message, Property, Version};
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
 
 /// The last of all topics.
 const END: &str = "uns/acme/~/_raw/end";
@@ -120,7 +122,8 @@ fn assert_whole(heard: &[Message], tags: u64, numbers: std::ops::Range<u64>) {
 async fn an_outage_loses_nothing_and_what_is_new_does_not_wait_behind_it() {
     const TAGS: u64 = 20;
     let (hub, hub_node) = Hub::found().await;
-    let site = hub.edge(hub.port);
+    let proxy = Proxy::to(SocketAddr::from((Ipv4Addr::LOCALHOST, hub.port))).await;
+    let site = hub.edge(proxy.port());
     let edge = site.start().await;
     let mut admin = Admin::enter(&hub_node).await;
     status(&mut admin, "online", |it| it["online"] == true).await;
@@ -137,8 +140,11 @@ async fn an_outage_loses_nothing_and_what_is_new_does_not_wait_behind_it() {
     let mut says = publisher(&edge, "says").await;
     publish_values(&mut says, numbered(TAGS, 300..325)).await;
 
+    // Who listens has to be there before the edge node is.
+    proxy.set(Mood::Cut);
     let hub_node = hub.site.start().await;
     let mut at_hub = listener(&hub_node, "at-hub", "uns/acme/#").await;
+    proxy.set(Mood::Passing);
     // Meanwhile, since a subscriber that does not read loses what its queue cannot hold.
     let heard = tokio::spawn(async move { at_hub.messages_until(END).await });
     let mut admin = Admin::enter(&hub_node).await;

@@ -6,7 +6,7 @@ use crate::admin::plan::{Plan, Request};
 use crate::edges::desired;
 use crate::edges::hotline::Question;
 use proto::{DriverId, EdgeId, Refusal};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 /// What the machine behind a driver has to be asked, by this node or by the one that has the driver.
 pub(in crate::admin) fn live(
@@ -35,6 +35,9 @@ fn question(request: &Request<'_>, (resource, verb): (&str, &str)) -> Box<Questi
     let mut body = request.body.clone().into_fields();
     // There it is the edge node in the process.
     body.remove("edge");
+    if let Some(id) = &request.body.request_id {
+        body.insert("request_id".to_owned(), json!(id));
+    }
     Box::new(Question {
         id: 0,
         resource: resource.to_owned(),

@@ -30,10 +30,9 @@ impl Worker {
             // An earlier one of an edge node that is back already.
             return;
         }
+        // What was asked over an earlier connection is not answered any more.
         node.has_spoken = false;
-        if !has_come {
-            self.settle_presence(&edge);
-        }
+        self.settle_presence(&edge);
     }
 
     /// An edge node has said something that it says on each connection.
