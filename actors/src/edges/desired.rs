@@ -17,5 +17,5 @@ mod survey;
 pub(crate) use round::HUB_ITSELF;
 pub(super) use round::{Round, Settled};
 pub(crate) use rows::{KnownEditsRow, SyncRow};
-pub(super) use survey::{Survey, survey};
+pub(super) use survey::{Survey, Wanted, survey, wanted};
 pub(crate) use survey::{settled, topic};

@@ -1,6 +1,7 @@
 //! The task that takes in what edge nodes send up.
 
 use super::arrival;
+use super::desired::Wanted;
 use super::received::ReceivedRow;
 use super::row::{EdgeKey, EdgeRow};
 use super::status::EdgeStatus;
@@ -16,9 +17,8 @@ use futures_util::{FutureExt, StreamExt};
 use proto::platform::{EdgeTopic, EventTopic, filters};
 use proto::uplink::{Known, Lane, Shipment};
 use proto::{ClientId, EdgeId, Identity, Namespace, PlatformTopic, Qos, TopicName};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use store::{Changes, CommitError, ReadError};
-use tokio::time::Instant;
 
 /// Shipments and reports that are held unacknowledged, of all edge nodes together.
 const WINDOW: usize = 256;
@@ -56,6 +56,11 @@ struct Worker {
     nodes: BTreeMap<EdgeId, Node>,
     commits: FuturesUnordered<BoxFuture<'static, Taken>>,
     rounds: FuturesUnordered<BoxFuture<'static, Ended>>,
+    /// Edge nodes whose round waits for that of another one to end.
+    queued: BTreeSet<EdgeId>,
+    /// Those that are tried again after a while.
+    pauses: FuturesUnordered<BoxFuture<'static, EdgeId>>,
+    wanted: Wanted,
 }
 
 /// Takes in what edge nodes of a namespace send, until it is told to stop.
@@ -81,28 +86,23 @@ pub(crate) async fn run(
         nodes: BTreeMap::new(),
         commits: FuturesUnordered::new(),
         rounds: FuturesUnordered::new(),
+        queued: BTreeSet::new(),
+        pauses: FuturesUnordered::new(),
+        wanted: Wanted::new(),
     };
     worker.nobody_is_there().map_err(|error| error.to_string())?;
-    worker.reconfigured();
+    worker.first_look();
     loop {
-        let next_round_at = worker.next_round_at();
         tokio::select! {
             () = stopped.told() => return Ok(()),
             () = reconfigured.notified() => worker.reconfigured(),
             Some(ended) = worker.rounds.next() => worker.round_ended(ended),
-            () = at(next_round_at) => worker.begin_rounds(None),
+            Some(edge) = worker.pauses.next() => worker.pause_over(&edge),
             Some(taken) = worker.commits.next() => worker.taken(taken),
             delivery = inbox.receive() => {
                 worker.delivered(delivery.ok_or("the namespace has let go of it")?);
             }
         }
-    }
-}
-
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time).await,
-        None => std::future::pending().await,
     }
 }
 

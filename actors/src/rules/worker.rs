@@ -18,6 +18,7 @@ use proto::{
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 use store::{Changes, ReadError};
 use tokio::time::Instant;
@@ -38,6 +39,8 @@ struct Running {
     gate: Gate,
     /// What is kept of it.
     acted: bool,
+    /// What is shown of it.
+    holds: Option<bool>,
     due_ms: Option<u64>,
 }
 
@@ -48,7 +51,9 @@ struct Worker {
     /// As many are counted in the figures.
     counted: u64,
     /// Who looks at which value.
-    lookers: HashMap<TopicName, Vec<RuleId>>,
+    lookers: HashMap<TopicName, Arc<[RuleId]>>,
+    /// Those that wait for their least interval, by when it is over.
+    due: BTreeSet<(u64, RuleId)>,
     /// All topics that are subscribed to: the values, and the answers to writes.
     heard: BTreeSet<TopicName>,
     commands: FuturesUnordered<BoxFuture<'static, (RuleId, Result<Json, Refusal>)>>,
@@ -80,6 +85,7 @@ pub(crate) async fn run(
         rules: BTreeMap::new(),
         counted: 0,
         lookers: HashMap::new(),
+        due: BTreeSet::new(),
         heard: BTreeSet::new(),
         commands: FuturesUnordered::new(),
     };
@@ -98,6 +104,7 @@ pub(crate) async fn run(
     }
 }
 
+/// Never, if there is no time.
 async fn at(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time).await,
@@ -142,7 +149,7 @@ impl Worker {
                     let acted = acted.is_some_and(|row| row.acted);
                     fresh.push(name.clone());
                     let (gate, revision) = (Gate::new(acted), row.revision);
-                    Running { rule: row.rule, revision, gate, acted, due_ms: None }
+                    Running { rule: row.rule, revision, gate, acted, holds: None, due_ms: None }
                 }
             };
             rules.insert(name, running);
@@ -164,14 +171,15 @@ impl Worker {
 
     /// Subscribes to what is looked at now, and to nothing else.
     fn listen(&mut self) {
-        self.lookers.clear();
+        let mut lookers: HashMap<TopicName, Vec<RuleId>> = HashMap::new();
         let mut wanted = BTreeSet::new();
         for (name, running) in &self.rules {
             wanted.extend(topics(&running.rule));
             if let Some(topic) = uns(&running.rule.when.path) {
-                self.lookers.entry(topic.topic()).or_default().push(name.clone());
+                lookers.entry(topic.topic()).or_default().push(name.clone());
             }
         }
+        self.lookers = lookers.into_iter().map(|(topic, names)| (topic, names.into())).collect();
         for topic in wanted.difference(&self.heard) {
             self.client.subscribe(topic.clone().into(), Qos::AtLeastOnce);
         }
@@ -214,19 +222,20 @@ impl Worker {
     }
 
     fn next_due(&self) -> Option<Instant> {
-        let due_ms = self.rules.values().filter_map(|running| running.due_ms).min()?;
+        let (due_ms, _) = self.due.first()?;
         let in_ms = due_ms.saturating_sub(self.context.uptime_ms());
         Some(Instant::now() + Duration::from_millis(in_ms))
     }
 
     fn due(&mut self) {
         let now_ms = self.context.uptime_ms();
-        let is_due = |running: &Running| running.due_ms.is_some_and(|due_ms| due_ms <= now_ms);
-        let due = self.rules.iter().filter(|(_, running)| is_due(running));
-        let due: Vec<RuleId> = due.map(|(name, _)| name.clone()).collect();
-        for name in due {
+        while self.due.first().is_some_and(|(due_ms, _)| *due_ms <= now_ms) {
+            let Some((due_ms, name)) = self.due.pop_first() else { return };
             let Some(running) = self.rules.get_mut(&name) else { continue };
-            running.due_ms = None;
+            // One that has changed or is over since has another time, or none.
+            if running.due_ms.take_if(|it| *it == due_ms).is_none() {
+                continue;
+            }
             let step = running.gate.due(now_ms);
             self.step(&name, step, None);
         }
@@ -239,6 +248,7 @@ impl Worker {
                 if let Some(running) = self.rules.get_mut(name) {
                     running.due_ms = Some(due_ms);
                 }
+                self.due.insert((due_ms, name.clone()));
                 self.context.counters.rules_deferred.increase();
                 self.context.rules.note(&self.key(name), |it| it.deferred += 1);
             }
@@ -327,9 +337,13 @@ impl Worker {
 
     /// Keeps whether the rule has acted, and shows how it stands.
     fn note(&mut self, name: &RuleId) {
-        let key = self.key(name);
         let Some(running) = self.rules.get_mut(name) else { return };
         let (holds, acted) = running.gate.state();
+        if (running.holds, running.acted) == (Some(holds), acted) {
+            return;
+        }
+        let key: RuleKey = (self.client.namespace().clone(), name.clone());
+        running.holds = Some(holds);
         self.context.rules.note(&key, |it| it.holds = Some(holds));
         if running.acted != acted {
             running.acted = acted;

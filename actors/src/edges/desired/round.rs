@@ -28,6 +28,8 @@ pub(in crate::edges) struct Round {
     pub(in crate::edges) context: Shared,
     pub(in crate::edges) client: Client,
     pub(in crate::edges) edge: EdgeId,
+    /// The drivers that were wanted of it when the round was begun.
+    pub(in crate::edges) wanted: Vec<DriverId>,
 }
 
 /// What a round has come to.
@@ -52,7 +54,8 @@ impl Round {
         let told = self.ask_edge("revisions", json!({})).await?;
         let told: Told = serde_json::from_value(told).map_err(Refusal::internal)?;
         let snapshot = self.context.outside.store.read().map_err(Refusal::internal)?;
-        let known = Known::read(&snapshot, self.namespace(), &self.edge);
+        let names = self.wanted.iter().chain(told.drivers.keys()).cloned();
+        let known = Known::read(&snapshot, (self.namespace(), &self.edge), names);
         let known = known.map_err(Refusal::internal)?;
         let key: EdgeKey = (self.namespace().clone(), self.edge.clone());
         let edits = snapshot.get::<KnownEditsRow>(&key).map_err(Refusal::internal)?;

@@ -8,7 +8,7 @@ use broker::{Client, Outgoing};
 use proto::platform::EdgeTopic;
 use proto::{DriverId, EdgeId, Namespace, PlatformTopic, Qos, Refusal, TimestampMs, TopicName};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use store::{ReadError, Snapshot};
 use tokio::time::Instant;
@@ -59,28 +59,56 @@ pub(super) struct Known {
     pub(super) synced: BTreeMap<DriverId, SyncRow>,
 }
 
-impl Known {
-    pub(super) fn read(
-        snapshot: &Snapshot,
-        namespace: &Namespace,
-        edge: &EdgeId,
-    ) -> Result<Self, ReadError> {
-        let mut known = Self { wanted: BTreeMap::new(), synced: BTreeMap::new() };
-        for row in snapshot.scan::<DriverRow>(&store::prefix(namespace))? {
-            let ((_, driver), row) = row?;
-            if row.edge == *edge {
-                known.wanted.insert(driver, row.version());
+/// The drivers that name an edge node, by edge node, with their versions.
+pub(in crate::edges) type Wanted = BTreeMap<EdgeId, BTreeMap<DriverId, Version>>;
+
+/// Looks at all drivers of a namespace, once for all its edge nodes; those of this node are left out.
+pub(in crate::edges) fn wanted(
+    snapshot: &Snapshot,
+    namespace: &Namespace,
+    own: &EdgeId,
+) -> Result<Wanted, ReadError> {
+    let mut wanted = Wanted::new();
+    for row in snapshot.scan::<DriverRow>(&store::prefix(namespace))? {
+        match row {
+            Ok(((_, driver), row)) if row.edge != *own => {
+                let version = row.version();
+                wanted.entry(row.edge).or_default().insert(driver, version);
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::error!(%error, "a driver cannot be read, and is wanted of nobody")
             }
         }
+    }
+    Ok(wanted)
+}
+
+impl Known {
+    /// What is kept of an edge node and of the drivers with these names, which may or may not be its own.
+    pub(super) fn read(
+        snapshot: &Snapshot,
+        (namespace, edge): (&Namespace, &EdgeId),
+        names: impl IntoIterator<Item = DriverId>,
+    ) -> Result<Self, ReadError> {
+        let mut known = Self { wanted: BTreeMap::new(), synced: BTreeMap::new() };
         let prefix = store::prefix(&(namespace.clone(), edge.clone()));
         for row in snapshot.scan::<SyncRow>(&prefix)? {
             let ((_, _, driver), row): (SyncKey, SyncRow) = row?;
             known.synced.insert(driver, row);
         }
+        let names: BTreeSet<DriverId> = names.into_iter().collect();
+        for driver in names.iter().chain(known.synced.keys()) {
+            let key: DriverKey = (namespace.clone(), driver.clone());
+            let row = snapshot.get::<DriverRow>(&key)?.filter(|row| row.edge == *edge);
+            if let Some(row) = row {
+                known.wanted.insert(driver.clone(), row.version());
+            }
+        }
         Ok(known)
     }
 
-    pub(in crate::edges) fn survey(&self, now: TimestampMs) -> Survey {
+    fn survey(&self, now: TimestampMs) -> Survey {
         let names = self.wanted.keys().chain(self.synced.keys());
         let state = |driver: &DriverId| (driver.clone(), self.state(driver));
         let drivers: BTreeMap<_, _> = names.map(state).collect();
@@ -106,11 +134,11 @@ impl Known {
 /// Reads how far an edge node is.
 pub(in crate::edges) fn survey(
     snapshot: &Snapshot,
-    namespace: &Namespace,
-    edge: &EdgeId,
+    of: (&Namespace, &EdgeId),
+    names: impl IntoIterator<Item = DriverId>,
     now: TimestampMs,
 ) -> Result<Survey, ReadError> {
-    Ok(Known::read(snapshot, namespace, edge)?.survey(now))
+    Ok(Known::read(snapshot, of, names)?.survey(now))
 }
 
 /// Waits until an edge node has what is wanted of a driver, or does not take it, or the patience is over.
