@@ -10,13 +10,17 @@
 //! A machine that cannot be reached is no failure: the status says `connecting`, and why. A
 //! configuration that is refused is none either: the status says `faulted`, and writes are refused.
 //! Values that must reach the bus are derived anew at start from what is retained there. Where the protocol pushes, the
-//! points are subscribed to and not polled. [`asks`] is what operators ask of a machine while it runs.
+//! points are subscribed to and not polled. [`asks`] is what operators ask of a machine while it runs, [`backlog`] what
+//! it tells besides its values: events, and what it has kept of the time when it could not be reached.
 
 mod actor;
 mod asks;
+mod backlog;
+mod command;
 mod io;
 mod journal;
 mod pace;
+mod publish;
 pub(crate) mod row;
 mod start;
 mod state;

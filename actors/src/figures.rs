@@ -111,6 +111,14 @@ pub struct Figures {
     pub driver_polls: u64,
     /// Poll ticks that passed while a machine was busy.
     pub driver_ticks_missed: u64,
+    /// Events of machines published.
+    pub driver_events: u64,
+    /// Events of machines given up, since too many waited to be published.
+    pub driver_events_lost: u64,
+    /// Values published that machines had kept while they were away.
+    pub values_recalled: u64,
+    /// Times without values that machines are not asked for, or not for all of them.
+    pub driver_gaps_lost: u64,
     /// Points read well.
     pub points_good: u64,
     /// Points that the machine refused.
@@ -244,6 +252,10 @@ pub(crate) struct Counters {
     pub(crate) driver_losses: Counter,
     pub(crate) driver_polls: Counter,
     pub(crate) driver_ticks_missed: Counter,
+    pub(crate) driver_events: Counter,
+    pub(crate) driver_events_lost: Counter,
+    pub(crate) values_recalled: Counter,
+    pub(crate) driver_gaps_lost: Counter,
     pub(crate) points_good: Counter,
     pub(crate) points_bad: Counter,
     pub(crate) points_stale: Counter,
@@ -338,17 +350,6 @@ impl Counters {
             commands_refused: self.commands_refused.read(),
             command_responses_ignored: self.command_responses_ignored.read(),
             commits_failed: self.commits_failed.read(),
-            drivers: self.drivers.read(),
-            drivers_connected: self.drivers_connected.read(),
-            driver_losses: self.driver_losses.read(),
-            driver_polls: self.driver_polls.read(),
-            driver_ticks_missed: self.driver_ticks_missed.read(),
-            points_good: self.points_good.read(),
-            points_bad: self.points_bad.read(),
-            points_stale: self.points_stale.read(),
-            values_published: self.values_published.read(),
-            writes_done: self.writes_done.read(),
-            writes_refused: self.writes_refused.read(),
             bridges: self.bridges.read(),
             bridges_connected: self.bridges_connected.read(),
             bridge_connects: self.bridge_connects.read(),
@@ -372,6 +373,28 @@ impl Counters {
             audit_left_out: audit.left_out.read(),
             audit_failed: audit.failed.read(),
             audit_dropped: audit.dropped.read(),
+            ..self.read_machines()
+        }
+    }
+
+    /// Those of drivers and edge nodes, of the uplink and of rules; the others are 0.
+    fn read_machines(&self) -> Figures {
+        Figures {
+            drivers: self.drivers.read(),
+            drivers_connected: self.drivers_connected.read(),
+            driver_losses: self.driver_losses.read(),
+            driver_polls: self.driver_polls.read(),
+            driver_ticks_missed: self.driver_ticks_missed.read(),
+            driver_events: self.driver_events.read(),
+            driver_events_lost: self.driver_events_lost.read(),
+            values_recalled: self.values_recalled.read(),
+            driver_gaps_lost: self.driver_gaps_lost.read(),
+            points_good: self.points_good.read(),
+            points_bad: self.points_bad.read(),
+            points_stale: self.points_stale.read(),
+            values_published: self.values_published.read(),
+            writes_done: self.writes_done.read(),
+            writes_refused: self.writes_refused.read(),
             ..self.read_edges()
         }
     }

@@ -17,7 +17,7 @@ mod tag;
 pub use data_type::{ByteOrder, DataType, TEXT_BYTES_MAX};
 pub use tag::{
     Access, LABEL_BYTES_MAX, LABELS_MAX, POLL_INTERVAL_MS_DEFAULT, POLL_INTERVAL_MS_MAX,
-    POLL_INTERVAL_MS_MIN, PRECISION_MAX, Publish, TagConfig,
+    POLL_INTERVAL_MS_MIN, PRECISION_MAX, Publish, TagConfig, TagKind,
 };
 
 /// The most tags of one driver. At the default poll interval even a slow machine keeps up with this
@@ -83,6 +83,15 @@ impl DriverConfig {
             Self::ModbusSerial(config) => config.check(),
             Self::OpcUa(config) => config.check(),
             Self::Simulator(config) => config.check(),
+        }
+    }
+
+    /// Whether the machine has tags of a kind.
+    pub(crate) fn has(&self, kind: TagKind) -> bool {
+        match (self, kind) {
+            (_, TagKind::Value) | (Self::OpcUa(_), TagKind::Method) => true,
+            (Self::OpcUa(config), TagKind::Events) => config.subscribe,
+            (Self::ModbusTcp(_) | Self::ModbusSerial(_) | Self::Simulator(_), _) => false,
         }
     }
 

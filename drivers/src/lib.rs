@@ -27,11 +27,13 @@ pub mod schedule;
 pub mod simulator;
 
 pub use backoff::Backoff;
-pub use config::{Access, ByteOrder, ConfigError, DataType, DriverConfig, Publish, TagConfig};
+pub use config::{
+    Access, ByteOrder, ConfigError, DataType, DriverConfig, Publish, TagConfig, TagKind,
+};
 pub use open::{Site, open};
 pub use port::{
-    ConnectError, Connectivity, Counters, DeviceError, Driver, Found, Health, Lost, PointId,
-    PointRead, QueryError, ReadError, ReadOutcome, Sample, SubscribeError, Subscription,
-    WriteError,
+    Call, ConnectError, Connectivity, Counters, DeviceError, Driver, Event, EventLevel, Found, Gap,
+    Health, Input, Kept, Lost, PointId, PointRead, Pushed, QueryError, ReadError, ReadOutcome,
+    Sample, SubscribeError, Subscription, WriteError,
 };
 pub use schedule::Schedule;

@@ -1,9 +1,9 @@
 //! OPC UA (OPC 10000, the client's side, binary over TCP).
 //!
 //! `opcua/README.md` is the reference for operators: options, addresses, security, an example. Inside: `address`,
-//! `value` and `status` give words of OPC UA a meaning, `points` is what a tag is on this connection; `identity` and
-//! `endpoint` say who we are and whom we trust; `link` is the connection, `requests` and `browse` what is asked of it,
-//! `subscribe` and `pushes` what comes by itself, `driver` is the port.
+//! `value`, `arguments` and `status` give words of OPC UA a meaning, `points` is what a tag is on this connection;
+//! `identity` and `endpoint` say who we are and whom we trust; `link` is the connection, `requests`, `browse`, `call`
+//! and `history` what is asked of it, `subscribe`, `events` and `pushes` what comes by itself, `driver` is the port.
 //!
 //! Only `config` is there without the feature `opcua`, so that a configuration reads the same in every build.
 
@@ -12,11 +12,19 @@ mod config;
 #[cfg(feature = "opcua")]
 mod address;
 #[cfg(feature = "opcua")]
+mod arguments;
+#[cfg(feature = "opcua")]
 mod browse;
+#[cfg(feature = "opcua")]
+mod call;
 #[cfg(feature = "opcua")]
 mod driver;
 #[cfg(feature = "opcua")]
 mod endpoint;
+#[cfg(feature = "opcua")]
+mod events;
+#[cfg(feature = "opcua")]
+mod history;
 #[cfg(feature = "opcua")]
 pub(crate) mod identity;
 #[cfg(feature = "opcua")]

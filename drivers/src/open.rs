@@ -39,7 +39,7 @@ pub fn open(
     site: &Site,
 ) -> Result<Box<dyn Driver>, ConfigError> {
     config.check()?;
-    check_tags(tags)?;
+    check_tags(config, tags)?;
     match config {
         DriverConfig::ModbusTcp(config) => Ok(Box::new(ModbusDriver::new(config.options(), tags)?)),
         #[cfg(feature = "serial")]
@@ -62,7 +62,7 @@ pub fn open(
     }
 }
 
-fn check_tags(tags: &[TagConfig]) -> Result<(), ConfigError> {
+fn check_tags(config: &DriverConfig, tags: &[TagConfig]) -> Result<(), ConfigError> {
     if tags.len() > TAGS_MAX {
         let reason = format!("{} tags, a driver has at most {TAGS_MAX}", tags.len());
         return Err(ConfigError::new("tags", reason));
@@ -71,6 +71,10 @@ fn check_tags(tags: &[TagConfig]) -> Result<(), ConfigError> {
     let mut paths = HashSet::new();
     for (index, tag) in tags.iter().enumerate() {
         tag.check().map_err(|error| error.of_tag(index))?;
+        if !config.has(tag.kind) {
+            let reason = format!("this machine has none of kind {}", tag.kind.name());
+            return Err(ConfigError::new("kind", reason).of_tag(index));
+        }
         if !names.insert(&tag.tag) {
             return Err(ConfigError::new("tag", "another tag has this name").of_tag(index));
         }
@@ -94,6 +98,11 @@ mod tests {
         serde_json::from_value(json).unwrap()
     }
 
+    fn method(name: &str, path: &str) -> TagConfig {
+        let json = json!({"tag": name, "address": "i=1", "kind": "method", "path": path});
+        serde_json::from_value(json).unwrap()
+    }
+
     fn refusal(config: ModbusTcpConfig, tags: &[TagConfig]) -> Option<String> {
         open(&DriverConfig::ModbusTcp(config), tags, &Site::new("unused"))
             .err()
@@ -113,6 +122,7 @@ mod tests {
             (tag("b", "40002", "x/_raw/a"), "tags[1].path"),
             (tag("b", "20001", "x/_raw/b"), "tags[1].address"),
             (TagConfig { scale: 0.0, ..tag("b", "40002", "x/_raw/b") }, "tags[1].scale"),
+            (method("b", "x/_raw/b"), "tags[1].kind"),
         ] {
             let refused = refusal(config.clone(), &[good.clone(), second]);
             assert_eq!(refused.as_deref(), Some(field));

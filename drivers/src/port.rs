@@ -11,14 +11,21 @@ use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use futures_util::stream::BoxStream;
 use proto::{Quality, Scalar, TimestampMs};
 use serde::Serialize;
+use serde_json::Value as Json;
 
+mod call;
 mod error;
+mod event;
 mod health;
+mod history;
 
+pub use call::{Call, Input};
 pub use error::{
     ConnectError, DeviceError, Lost, QueryError, ReadError, SubscribeError, WriteError,
 };
+pub use event::{Event, EventLevel};
 pub use health::{Connectivity, Counters, Health};
+pub use history::{Gap, Kept};
 
 /// One point of a machine: the index of its tag in the list the driver was opened with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,9 +64,20 @@ pub struct ReadOutcome {
     pub lost: Option<Lost>,
 }
 
-/// What a machine pushes, some points at a time, in order; it ends after the outcome that says why the connection is
-/// lost. Who listens too slowly misses values that are followed by newer ones, which is counted, never the last one.
-pub type Subscription = BoxStream<'static, ReadOutcome>;
+/// Some of what a machine pushes.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Pushed {
+    /// Values of points, in order; one that tells events has one if it begins to, or is refused.
+    pub points: Vec<PointRead>,
+    /// What has happened, in order.
+    pub events: Vec<Event>,
+    /// Why there is no connection any more.
+    pub lost: Option<Lost>,
+}
+
+/// What a machine pushes, in order; it ends with what says why the connection is lost. Who listens too slowly misses
+/// values that are followed by newer ones, never the last one, and the oldest events; both are counted.
+pub type Subscription = BoxStream<'static, Pushed>;
 
 /// Something that a machine has, as [`Driver::browse`] finds it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -124,6 +142,24 @@ pub trait Driver: Send {
 
     /// What the machine says of itself: maker, product, version and the like, each with its name.
     fn identify(&mut self) -> BoxFuture<'_, Result<Vec<(String, String)>, QueryError>> {
+        ready(Err(QueryError::Unsupported)).boxed()
+    }
+
+    /// Calls a method; what it returns, in its order. Whether a method was called whose answer is lost is not known.
+    fn call<'a>(&'a mut self, call: &'a Call) -> BoxFuture<'a, Result<Vec<Json>, QueryError>> {
+        let _ = call;
+        ready(Err(QueryError::Unsupported)).boxed()
+    }
+
+    /// How far back a machine is asked for what it has kept, after it was away, in milliseconds; 0: not at all.
+    fn backfill_max_ms(&self) -> u64 {
+        0
+    }
+
+    /// What the machine has kept for some gaps, whose beginnings should be close together. Points of which it keeps
+    /// nothing have no values; [`QueryError::Unsupported`] if it keeps none of any.
+    fn history<'a>(&'a mut self, gaps: &'a [Gap]) -> BoxFuture<'a, Result<Vec<Kept>, QueryError>> {
+        let _ = gaps;
         ready(Err(QueryError::Unsupported)).boxed()
     }
 

@@ -4,7 +4,7 @@
 use drivers::contract::{self, Fixture};
 use drivers::opcua::{OpcUaConfig, OpcUaUser, SecurityMode, SecurityPolicy};
 use drivers::{
-    ConnectError, Connectivity, Driver, DriverConfig, PointId, ReadOutcome, Site, SubscribeError,
+    ConnectError, Connectivity, Driver, DriverConfig, PointId, Pushed, Site, SubscribeError,
     Subscription, TagConfig, open,
 };
 use futures_util::StreamExt as _;
@@ -15,6 +15,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::timeout;
+
+#[path = "opcua/methods.rs"]
+mod methods;
 
 /// A directory for each of both sides.
 struct Dirs {
@@ -109,7 +112,7 @@ async fn lost(stream: &mut Subscription) -> &'static str {
     let wait = async {
         loop {
             match stream.next().await {
-                Some(ReadOutcome { lost: Some(lost), .. }) => return lost.code(),
+                Some(Pushed { lost: Some(lost), .. }) => return lost.code(),
                 Some(_) => {}
                 None => panic!("it ended without a reason"),
             }
@@ -310,7 +313,7 @@ async fn an_operator_can_look_around() {
     let tank = root.iter().find(|it| it.name == "Tank").expect("the tank");
     assert_eq!((tank.address.as_str(), tank.is), (of_tank("Tank").as_str(), "object"));
     let found = driver.browse(Some(&tank.address), 100).await.expect("variables");
-    assert_eq!(found.len(), 37);
+    assert_eq!(found.len(), 38);
     let setpoint = found.iter().find(|it| it.name == "Setpoint").expect("the setpoint");
     assert_eq!(setpoint.data_type.as_deref(), Some("Int16"));
     assert_eq!((setpoint.is, setpoint.is_writable), ("variable", Some(true)));

@@ -1,5 +1,5 @@
 //! An OPC UA server: a tank with values of every kind, a table, a variable that keeps what is written and one that does
-//! not take it, users with a name, and as many further values as wanted, which change all at once.
+//! not take it, a method, events, users with a name, and as many further values as wanted, which change all at once.
 //!
 //! For trying the platform, for load and for tests: it can come back at its address as another server, with its
 //! namespaces moved, fewer items in a request or another user.
@@ -7,20 +7,18 @@
 use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
 use opcua::crypto::SecurityPolicy;
-use opcua::server::address_space::{AccessLevel, VariableBuilder};
 use opcua::server::diagnostics::NamespaceMetadata;
 use opcua::server::node_manager::memory::{SimpleNodeManager, simple_node_manager};
 use opcua::server::{ServerBuilder, ServerEndpoint, ServerHandle, ServerUserToken};
-use opcua::types::{
-    DataTypeId, DataValue, MessageSecurityMode, NodeId, QualifiedName, StatusCode, UAString,
-    VariableTypeId, Variant,
-};
+use opcua::types::{DataValue, MessageSecurityMode, NodeId, Variant};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+
+mod nodes;
 
 /// The namespace of the tank.
 pub const TANK: &str = "urn:manifold:test:tank";
@@ -135,7 +133,7 @@ impl OpcUaServer {
         let listener = bind(address).await?;
         let address = listener.local_addr()?;
         let (server, handle) = builder(address, dir, kind).build().map_err(|it| anyhow!(it))?;
-        fill(&handle, kind)?;
+        nodes::fill(&handle, kind)?;
         let task = tokio::spawn(async move {
             if let Err(error) = server.run_with(listener).await {
                 tracing::warn!(error, "the OPC UA server has ended");
@@ -181,6 +179,11 @@ impl OpcUaServer {
         let values = nodes.iter().map(|node| (node, None, DataValue::new_now(value)));
         let set = manager(&self.handle)?.set_values(self.handle.subscriptions(), values);
         set.map_err(|status| anyhow!("{status}"))
+    }
+
+    /// Tells an event of the server, of some severity.
+    pub fn tell(&self, message: &str, severity: u16) {
+        nodes::tell(self.handle.subscriptions(), &NodeId::null(), message, severity);
     }
 
     /// Takes a variable away, as a change of the server's project does.
@@ -280,54 +283,4 @@ fn namespace_index(handle: &ServerHandle) -> Result<u16> {
 fn manager(handle: &ServerHandle) -> Result<Arc<SimpleNodeManager>> {
     let named = handle.node_managers().get_by_name::<SimpleNodeManager>("tank");
     named.context("the server has no tank")
-}
-
-fn fill(handle: &ServerHandle, kind: Kind) -> Result<()> {
-    let index = namespace_index(handle)?;
-    let node = |name: &str| NodeId::new(index, name);
-    let manager = manager(handle)?;
-    let mut space = manager.address_space().write();
-    let tank = node("Tank");
-    space.add_folder(
-        &tank,
-        QualifiedName::new(index, "Tank"),
-        "Tank",
-        &NodeId::objects_folder_id(),
-    );
-    let values: Vec<(&str, DataTypeId, Variant, bool)> = vec![
-        ("Level", DataTypeId::Double, Variant::Double(12.5), false),
-        ("Count", DataTypeId::UInt32, Variant::UInt32(7), false),
-        ("Setpoint", DataTypeId::Int16, Variant::Int16(200), true),
-        ("Pump", DataTypeId::Boolean, Variant::Boolean(false), true),
-        ("Recipe", DataTypeId::String, Variant::String(UAString::from("water")), true),
-        ("Clamped", DataTypeId::Int32, Variant::Int32(0), true),
-        ("Table", DataTypeId::Int32, Variant::from(vec![10, 20, 30]), true),
-    ];
-    for (name, data_type, value, is_writable) in values {
-        let mut access = AccessLevel::CURRENT_READ;
-        access.set(AccessLevel::CURRENT_WRITE, is_writable);
-        let is_array = matches!(value, Variant::Array(_));
-        VariableBuilder::new(&node(name), QualifiedName::new(index, name), name)
-            .data_type(data_type)
-            .value_rank(if is_array { 1 } else { -1 })
-            .value(value)
-            .access_level(access)
-            .user_access_level(access)
-            .has_type_definition(VariableTypeId::BaseDataVariableType)
-            .component_of(tank.clone())
-            .insert(&mut *space);
-    }
-    for number in 0..kind.values {
-        let name = format!("V{number}");
-        VariableBuilder::new(&node(&name), QualifiedName::new(index, name.as_str()), name.as_str())
-            .data_type(DataTypeId::Int32)
-            .value(i32::try_from(number).unwrap_or(i32::MAX))
-            .has_type_definition(VariableTypeId::BaseDataVariableType)
-            .component_of(tank.clone())
-            .insert(&mut *space);
-    }
-    drop(space);
-    // Says that it was written, and keeps what it had.
-    manager.inner().add_write_callback(node("Clamped"), |_, _| StatusCode::Good);
-    Ok(())
 }

@@ -2,10 +2,13 @@
 come back, namespaces that move."""
 
 import datetime
+import json
+import queue
 import re
 import socket
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -22,6 +25,8 @@ TANK = "urn:manifold:peers:tank"
 LEVEL = "uns/acme/tank/_raw/level"
 SETPOINT = "uns/acme/tank/_raw/setpoint"
 ELEMENT = "uns/acme/tank/_raw/element"
+FILL = "uns/acme/tank/_raw/fill"
+EVENTS = "uns/acme/tank/_event/plc"
 
 # By then a machine that is back has to be good again.
 BACK_SECS = 10
@@ -69,6 +74,52 @@ def serve(directory, port, others):
     server = Process([sys.executable, "tests/peers/opcua_server.py", str(directory), str(port), str(others)])
     server.find(r"listening on (\d+)")
     return server
+
+
+class Proxy:
+    """Between a client and a server, so that their connection can be cut while both go on."""
+
+    def __init__(self, port):
+        self.to, self.is_open, self.sockets = port, True, []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            client, _ = self.listener.accept()
+            try:
+                server = socket.create_connection(("127.0.0.1", self.to)) if self.is_open else None
+            except OSError:
+                server = None
+            if server is None:
+                client.close()
+                continue
+            self.sockets += [client, server]
+            for ends in ((client, server), (server, client)):
+                threading.Thread(target=self._carry, args=ends, daemon=True).start()
+
+    @staticmethod
+    def _carry(source, sink):
+        try:
+            while piece := source.recv(65536):
+                sink.sendall(piece)
+        except OSError:
+            pass
+        for end in (source, sink):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def cut(self):
+        self.is_open = False
+        for end in self.sockets:
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+        self.sockets = []
 
 
 def refusal(hub, *words):
@@ -128,7 +179,7 @@ def values(app, hub, url):
     check("what was written is pushed back", bool(value), value)
     found = hub.ctl("drivers", "browse", "driver=tank", f"below=nsu={TANK};s=Tank")["items"]
     names = [(it["name"], it.get("type")) for it in found]
-    expected = [("Level", "Double"), ("Setpoint", "Int16"), ("Table", "Int64")]
+    expected = [("Level", "Double"), ("Setpoint", "Int16"), ("Table", "Int64"), ("Fill", None)]
     check("a browse shows names and types", names == expected, names)
 
 
@@ -148,12 +199,80 @@ def failures(app, server, directory, port):
     return server
 
 
+def methods_and_events(app, hub):
+    """A method is called by a topic and by an operator, and what it does is told as an event."""
+    app.publish(f"{FILL}/set", {"v": [30.0, "by topic"], "id": 1})
+    answer = app.wait_for(f"{FILL}/set/result")
+    check("a method is called by a topic", answer and answer["v"] == [20.0], answer)
+    event = app.wait_for(EVENTS)
+    said = event and (event["level"], event["data"]["message"], event["data"]["source"], event["retained"])
+    check("its event is told", said == ("warning", "filled to 30.0: by topic", "Tank", False), event)
+    lag_ms = event and abs(time.time() * 1000 - event["t"])
+    check("with its time", event and lag_ms < 5000, lag_ms)
+    app.publish(f"{FILL}/set", {"v": {"to": "much", "note": ""}, "id": 2})
+    answer = app.wait_for(f"{FILL}/set/result")
+    field = answer and answer["error"].get("field")
+    check("an argument that does not fit is named", field == "to", answer)
+    method = f"method=nsu={TANK};s=Fill"
+    said = refusal(hub, "drivers", "call", "driver=tank", method, "input=[101, 0]")
+    check("an operator's too", "0 is no String" in (said or ""), said)
+    said = refusal(hub, "drivers", "call", "driver=tank", method, 'input=[101, "x"]')
+    check("what the server refuses is told", "BadOutOfRange" in (said or ""), said)
+    output = hub.ctl("drivers", "call", "driver=tank", method, 'input=[100, "by hand"]')
+    check("an operator calls it", output == {"output": [30.0]}, output)
+    app.wait_for(EVENTS, lambda event: "by hand" in event["data"]["message"])
+    event = app.wait_for(EVENTS)
+    condition = event and event["data"].get("condition")
+    expected = {
+        "id": f"nsu={TANK};s=TankFull", "name": "Full", "retain": True, "active": True, "acknowledged": False,
+    }
+    check("an alarm has its state", condition == expected, event)
+    check("and is an error of its type", event and (event["level"], event["data"]["type"]) == ("error", "AlarmConditionType"), event)
+
+
+def history(app, proxy, url):
+    """The connection is cut while the server counts: afterwards not one count is missing, and none is there twice."""
+    last = app.wait_for(LEVEL, lambda value: value["q"] == "good")
+    proxy.cut()
+    stale = app.wait_for(LEVEL, lambda value: value["q"] == "stale")
+    time.sleep(3)
+    proxy.is_open = True
+    back = app.wait_for(LEVEL, lambda value: value["q"] == "good")
+    check("it is back", bool(stale) and bool(back), back)
+    # The last good value before is that of the stale one.
+    before, after = stale["v"], back["v"]
+    found, deadline = [], time.monotonic() + 15
+    while len(found) < after - before - 1 and time.monotonic() < deadline:
+        try:
+            message = app.messages.get(timeout=1)
+        except queue.Empty:
+            continue
+        properties = dict(getattr(message.properties, "UserProperty", []))
+        if message.topic == LEVEL and properties.get("historical") == "true":
+            value = json.loads(message.payload)
+            found.append((value["v"], value["t"], value["q"], message.retain))
+    counts = [value[0] for value in found]
+    missed = list(range(int(before) + 1, int(after)))
+    check(f"all {len(missed)} values of the time between come, each once, in order", counts == missed, (before, after, counts))
+    times = [value[1] for value in found]
+    check("with their times", times == sorted(times) and all(stale["t"] < it < back["t"] for it in times), times[:3])
+    check("good, and not retained", all(value[2:] == ("good", False) for value in found), found[:3])
+    with OpcUaClient(url) as asyncua:
+        index = asyncua.get_namespace_index(TANK)
+        level = asyncua.get_node(f"ns={index};s=Level")
+        moment = lambda ms: datetime.datetime.fromtimestamp(ms / 1000, datetime.timezone.utc).replace(tzinfo=None)
+        kept = level.read_raw_history(moment(stale["t"] + 1), moment(back["t"] - 1))
+        check("asyncua has kept the same", [value.Value.Value for value in kept] == counts, len(kept))
+    check("a value of the past takes nothing back", last["v"] <= before < after, (last, before, after))
+
+
 def main(data, directory):
     trusted = certificate(directory, "server", "urn:manifold:peers:server")[0]
     user = certificate(directory, "user", "urn:manifold:peers:user")
     port = free_port()
     server = serve(directory, port, 0)
-    url = f"opc.tcp://127.0.0.1:{port}/plant/"
+    proxy = Proxy(port)
+    url = f"opc.tcp://127.0.0.1:{proxy.port}/plant/"
     hub = Hub(data)
     said = refusal(hub, "drivers", "test", "config.protocol=opcua", f"config.url={url}")
     shown = re.search(r"SHA-256 ([0-9a-f]{64})", said or "")
@@ -171,7 +290,11 @@ def main(data, directory):
     hub.ctl("tags", "create", *every, "tag=setpoint", f"address=nsu={TANK};s=Setpoint", *write)
     write = ("access=read_write", f"path={ELEMENT[4:]}")
     hub.ctl("tags", "create", *every, "tag=element", f"address=nsu={TANK};s=Table [1]", *write)
+    hub.ctl("tags", "create", "driver=tank", "tag=fill", "kind=method", f"address=nsu={TANK};s=Fill", f"path={FILL[4:]}")
+    hub.ctl("tags", "create", "driver=tank", "tag=plc", "kind=events", "address=i=2253", f"path={EVENTS[4:]}")
     values(app, hub, url)
+    methods_and_events(app, hub)
+    history(app, proxy, url)
     server = failures(app, server, directory, port)
     shown = hub.ctl("drivers", "get", "driver=tank")
     hidden = "tank-7" not in str(shown) and shown["config"]["user"]["has_secret"] is True

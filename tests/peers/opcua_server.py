@@ -1,4 +1,5 @@
-"""An OPC UA server of asyncua: a tank whose level counts, in a process of its own, so that it can be killed.
+"""An OPC UA server of asyncua: a tank whose level counts and has a history, with a method, events and an alarm, in a
+process of its own, so that it can be killed.
 
     opcua_server.py DIRECTORY PORT OTHER_NAMESPACES
 
@@ -6,11 +7,12 @@ DIRECTORY has `server.der` and `server.pem`; who comes in with a certificate nee
 """
 
 import asyncio
+import datetime
 import logging
 import sys
 from pathlib import Path
 
-from asyncua import Server, ua
+from asyncua import Server, ua, uamethod
 from asyncua.crypto.permission_rules import User, UserRole
 
 TANK = "urn:manifold:peers:tank"
@@ -63,7 +65,36 @@ async def main(directory, port, others):
     await setpoint.set_writable()
     table = await tank.add_variable(ua.NodeId("Table", index), f"{index}:Table", [10, 20, 30])
     await table.set_writable()
+    told = await server.get_event_generator(emitting_node=server.nodes.server)
+    alarm = await server.get_event_generator(ua.ObjectIds.AlarmConditionType, server.nodes.server)
+    alarm.event.SourceName = told.event.SourceName = "Tank"
+    alarm.event.ConditionName, alarm.event.Retain = "Full", True
+    alarm.event.NodeId = ua.NodeId("TankFull", index)
+    held = [20.0]
+
+    @uamethod
+    async def fill(_parent, to, note):
+        if not 0 <= to <= 100:
+            return ua.StatusCode(ua.StatusCodes.BadOutOfRange)
+        before, held[0] = held[0], to
+        told.event.Severity = 400
+        await told.trigger(message=f"filled to {to}: {note}")
+        is_full = to >= 100
+        if is_full or before >= 100:
+            alarm.event.Severity = 900
+            setattr(alarm.event, "ActiveState/Id", is_full)
+            setattr(alarm.event, "AckedState/Id", False)
+            await alarm.trigger(message="full" if is_full else "no longer full")
+        return before
+
+    def argument(name, kind):
+        return ua.Argument(Name=name, DataType=ua.NodeId(kind), ValueRank=-1)
+
+    given = [argument("to", ua.ObjectIds.Double), argument("note", ua.ObjectIds.String)]
+    returned = [argument("before", ua.ObjectIds.Double)]
+    await tank.add_method(ua.NodeId("Fill", index), f"{index}:Fill", fill, given, returned)
     async with server:
+        await server.historize_node_data_change(level, datetime.timedelta(hours=1))
         print(f"listening on {port}", flush=True)
         count = 0.0
         while True:

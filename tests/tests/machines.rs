@@ -2,14 +2,17 @@
 //! differ. The machine is the simulated plant, at a port of its own.
 
 use manifold_tests::admin::Admin;
-use manifold_tests::node::Site;
+use manifold_tests::node::{Node, SECRET, Site};
 use manifold_tests::page::{blocks_of, run};
+use manifold_tests::peer::Peer;
 use manifold_tests::plant::Plant;
 use serde_json::{Value, json};
+use sim::tank::{Kind, OpcUaServer};
 use std::path::Path;
 
-/// Where the page says that the machine is.
+/// Where the page says that the machines are.
 const OF_THE_PAGE: &str = "127.0.0.1:5020";
+const TANK_OF_THE_PAGE: &str = "127.0.0.1:4840";
 
 #[tokio::test]
 async fn every_command_of_the_page_does_what_the_page_says() {
@@ -19,6 +22,9 @@ async fn every_command_of_the_page_does_what_the_page_says() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/machines.md");
     let page = std::fs::read_to_string(path).expect("the page is there");
     let page = page.replace(OF_THE_PAGE, &plant.address().to_string());
+    let pki = tempfile::tempdir().expect("there is room");
+    let tank = OpcUaServer::start(pki.path(), Kind::default()).await.expect("a tank");
+    let page = page.replace(TANK_OF_THE_PAGE, &tank.address.to_string());
     let folder = tempfile::tempdir().expect("there is room");
     let mut blocks = 0;
     for (is_refused, block) in blocks_of(&page) {
@@ -26,7 +32,7 @@ async fn every_command_of_the_page_does_what_the_page_says() {
         let (code, said) = run(&node, folder.path(), &block).await;
         assert_eq!(code, Some(i32::from(is_refused)), "{block}: {said}");
     }
-    assert_eq!(blocks, 7);
+    assert_eq!(blocks, 9);
 
     assert_eq!(plant.read_holding(0).await, 300, "the last write of the page");
     let mut admin = Admin::enter(&node).await;
@@ -52,6 +58,33 @@ async fn every_command_of_the_page_does_what_the_page_says() {
     for outcome in ["begun", "ok", "invalid"] {
         assert!(outcomes.contains(&outcome), "{outcome}: {records}");
     }
+    a_method_and_its_event_are_on_topics(&node).await;
+}
+
+/// With the tags that the page has created.
+async fn a_method_and_its_event_are_on_topics(node: &Node) {
+    const FILL: &str = "uns/acme/berlin/tank/_raw/fill/set";
+    let mut app = Peer::connect(node.mqtt(), "app", ("admin", SECRET)).await;
+    app.subscribe("uns/acme/berlin/tank/+/+/set/result").await;
+    app.subscribe("uns/acme/berlin/tank/_event/#").await;
+    let asked = json!({ "v": { "note": "by topic", "to": 90.0 }, "id": 7 });
+    app.publish(FILL, &asked).await;
+    let (mut answer, mut event) = (Value::Null, Value::Null);
+    while answer.is_null() || event.is_null() {
+        let message = app.next_publish().await;
+        let payload: Value = serde_json::from_slice(&message.payload).expect("JSON");
+        match message.topic.ends_with(b"/result") {
+            true => answer = payload,
+            // That of the page's call may come late.
+            false if payload["data"]["message"] == "filled to 80: morning" => {}
+            false => event = payload,
+        }
+    }
+    assert_eq!(answer, json!({ "id": 7, "ok": true, "v": [80.0] }));
+    assert_eq!(event["level"], "warning");
+    assert_eq!(event["data"]["message"], "filled to 90: by topic", "{event}");
+    assert!(event["t"].is_number(), "{event}");
+    assert_eq!(node.figure("actors_driver_events_total").await, 2, "the page's, and this one");
 }
 
 /// A table with one bad row among many, and rows that say what is there already.

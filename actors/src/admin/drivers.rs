@@ -10,7 +10,7 @@ use super::things::check_revision;
 use crate::driver::Ask;
 use crate::driver::row::{DriverKey, DriverRow, TagRow};
 use crate::edges::row::{EdgeKey, EdgeRow};
-use drivers::{ConfigError, DriverConfig, TagConfig};
+use drivers::{Call, ConfigError, DriverConfig, Input, TagConfig};
 use proto::admin::ListRequest;
 use proto::platform::EdgeTopic;
 use proto::{DriverId, EdgeId, PlatformTopic, Refusal, RefusalCode, TopicFilter, UnsPath};
@@ -35,6 +35,7 @@ pub(super) const RESOURCE: Resource = Resource {
             "shows what a machine has, below an address or at its root",
             browse,
         ),
+        Operation::changes::<CallMethod>("call", ADMIN, "calls a method of a machine", call),
         Operation::changes::<CreateDriver>(
             "create",
             ADMIN,
@@ -99,6 +100,20 @@ struct BrowseDriver {
     limit: Option<usize>,
 }
 
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct CallMethod {
+    driver: DriverId,
+    /// The address of the method, as `browse` shows it.
+    method: String,
+    /// The address of the object that it is called on; absent: the only one that has it.
+    #[serde(default)]
+    object: Option<String>,
+    /// The arguments: an array in the order of the method, or an object by their names; absent: none.
+    #[serde(default)]
+    input: Json,
+}
+
 #[derive(JsonSchema)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "test() tells the two forms apart by hand, for better refusals")]
@@ -127,6 +142,13 @@ fn browse(request: &Request<'_>) -> Result<Plan, Refusal> {
     live(request, driver, ("drivers", "browse"), |it| {
         Live::Running(it, Ask::Browse { below, limit })
     })
+}
+
+/// Calls a method of a machine.
+fn call(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let CallMethod { driver, method, object, input } = request.read()?;
+    let call = Call { method, object, input: Input::of(input) };
+    live(request, driver, ("drivers", "call"), |it| Live::Running(it, Ask::Call(call)))
 }
 
 /// Asks a machine who it is.

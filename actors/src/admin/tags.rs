@@ -198,7 +198,7 @@ fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
     let all: Vec<TagConfig> = std::iter::once(after.clone()).chain(others).collect();
     check(request, &row.config, &all).map_err(|error| without_index(refused(&error, "config")))?;
     let mut plan = Plan::answer(show(request, &driver, &after));
-    if after.path != before.path {
+    if has_moved(&before, &after) {
         clear_value(&mut plan, &before);
     }
     plan.changes.put::<DriverRow>(&driver_key, &row.changed(request.now()));
@@ -279,6 +279,11 @@ impl Paths {
 fn check_paths(request: &Request<'_>, own: &DriverId, tags: &[TagConfig]) -> Result<(), Refusal> {
     let paths = Paths::read(request)?;
     tags.iter().try_for_each(|tag| paths.check(own, tag))
+}
+
+/// Whether what is retained of a tag is no value of it any more.
+pub(super) fn has_moved(before: &TagConfig, after: &TagConfig) -> bool {
+    before.path != after.path || before.kind != after.kind
 }
 
 fn clear_value(plan: &mut Plan, tag: &TagConfig) {

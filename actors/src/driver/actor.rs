@@ -2,29 +2,27 @@
 //! outcomes to the state, values and answers to the bus.
 
 use super::asks::{Ask, Batches, Reply, does_not_run};
+use super::backlog::Losses;
+use super::command::{Answer, Command, Now, Query};
 use super::io::Outcome;
 use super::journal::Journal;
 use super::pace::Pace;
 use super::start::{Running, Writable, subscribe_writes};
-use super::state::{Answer, Command, Now};
 use super::status::{DriverPhase, DriverStatus};
 use super::write::{SetAnswer, SetRequest, Write};
 use crate::context::Shared;
 use crate::door::Door;
 use broker::{Client, Delivery, Outgoing};
-use drivers::{Counters, DriverConfig, PointId, TagConfig};
+use drivers::{Call, Counters, DriverConfig, Input, TagConfig, TagKind};
 use proto::platform::EdgeTopic;
-use proto::{DriverId, EdgeId, PlatformTopic, Qos, Quality, Refusal, Scalar, UnsPath, Value};
+use proto::{DriverId, EdgeId, PlatformTopic, Qos, Refusal, RefusalCode, Scalar, UnsPath};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 use std::collections::HashMap;
 use std::time::Duration;
 use store::Changes;
 use tokio::task::AbortHandle;
 use tracing::{Instrument, Span};
-
-/// The most values of one commit: so many that it costs little for each, so few that others come between.
-const VALUES_AT_ONCE: usize = 500;
 
 /// What a driver actor is told.
 pub(crate) enum DriverMsg {
@@ -64,7 +62,7 @@ pub(crate) struct DriverActor;
 /// Everything a driver actor has.
 pub(crate) struct DriverCore {
     pub(super) context: Shared,
-    client: Client,
+    pub(super) client: Client,
     edge: EdgeId,
     driver: DriverId,
     span: Span,
@@ -199,21 +197,34 @@ impl DriverCore {
         let Some((point, path)) = self.writable.get(&delivery.topic).cloned() else {
             return delivery.ack();
         };
-        let SetRequest { v, id, verify } = match SetRequest::parse(&delivery.payload) {
-            Ok(request) => request,
-            Err((refusal, id)) => return self.answer(&path, id, Err(refusal), delivery).await,
-        };
         let Some(running) = &mut self.running else {
+            let id = SetRequest::<Json>::parse(&delivery.payload).ok().and_then(|it| it.id);
             return self.answer(&path, id, Err(does_not_run()), delivery).await;
         };
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        match running.state.ask_write(Write { point, value: v, verify, ticket }) {
-            Ok(()) => {
+        let config = &running.state.tags()[point.index()].config;
+        let taken = match config.kind {
+            TagKind::Method => {
+                let method = config.address.clone();
+                called(method, &delivery.payload).and_then(|(id, call)| {
+                    let asked = running.state.ask(ticket, Query::Call(call));
+                    asked.map(|()| id.clone()).map_err(|refusal| (refusal, id))
+                })
+            }
+            TagKind::Value | TagKind::Events => SetRequest::<Scalar>::parse(&delivery.payload)
+                .and_then(|request| {
+                    let SetRequest { v, id, verify } = request;
+                    let asked = running.state.ask_write(Write { point, value: v, verify, ticket });
+                    asked.map(|()| id.clone()).map_err(|refusal| (refusal, id))
+                }),
+        };
+        match taken {
+            Ok(id) => {
                 let delivery = Box::new(delivery);
                 self.waiting.insert(ticket, Waiting::Set { path, id, delivery });
             }
-            Err(refusal) => self.answer(&path, id, Err(refusal), delivery).await,
+            Err((refusal, id)) => self.answer(&path, id, Err(refusal), delivery).await,
         }
     }
 
@@ -269,6 +280,10 @@ impl DriverCore {
                 self.counters = counters;
                 self.asked(ticket, answered)
             }
+            Outcome::Recalled(outcome, counters) => {
+                self.counters = counters;
+                state.recalled(outcome, now, random)
+            }
             Outcome::Hung(deadline_ms) => {
                 tracing::warn!(deadline_ms, "driver did not come back from the machine");
                 let reason = format!("the driver did not come back within {deadline_ms} ms");
@@ -286,6 +301,20 @@ impl DriverCore {
         let now = self.now();
         let Some(running) = &mut self.running else { return };
         running.state.age(now);
+        self.command(now);
+        self.publish_values(now).await;
+        self.publish_backlog(now).await;
+        // What waited for that to be on the bus.
+        self.command(now);
+        self.note_losses();
+        self.note_connection();
+        self.tell_status(now);
+        self.arm(myself);
+    }
+
+    /// Tells the machine what comes next, if it is free.
+    fn command(&mut self, now: Now) {
+        let Some(running) = &mut self.running else { return };
         let due_ms = running.state.poll_due_ms();
         if let Some(command) = running.state.next_command(now) {
             if matches!(command, Command::Read(_)) {
@@ -294,49 +323,23 @@ impl DriverCore {
             // The task is free, or the state would not have given a command.
             let _ = running.commands.try_send(command);
         }
-        let missed = running.state.take_ticks_missed();
-        self.context.counters.driver_ticks_missed.add(missed);
-        self.publish_values(now).await;
-        self.note_connection();
-        self.tell_status(now);
-        self.arm(myself);
     }
 
-    /// In parts, so that one value of another driver does not wait for ten thousand of this one.
-    async fn publish_values(&mut self, now: Now) {
+    fn note_losses(&mut self) {
         let Some(running) = &mut self.running else { return };
-        let mut values = running.state.unpublished(now);
-        while !values.is_empty() {
-            let rest = values.split_off(values.len().min(VALUES_AT_ONCE));
-            if !self.publish_part(std::mem::replace(&mut values, rest), now).await {
-                return;
-            }
+        let counters = &self.context.counters;
+        counters.driver_ticks_missed.add(running.state.take_ticks_missed());
+        let Losses { events, gaps } = running.state.backlog.take_losses();
+        counters.driver_events_lost.add(events);
+        counters.driver_gaps_lost.add(gaps);
+        if gaps > 0 {
+            tracing::warn!(
+                gaps,
+                "not all is asked for of what the machine has kept while it was away"
+            );
         }
-    }
-
-    /// Whether they were kept.
-    async fn publish_part(&mut self, values: Vec<(PointId, Value)>, now: Now) -> bool {
-        let Some(running) = &mut self.running else { return false };
-        let tags = running.state.tags();
-        let message = |(point, value): &(PointId, Value)| {
-            let topic = PlatformTopic::Uns(tags[point.index()].path.clone()).topic();
-            Outgoing::new(topic, value.to_json()).qos(Qos::AtLeastOnce).retained()
-        };
-        let messages = values.iter().map(message).collect();
-        match self.client.publish_durably(Changes::new(), messages).await {
-            Ok(()) => {
-                let stale = values.iter().filter(|(_, value)| value.q == Quality::Stale).count();
-                self.context.counters.values_published.add(values.len() as u64);
-                self.context.counters.points_stale.add(stale as u64);
-                running.state.published(values, now);
-                true
-            }
-            Err(error) => {
-                // They are offered again with the next poll.
-                self.context.counters.commits_failed.increase();
-                tracing::warn!(%error, "values not published");
-                false
-            }
+        if events > 0 {
+            tracing::warn!(events, "events given up, since too many waited");
         }
     }
 
@@ -350,8 +353,7 @@ impl DriverCore {
                     self.count_write(&outcome);
                     self.batches.ended(batch, place, outcome);
                 }
-                // Only a loss ends a question in this way.
-                Some(Waiting::Ask(reply)) => drop(reply.send(outcome.map(|value| json!(value)))),
+                Some(Waiting::Ask(reply)) => drop(reply.send(outcome)),
                 None => {}
             }
         }
@@ -361,7 +363,7 @@ impl DriverCore {
         &self,
         path: &UnsPath,
         id: Option<Json>,
-        outcome: Result<Scalar, Refusal>,
+        outcome: Result<Json, Refusal>,
         delivery: Delivery,
     ) {
         self.count_write(&outcome);
@@ -381,7 +383,7 @@ impl DriverCore {
         delivery.ack();
     }
 
-    fn count_write(&self, outcome: &Result<Scalar, Refusal>) {
+    fn count_write<T>(&self, outcome: &Result<T, Refusal>) {
         match outcome {
             Ok(_) => self.context.counters.writes_done.increase(),
             Err(_) => self.context.counters.writes_refused.increase(),
@@ -476,6 +478,16 @@ pub(crate) fn status_message(edge: &EdgeId, driver: &DriverId, status: &DriverSt
     // Made of texts and numbers only: serialisation has no way to fail.
     let payload = serde_json::to_vec(status).unwrap_or_default();
     Outgoing::new(topic, payload).qos(Qos::AtLeastOnce).retained()
+}
+
+/// The call that a request to a method asks for, with its id.
+fn called(method: String, payload: &[u8]) -> Result<(Option<Json>, Call), (Refusal, Option<Json>)> {
+    let SetRequest { v, id, verify } = SetRequest::<Json>::parse(payload)?;
+    if verify {
+        let refusal = Refusal::new(RefusalCode::Invalid, "a method has nothing to read back");
+        return Err((refusal.at("verify"), id));
+    }
+    Ok((id, Call { method, object: None, input: Input::of(v) }))
 }
 
 fn tally(points: &[drivers::PointRead]) -> (u64, u64) {

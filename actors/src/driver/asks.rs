@@ -1,11 +1,11 @@
-//! What operators ask a driver that runs: to read or write some of its tags now, to show what the machine has, or who
-//! it is. It is answered by the machine's word, or refused; never kept for a later connection.
+//! What operators ask a driver that runs: to read or write some of its tags now, to show what the machine has, who it
+//! is, or to call a method. It is answered by the machine's word, or refused; never kept for a later connection.
 
 use super::actor::{DriverCore, Waiting};
+use super::command::{Answer, Query};
 use super::io::Answered;
-use super::state::{Answer, Query};
 use super::write::{Write, refusal_of_device, refusal_of_lost};
-use drivers::{PointRead, QueryError, ReadError};
+use drivers::{Call, PointRead, QueryError, ReadError};
 use proto::{Quality, Refusal, RefusalCode, Scalar, TagId};
 use ractor::RpcReplyPort;
 use serde_json::{Value as Json, json};
@@ -35,7 +35,12 @@ pub(crate) enum Ask {
     },
     /// Who the machine is.
     Identify,
+    /// What a method returns.
+    Call(Call),
 }
+
+/// The most bytes of JSON that a method may return.
+const RETURNED_BYTES_MAX: usize = 256 * 1024;
 
 /// The answer: what it is depends on the question.
 pub(crate) type Told = Result<Json, Refusal>;
@@ -47,7 +52,7 @@ pub(crate) type Reply = RpcReplyPort<Told>;
 pub(super) struct Batch {
     reply: Reply,
     tags: Vec<TagId>,
-    outcomes: Vec<Option<Result<Scalar, Refusal>>>,
+    outcomes: Vec<Option<Result<Json, Refusal>>>,
 }
 
 impl Batch {
@@ -55,7 +60,7 @@ impl Batch {
         let is_good = |outcome: &Option<Result<_, _>>| matches!(outcome, Some(Ok(_)));
         let written = self.outcomes.iter().filter(|it| is_good(it)).count();
         let failed = self.outcomes.len() - written;
-        let result = |(tag, outcome): (TagId, Option<Result<Scalar, Refusal>>)| match outcome {
+        let result = |(tag, outcome): (TagId, Option<Result<Json, Refusal>>)| match outcome {
             Some(Ok(v)) => json!({ "tag": tag, "ok": true, "v": v }),
             Some(Err(error)) => json!({ "tag": tag, "ok": false, "error": error }),
             None => json!({ "tag": tag, "ok": false, "error": not_told() }),
@@ -72,7 +77,7 @@ pub(super) struct Batches(HashMap<u64, Batch>);
 
 impl Batches {
     /// How one write ended; whoever asked is told when it was the last.
-    pub(super) fn ended(&mut self, batch: u64, place: usize, outcome: Result<Scalar, Refusal>) {
+    pub(super) fn ended(&mut self, batch: u64, place: usize, outcome: Result<Json, Refusal>) {
         let Some(found) = self.0.get_mut(&batch) else { return };
         found.outcomes[place] = Some(outcome);
         if found.outcomes.iter().all(Option::is_some)
@@ -94,7 +99,8 @@ impl DriverCore {
             Ask::Write { writes, verify } => return self.ask_writes(writes, verify, reply),
             Ask::Browse { below, limit } => Query::Browse { below, limit },
             Ask::Identify => Query::Identify,
-            Ask::Read(tags) => match running.state.points_of(&tags).into_iter().collect() {
+            Ask::Call(call) => Query::Call(call),
+            Ask::Read(tags) => match running.state.values_of(&tags).into_iter().collect() {
                 Ok(points) => Query::Read(points),
                 Err(refusal) => {
                     let _ = reply.send(Err(refusal));
@@ -120,7 +126,7 @@ impl DriverCore {
         let count = writes.len();
         let tags = writes.iter().map(|(tag, _)| tag.clone()).collect();
         self.batches.0.insert(number, Batch { reply, tags, outcomes: vec![None; count] });
-        let points = running.state.points_of(writes.iter().map(|(tag, _)| tag));
+        let points = running.state.values_of(writes.iter().map(|(tag, _)| tag));
         for (place, ((_, value), point)) in writes.into_iter().zip(points).enumerate() {
             let ticket = self.next_ticket;
             self.next_ticket += 1;
@@ -153,14 +159,30 @@ impl DriverCore {
             },
             Answered::Found(Ok(found)) => Ok(json!({ "items": found })),
             Answered::Identity(Ok(told)) => Ok(json!({ "identity": identity_of(told) })),
-            Answered::Found(Err(error)) | Answered::Identity(Err(error)) => {
-                Err(refusal_of_query(error))
+            Answered::Returned(Ok(output)) => {
+                let is_admin = matches!(self.waiting.get(&ticket), Some(Waiting::Ask(_)));
+                let told = |output| if is_admin { json!({ "output": output }) } else { output };
+                returned(output).map(told)
             }
+            Answered::Found(Err(error))
+            | Answered::Identity(Err(error))
+            | Answered::Returned(Err(error)) => Err(refusal_of_query(error)),
         };
-        if let Some(Waiting::Ask(reply)) = self.waiting.remove(&ticket) {
-            let _ = reply.send(told);
+        let mut answers = running.state.asked(answered, now, random);
+        answers.insert(0, (ticket, told));
+        answers
+    }
+}
+
+/// What a method has returned, unless it is too much.
+fn returned(output: &[Json]) -> Told {
+    let output = json!(output);
+    match output.to_string().len() {
+        0..=RETURNED_BYTES_MAX => Ok(output),
+        bytes => {
+            let message = format!("the method was called, and returned {bytes} bytes of JSON");
+            Err(Refusal::new(RefusalCode::TooLarge, message))
         }
-        running.state.asked(answered, now, random)
     }
 }
 
@@ -201,6 +223,9 @@ pub(crate) fn refusal_of_query(error: &QueryError) -> Refusal {
         QueryError::Unsupported => Refusal::new(RefusalCode::Invalid, error.to_string()),
         QueryError::Address { .. } => {
             Refusal::new(RefusalCode::Invalid, error.to_string()).at("below")
+        }
+        QueryError::Input { argument, .. } => {
+            Refusal::new(RefusalCode::Invalid, error.to_string()).at(argument)
         }
         QueryError::Device(device) => Refusal::new(refusal_of_device(*device), error.to_string()),
         QueryError::Lost(lost) => refusal_of_lost(lost),

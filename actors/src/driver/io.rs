@@ -6,15 +6,16 @@
 //! of its own is dropped half way, which closes its connection; a panic of a driver ends the task
 //! with a report.
 
-use super::state::{Command, Query};
+use super::command::{Command, Query};
 use super::write::Write;
 use drivers::{
-    ConnectError, Counters, Driver, Found, Lost, QueryError, ReadOutcome, SubscribeError,
-    Subscription, WriteError,
+    ConnectError, Counters, Driver, Found, Kept, Lost, Pushed, QueryError, ReadOutcome,
+    SubscribeError, Subscription, WriteError,
 };
 use futures_util::future::pending;
 use futures_util::{FutureExt, StreamExt};
 use proto::Scalar;
+use serde_json::Value as Json;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,13 +29,15 @@ pub(crate) enum Outcome {
     /// Of [`Command::Subscribe`].
     Subscribed(Result<(), SubscribeError>, Counters),
     /// The machine has pushed something; the permit makes room for the next.
-    Pushed(ReadOutcome, Counters, OwnedSemaphorePermit),
+    Pushed(Pushed, Counters, OwnedSemaphorePermit),
     /// Of [`Command::Read`].
     Read(ReadOutcome, Counters),
     /// Of [`Command::Write`].
     Written(Write, Result<Scalar, WriteError>, Counters),
     /// Of [`Command::Ask`], with its ticket.
     Asked(u64, Answered, Counters),
+    /// Of [`Command::Recall`].
+    Recalled(Result<Vec<Kept>, QueryError>, Counters),
     /// The driver did not come back within so many milliseconds.
     Hung(u64),
     /// The driver panicked; there are no further outcomes.
@@ -49,6 +52,8 @@ pub(crate) enum Answered {
     Found(Result<Vec<Found>, QueryError>),
     /// To who it is.
     Identity(Result<Vec<(String, String)>, QueryError>),
+    /// To a call.
+    Returned(Result<Vec<Json>, QueryError>),
 }
 
 /// How much of what is pushed the actor may have before it.
@@ -104,14 +109,14 @@ pub(crate) async fn run(
 async fn pushed(
     pushes: &mut Option<Subscription>,
     room: &Arc<Semaphore>,
-) -> (ReadOutcome, OwnedSemaphorePermit) {
+) -> (Pushed, OwnedSemaphorePermit) {
     let (Some(stream), Ok(permit)) = (pushes, room.clone().acquire_owned().await) else {
         return pending().await;
     };
     let outcome = stream
         .next()
         .await
-        .unwrap_or_else(|| ReadOutcome { points: Vec::new(), lost: Some(Lost::NotConnected) });
+        .unwrap_or_else(|| Pushed { lost: Some(Lost::NotConnected), ..Pushed::default() });
     (outcome, permit)
 }
 
@@ -145,8 +150,13 @@ impl Machine {
                         Answered::Found(driver.browse(below.as_deref(), limit).await)
                     }
                     Query::Identify => Answered::Identity(driver.identify().await),
+                    Query::Call(call) => Answered::Returned(driver.call(&call).await),
                 };
                 Outcome::Asked(ticket, answered, driver.health().counters)
+            }
+            Command::Recall(gaps) => {
+                let outcome = driver.history(&gaps).await;
+                Outcome::Recalled(outcome, driver.health().counters)
             }
         }
     }

@@ -2,13 +2,14 @@
 //! subscribed to.
 
 use super::actor::{DriverArgs, DriverMsg};
+use super::command::{Command, Now};
 use super::io;
-use super::state::{Command, DriverState, Now};
+use super::state::DriverState;
 use super::tag::Tag;
 use crate::context::Context;
 use crate::door::{Door, NotAttached};
 use broker::Client;
-use drivers::{Access, PointId, TagConfig};
+use drivers::{Access, PointId, TagConfig, TagKind};
 use proto::{PlatformTopic, TimestampMs, TopicFilter, TopicName, UnsPath, Value};
 use ractor::ActorRef;
 use std::collections::HashMap;
@@ -23,7 +24,7 @@ pub(super) struct Running {
     task: JoinHandle<()>,
 }
 
-/// The points that can be written, by the topic of their writes.
+/// The points that can be written or called, by the topic of their writes.
 pub(super) type Writable = HashMap<TopicName, (PointId, UnsPath)>;
 
 impl Drop for Running {
@@ -45,7 +46,9 @@ impl Running {
             .map_err(|error| error.to_string())?;
         let tags: Result<Vec<Tag>, String> =
             args.tags.iter().map(|config| tag(&args.client, config, now)).collect();
-        let state = DriverState::new(tags?, driver.is_pushed(), context.settings.writes_max, now);
+        let (is_pushed, backfill_max_ms) = (driver.is_pushed(), driver.backfill_max_ms());
+        let writes_max = context.settings.writes_max;
+        let state = DriverState::new(tags?, is_pushed, backfill_max_ms, writes_max, now);
         let (commands, receiver) = mpsc::channel(1);
         let actor = myself.clone();
         let report = move |outcome| {
@@ -58,7 +61,7 @@ impl Running {
     }
 }
 
-/// Has the writes of every tag that may be written delivered.
+/// Has the writes of every tag that may be written, and the calls of every method, delivered.
 pub(super) fn subscribe_writes(
     args: &DriverArgs,
     myself: &ActorRef<DriverMsg>,
@@ -66,9 +69,8 @@ pub(super) fn subscribe_writes(
     let context: &Context = &args.context;
     let mut writable = Writable::new();
     for (index, config) in (0_u32..).zip(&args.tags) {
-        if config.access == Access::ReadWrite
-            && let Ok(path) = UnsPath::parse(&config.path)
-        {
+        let is_told = config.access == Access::ReadWrite || config.kind == TagKind::Method;
+        if is_told && let Ok(path) = UnsPath::parse(&config.path) {
             let topic = PlatformTopic::UnsSet(path.clone()).topic();
             writable.insert(topic, (PointId(index), path));
         }

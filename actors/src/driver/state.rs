@@ -2,7 +2,7 @@
 //!
 //! The shell tells what happened ([`DriverState::connected`], [`DriverState::read`], …) and then
 //! asks what follows: [`DriverState::next_command`] for the machine, one at a time and writes
-//! first; [`DriverState::unpublished`] for the bus; [`DriverState::wake_at_ms`] for the timer. A
+//! first; [`DriverState::unpublished`] and [`Backlog`] for the bus; [`DriverState::wake_at_ms`] for the timer. A
 //! value counts as published only once [`DriverState::published`] says so, so one whose commit
 //! failed is offered again.
 //!
@@ -11,65 +11,24 @@
 //! are taken over from the retained messages and age in the same way, so a machine that is
 //! unreachable at start shows as stale too.
 
+use super::backlog::Backlog;
+use super::command::{Answer, Command, Now, Query};
 use super::io::Answered;
 use super::tag::Tag;
 use super::write::{Write, refusal_of};
 use drivers::{
-    Backoff, ConnectError, PointId, PointRead, QueryError, ReadError, ReadOutcome, Schedule,
-    SubscribeError, WriteError,
+    Backoff, ConnectError, Kept, PointId, PointRead, Pushed, QueryError, ReadError, ReadOutcome,
+    Schedule, SubscribeError, WriteError,
 };
-use proto::{Quality, Refusal, RefusalCode, Scalar, TagId, TimestampMs, Value};
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use proto::{Quality, Refusal, RefusalCode, Scalar, Value};
+use serde_json::json;
+use std::collections::{BTreeSet, HashSet, VecDeque};
+
+mod intake;
 
 /// Values that wait to be published while newer ones of their points wait too, as when no commit succeeds; then the
 /// oldest go.
 const PASSED_MAX: usize = 10_000;
-
-/// Questions that wait for the machine.
-const ASKS_MAX: usize = 16;
-
-/// The two clocks: one that only rises, and that of the wall.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Now {
-    /// Milliseconds since some start.
-    pub(crate) ms: u64,
-    /// Wall-clock time.
-    pub(crate) t: TimestampMs,
-}
-
-/// What the machine is asked next.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Command {
-    /// Make the connection.
-    Connect,
-    /// Have points pushed.
-    Subscribe(Vec<PointId>),
-    /// Read points.
-    Read(Vec<PointId>),
-    /// Write a point.
-    Write(Write),
-    /// Ask something for whoever holds this ticket.
-    Ask(u64, Query),
-}
-
-/// What an operator wants to know of the machine.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Query {
-    /// What these points hold now.
-    Read(Vec<PointId>),
-    /// What it has below an address.
-    Browse {
-        /// The address; absent: its root.
-        below: Option<String>,
-        /// At most so much.
-        limit: usize,
-    },
-    /// Who it is.
-    Identify,
-}
-
-/// The end of a write: its ticket and what became of it.
-pub(crate) type Answer = (u64, Result<Scalar, Refusal>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Link {
@@ -108,14 +67,26 @@ pub(crate) struct DriverState {
     dirty: BTreeSet<PointId>,
     /// Values to be published before those, of points that have had further ones in the same batch.
     passed: VecDeque<(PointId, Value)>,
+    /// What is published besides values as they stand.
+    pub(super) backlog: Backlog,
+    /// The machine was read last, so that history comes before the next read.
+    is_turn_of_history: bool,
     /// Why there is no connection.
     reason: Option<String>,
     ticks_missed: u64,
 }
 
 impl DriverState {
-    /// A driver that has yet to connect, and whose points are then pushed or polled.
-    pub(crate) fn new(tags: Vec<Tag>, is_pushed: bool, writes_max: usize, now: Now) -> Self {
+    /// A driver that has yet to connect, and whose points are then pushed or polled. `backfill_max_ms` is how far back
+    /// the machine is asked for what it has kept.
+    pub(crate) fn new(
+        tags: Vec<Tag>,
+        is_pushed: bool,
+        backfill_max_ms: u64,
+        writes_max: usize,
+        now: Now,
+    ) -> Self {
+        let backlog = Backlog::new(backfill_max_ms, tags.len());
         let again = (0_u32..).zip(&tags).filter(|(_, tag)| tag.config.max_interval_ms > 0);
         let repeated = again.map(|(index, _)| PointId(index)).collect();
         Self {
@@ -135,6 +106,8 @@ impl DriverState {
             reread: BTreeSet::new(),
             dirty: BTreeSet::new(),
             passed: VecDeque::new(),
+            backlog,
+            is_turn_of_history: false,
             reason: None,
             ticks_missed: 0,
         }
@@ -172,14 +145,11 @@ impl DriverState {
             Ok(()) => {
                 self.link = Link::Up;
                 self.reason = None;
-                self.must_subscribe = self.is_pushed && !self.tags.is_empty();
+                self.must_subscribe = self.is_pushed && self.tags.iter().any(Tag::is_heard);
                 if !self.is_pushed {
                     self.poll_from(now);
                 }
-                // The first value after a connect is published, changed or not.
-                for tag in &mut self.tags {
-                    tag.is_fresh_connection = true;
-                }
+                self.tags.iter_mut().for_each(Tag::connected);
                 Vec::new()
             }
             Err(error) => self.lost(error.to_string(), now, random),
@@ -188,7 +158,7 @@ impl DriverState {
 
     /// Every point is due, and then by its interval.
     fn poll_from(&mut self, now: Now) {
-        let intervals = (0_u32..).zip(&self.tags);
+        let intervals = (0_u32..).zip(&self.tags).filter(|(_, tag)| tag.is_value());
         let intervals = intervals.map(|(index, tag)| (PointId(index), tag.config.poll_interval_ms));
         self.schedule = Schedule::new(intervals.collect::<Vec<_>>(), now.ms);
     }
@@ -212,7 +182,8 @@ impl DriverState {
     }
 
     /// What the machine has pushed.
-    pub(crate) fn pushed(&mut self, outcome: ReadOutcome, now: Now, random: u64) -> Vec<Answer> {
+    pub(crate) fn pushed(&mut self, outcome: Pushed, now: Now, random: u64) -> Vec<Answer> {
+        self.backlog.happened(outcome.events);
         let mut seen = HashSet::new();
         for point in outcome.points {
             let (id, tag) = (point.0, self.tags.get(point.0.index()));
@@ -263,72 +234,20 @@ impl DriverState {
     fn point_read(&mut self, (point, outcome): PointRead, now: Now) -> bool {
         let Some(tag) = self.tags.get_mut(point.index()) else { return false };
         let (is_good, is_news) = match outcome {
-            Ok(sample) => (true, tag.take_good(sample, now)),
+            Ok(sample) => {
+                let gap = tag.gap_before(point, &sample);
+                if let Some((gap, last)) = gap {
+                    self.backlog.was_away(gap, last);
+                }
+                (true, tag.take_good(sample, now))
+            }
             Err(ReadError::ConnectionLost) => (false, false),
             Err(error) => (false, tag.take_bad(error.to_string(), now)),
         };
-        if is_news {
+        if is_news && tag.is_value() {
             self.dirty.insert(point);
         }
         is_good
-    }
-
-    /// The points of tags, in their order. Looks at each tag of the driver once, however many are asked for.
-    pub(crate) fn points_of<'a>(
-        &self,
-        asked: impl IntoIterator<Item = &'a TagId>,
-    ) -> Vec<Result<PointId, Refusal>> {
-        let names = (0_u32..).zip(&self.tags);
-        let known: HashMap<&TagId, PointId> =
-            names.map(|(index, tag)| (&tag.config.tag, PointId(index))).collect();
-        let point = |tag| {
-            let found = known.get(tag).copied();
-            found.ok_or_else(|| Refusal::not_found("tag", tag).at("tag"))
-        };
-        asked.into_iter().map(point).collect()
-    }
-
-    /// Takes in a write, or refuses it at once. It is never kept for a later connection.
-    pub(crate) fn ask_write(&mut self, write: Write) -> Result<(), Refusal> {
-        self.must_be_connected()?;
-        if self.writes.len() >= self.writes_max {
-            return Err(too_many("writes", self.writes.len()));
-        }
-        self.push_write(write);
-        Ok(())
-    }
-
-    /// Whether so many writes at once can be taken in.
-    pub(crate) fn has_room_for(&self, writes: usize) -> Result<(), Refusal> {
-        self.must_be_connected()?;
-        match self.writes.len() >= self.writes_max.max(writes) {
-            true => Err(too_many("writes", self.writes.len())),
-            false => Ok(()),
-        }
-    }
-
-    /// Takes in a write for which there is room.
-    pub(crate) fn push_write(&mut self, write: Write) {
-        self.writes.push_back(write);
-    }
-
-    /// Takes in a question, or refuses it at once.
-    pub(crate) fn ask(&mut self, ticket: u64, query: Query) -> Result<(), Refusal> {
-        self.must_be_connected()?;
-        if self.asks.len() >= ASKS_MAX {
-            return Err(too_many("questions", self.asks.len()));
-        }
-        self.asks.push_back((ticket, query));
-        Ok(())
-    }
-
-    fn must_be_connected(&self) -> Result<(), Refusal> {
-        if self.is_connected() {
-            return Ok(());
-        }
-        let reason = self.reason.as_deref().unwrap_or("not connected yet");
-        let message = format!("the machine is not connected: {reason}");
-        Err(Refusal::new(RefusalCode::Unavailable, message))
     }
 
     /// How a question ended; what was read counts as read.
@@ -338,11 +257,28 @@ impl DriverState {
         match answered {
             Answered::Read(outcome) => self.read(outcome, now, random),
             Answered::Found(Err(QueryError::Lost(lost)))
-            | Answered::Identity(Err(QueryError::Lost(lost))) => {
+            | Answered::Identity(Err(QueryError::Lost(lost)))
+            | Answered::Returned(Err(QueryError::Lost(lost))) => {
                 self.lost(lost.to_string(), now, random)
             }
-            Answered::Found(_) | Answered::Identity(_) => Vec::new(),
+            Answered::Found(_) | Answered::Identity(_) | Answered::Returned(_) => Vec::new(),
         }
+    }
+
+    /// What the machine has kept of the gaps that it was asked for.
+    pub(crate) fn recalled(
+        &mut self,
+        outcome: Result<Vec<Kept>, QueryError>,
+        now: Now,
+        random: u64,
+    ) -> Vec<Answer> {
+        self.is_busy = false;
+        let lost = match &outcome {
+            Err(QueryError::Lost(lost)) => Some(lost.to_string()),
+            _ => None,
+        };
+        self.backlog.recalled(outcome, &self.tags);
+        lost.map(|reason| self.lost(reason, now, random)).unwrap_or_default()
     }
 
     /// How a write ended.
@@ -361,7 +297,8 @@ impl DriverState {
             Err(WriteError::Lost(lost)) => Some(lost.to_string()),
             _ => None,
         };
-        let mut answers = vec![(write.ticket, outcome.map_err(|error| refusal_of(&error)))];
+        let told = outcome.map(|written| json!(written)).map_err(|error| refusal_of(&error));
+        let mut answers = vec![(write.ticket, told)];
         if let Some(lost) = lost {
             answers.extend(self.lost(lost, now, random));
         }
@@ -374,6 +311,7 @@ impl DriverState {
         self.link = Link::Down { retry_at_ms };
         self.is_busy = false;
         self.must_subscribe = false;
+        self.backlog.lost();
         self.reread.clear();
         self.ticks_missed += self.schedule.ticks_missed();
         self.schedule = Schedule::new([], now.ms);
@@ -440,13 +378,22 @@ impl DriverState {
             return Some(Command::Ask(ticket, query));
         }
         if std::mem::take(&mut self.must_subscribe) {
-            return Some(Command::Subscribe(
-                (0..).zip(&self.tags).map(|(it, _)| PointId(it)).collect(),
-            ));
+            let heard = (0_u32..).zip(&self.tags).filter(|(_, tag)| tag.is_heard());
+            return Some(Command::Subscribe(heard.map(|(index, _)| PointId(index)).collect()));
+        }
+        // A machine that is read without a pause has time for both, by turns.
+        if std::mem::take(&mut self.is_turn_of_history)
+            && let Some(gaps) = self.backlog.next_gaps()
+        {
+            return Some(Command::Recall(gaps));
         }
         let mut points = std::mem::take(&mut self.reread);
         points.extend(self.schedule.take_due(now.ms));
-        (!points.is_empty()).then(|| Command::Read(points.into_iter().collect()))
+        if points.is_empty() {
+            return self.backlog.next_gaps().map(Command::Recall);
+        }
+        self.is_turn_of_history = true;
+        Some(Command::Read(points.into_iter().collect()))
     }
 
     /// When to look again, whatever else happens; `None` while an outcome has to come first.
@@ -489,11 +436,6 @@ impl DriverState {
             self.tags[point.index()].note_published(value, now.ms);
         }
     }
-}
-
-fn too_many(what: &str, count: usize) -> Refusal {
-    let message = format!("{count} {what} are waiting for the machine");
-    Refusal::new(RefusalCode::TooManyRequests, message)
 }
 
 #[cfg(test)]

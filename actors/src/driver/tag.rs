@@ -1,8 +1,8 @@
 //! One tag of a running driver: what was last read, what was last published, and when it turns
 //! stale.
 
-use super::state::Now;
-use drivers::{Publish, Sample, TagConfig};
+use super::command::Now;
+use drivers::{Gap, PointId, Publish, Sample, TagConfig, TagKind};
 use proto::{Quality, Scalar, TimestampMs, UnsPath, Value};
 
 /// Poll intervals without a word from the machine after which a value is stale.
@@ -18,8 +18,10 @@ pub(crate) struct Tag {
     pub(crate) published: Option<Value>,
     /// How far the value can be trusted now.
     pub(crate) quality: Quality,
-    /// Its first value after a connect is yet to come.
-    pub(crate) is_fresh_connection: bool,
+    /// Its first value after a connect is yet to come, which is published, changed or not.
+    is_fresh_connection: bool,
+    /// Its first good value after a connect is yet to come.
+    was_away: bool,
     /// Why the last read failed, if it did.
     pub(crate) error: Option<String>,
     datum: Option<Scalar>,
@@ -37,6 +39,7 @@ impl Tag {
             path,
             quality: retained.as_ref().map_or(Quality::Good, |value| value.q),
             is_fresh_connection: true,
+            was_away: true,
             error: None,
             datum: retained.as_ref().and_then(|value| value.v.clone()),
             good_at: retained.as_ref().map(|value| value.t),
@@ -44,6 +47,39 @@ impl Tag {
             heard_at_ms: now.ms,
             published_at_ms: None,
         }
+    }
+
+    /// Whether it has a value.
+    pub(super) fn is_value(&self) -> bool {
+        self.config.kind == TagKind::Value
+    }
+
+    /// Whether the machine tells something of it by itself, if it tells anything.
+    pub(super) fn is_heard(&self) -> bool {
+        self.config.kind != TagKind::Method
+    }
+
+    /// There is a connection again.
+    pub(super) fn connected(&mut self) {
+        self.is_fresh_connection = true;
+        self.was_away = true;
+        // Whether the machine tells events is found out anew.
+        if !self.is_value() {
+            self.quality = Quality::Good;
+        }
+    }
+
+    /// The time without values before the first good one of a connection, with the last value before it. A machine
+    /// that does not say when its values came about has kept none.
+    pub(super) fn gap_before(
+        &mut self,
+        point: PointId,
+        sample: &Sample,
+    ) -> Option<(Gap, Option<Scalar>)> {
+        let was_away = std::mem::take(&mut self.was_away) && self.is_value();
+        let (after, before) = (self.good_at.filter(|_| was_away)?, sample.at?);
+        let is_gap = before.0.saturating_sub(after.0) > 1;
+        is_gap.then(|| (Gap { point, after, before }, self.datum.clone()))
     }
 
     /// Takes a good read in; whether it has to be published.
@@ -100,7 +136,8 @@ impl Tag {
     /// When it turns stale without a connection; `None` if it is.
     pub(super) fn stale_at_ms(&self) -> Option<u64> {
         let patience_ms = STALE_INTERVALS * u64::from(self.config.poll_interval_ms);
-        (self.quality != Quality::Stale).then(|| self.heard_at_ms.saturating_add(patience_ms))
+        (self.is_value() && self.quality != Quality::Stale)
+            .then(|| self.heard_at_ms.saturating_add(patience_ms))
     }
 
     /// The value as it stands: never the time of anything but a good read, if there was one.

@@ -2,6 +2,7 @@
 
 use drivers::{DeviceError, Lost, PointId, WriteError};
 use proto::{Refusal, RefusalCode, Scalar};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -18,12 +19,12 @@ pub(crate) struct Write {
     pub(crate) ticket: u64,
 }
 
-/// The payload of a request to write.
+/// The payload of a request to write a value, or to call a method with whatever JSON it takes.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct SetRequest {
-    /// What to write.
-    pub(crate) v: Scalar,
+pub(crate) struct SetRequest<V> {
+    /// What to write, or to call with.
+    pub(crate) v: V,
     /// Echoed in the answer; any scalar.
     #[serde(default)]
     pub(crate) id: Option<Json>,
@@ -39,9 +40,9 @@ pub(crate) struct SetAnswer {
     pub(crate) id: Option<Json>,
     /// Whether it was written.
     pub(crate) ok: bool,
-    /// What was written, as the tag sees it.
+    /// What was written, as the tag sees it; of a method what it returned, in its order.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) v: Option<Scalar>,
+    pub(crate) v: Option<Json>,
     /// Why not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<Refusal>,
@@ -50,7 +51,7 @@ pub(crate) struct SetAnswer {
 /// The longest id of a request, in bytes of JSON.
 const ID_BYTES_MAX: usize = 130;
 
-impl SetRequest {
+impl<V: DeserializeOwned> SetRequest<V> {
     /// Reads a payload; the id goes with a refusal where it could be read.
     pub(crate) fn parse(payload: &[u8]) -> Result<Self, (Refusal, Option<Json>)> {
         let bad = |error: serde_json::Error| {
@@ -76,7 +77,7 @@ impl SetRequest {
 
 impl SetAnswer {
     /// The answer to the request `id`.
-    pub(crate) fn new(id: Option<Json>, outcome: Result<Scalar, Refusal>) -> Self {
+    pub(crate) fn new(id: Option<Json>, outcome: Result<Json, Refusal>) -> Self {
         match outcome {
             Ok(v) => Self { id, ok: true, v: Some(v), error: None },
             Err(error) => Self { id, ok: false, v: None, error: Some(error) },
@@ -111,6 +112,7 @@ pub(crate) fn refusal_of_device(error: DeviceError) -> RefusalCode {
     match error.code() {
         "not_permitted" => RefusalCode::Forbidden,
         "illegal_function" | "illegal_address" | "illegal_value" => RefusalCode::Invalid,
+        "timeout" => RefusalCode::TimedOut,
         _ => RefusalCode::Unavailable,
     }
 }
@@ -131,9 +133,9 @@ mod tests {
 
     #[test]
     fn requests_are_parsed_strictly_and_keep_their_id() {
-        let request = SetRequest::parse(br#"{"v":1.5,"id":"a","verify":true}"#).unwrap();
+        let request = SetRequest::<Scalar>::parse(br#"{"v":1.5,"id":"a","verify":true}"#).unwrap();
         assert_eq!((request.v, request.verify), (Scalar::Float(1.5), true));
-        assert_eq!(SetRequest::parse(br#"{"v":true}"#).unwrap().id, None);
+        assert_eq!(SetRequest::<Scalar>::parse(br#"{"v":true}"#).unwrap().id, None);
         let cases: [(&[u8], Option<Json>); 6] = [
             (b"5", None),
             (b"{", None),
@@ -143,7 +145,7 @@ mod tests {
             (br#"{"v":1,"id":{}}"#, None),
         ];
         for (payload, id) in cases {
-            let (refusal, found) = SetRequest::parse(payload).unwrap_err();
+            let (refusal, found) = SetRequest::<Scalar>::parse(payload).unwrap_err();
             assert_eq!(refusal.code, RefusalCode::BadRequest);
             assert_eq!(found, id, "{}", payload.escape_ascii());
         }
@@ -151,7 +153,7 @@ mod tests {
 
     #[test]
     fn answers_read_as_the_contract_says() {
-        let done = SetAnswer::new(Some(json!("a")), Ok(Scalar::Int(3)));
+        let done = SetAnswer::new(Some(json!("a")), Ok(json!(3)));
         assert_eq!(serde_json::to_string(&done).unwrap(), r#"{"id":"a","ok":true,"v":3}"#);
         let refusal = Refusal::new(RefusalCode::Unavailable, "gone");
         let refused = SetAnswer::new(None, Err(refusal));

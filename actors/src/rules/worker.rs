@@ -6,6 +6,7 @@ use super::rule::{Action, Rule};
 use crate::context::Shared;
 use crate::here;
 use crate::task::Stopped;
+use crate::uplink::properties::is_historical;
 use broker::{AttachOptions, Client, Delivery, Outgoing};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -199,7 +200,9 @@ impl Worker {
     }
 
     fn delivered(&mut self, delivery: Delivery) {
-        if let Some(names) = self.lookers.get(&delivery.topic).cloned() {
+        if is_historical(delivery.properties()) {
+            // What was so once says nothing of what is so now.
+        } else if let Some(names) = self.lookers.get(&delivery.topic).cloned() {
             names.iter().for_each(|name| self.value(name, &delivery.payload));
         } else if matches!(
             PlatformTopic::parse(&delivery.topic),

@@ -6,8 +6,14 @@ use proto::TimestampMs;
 use proto::TopicName;
 use serde::{Deserialize, Serialize};
 
-/// The property that tells subscribers of a record that waited, and may be older than what is retained.
+/// The property that tells subscribers of a value that may be older than what is retained: one that waited, or that a
+/// machine had kept while it was away.
 pub(crate) const HISTORICAL: &str = "historical";
+
+/// Whether a message has it.
+pub(crate) fn is_historical(properties: Option<&Properties>) -> bool {
+    properties.is_some_and(|it| it.user_properties.iter().any(|(name, _)| name == HISTORICAL))
+}
 
 #[derive(Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -2,7 +2,7 @@
 
 use super::{ByteOrder, ConfigError, DataType};
 use proto::value::UNIT_BYTES_MAX;
-use proto::{Scalar, TagId};
+use proto::{Scalar, TagId, UnsPath};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +26,9 @@ pub const LABELS_MAX: usize = 256;
 /// The longest label, in bytes.
 pub const LABEL_BYTES_MAX: usize = 128;
 
+/// The contracts below which events are told.
+const EVENT_CONTRACTS: [&str; 2] = ["_event", "_alarm"];
+
 /// The longest address of a point and the longest path, in bytes.
 const TEXT_FIELD_BYTES_MAX: usize = 1024;
 
@@ -38,6 +41,32 @@ pub enum Access {
     Read,
     /// It may be read and written.
     ReadWrite,
+}
+
+/// What a tag stands for.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum TagKind {
+    /// A value of the machine.
+    #[default]
+    Value,
+    /// A method of the machine: `{"v": […]}` on its `set` topic calls it.
+    Method,
+    /// What the machine tells of, below `_event` or `_alarm`.
+    Events,
+}
+
+impl TagKind {
+    /// Its name in a configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Value => "value",
+            Self::Method => "method",
+            Self::Events => "events",
+        }
+    }
 }
 
 /// Which good values are published.
@@ -63,6 +92,9 @@ pub struct TagConfig {
     /// Where the machine keeps the point, in the words of its protocol: `40001`, `holding:0`,
     /// `coil:3`.
     pub address: String,
+    /// What it stands for.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub kind: TagKind,
     /// The type of the point in the machine.
     #[serde(rename = "type", default)]
     pub data_type: DataType,
@@ -128,6 +160,9 @@ impl TagConfig {
     pub fn check(&self) -> Result<(), ConfigError> {
         check_text("address", &self.address)?;
         check_text("path", &self.path)?;
+        if self.kind != TagKind::Value {
+            return self.check_kind();
+        }
         self.check_scaling()?;
         self.check_intervals()?;
         if self.unit.as_ref().is_some_and(|unit| unit.is_empty() || unit.len() > UNIT_BYTES_MAX) {
@@ -191,6 +226,41 @@ impl TagConfig {
 }
 
 impl TagConfig {
+    /// What is no value has nothing of what makes a value.
+    fn check_kind(&self) -> Result<(), ConfigError> {
+        if self.kind == TagKind::Events {
+            let contract = UnsPath::parse(&self.path).map(|path| path.contract().to_owned());
+            let is_for_events = |it: &String| EVENT_CONTRACTS.contains(&it.as_str());
+            if contract.ok().is_none_or(|it| !is_for_events(&it)) {
+                let reason = "events belong below _event or _alarm, as in acme/line1/_event/plc";
+                return Err(ConfigError::new("path", reason));
+            }
+        }
+        let of_values = [
+            ("type", self.data_type != DataType::default()),
+            ("byte_order", self.byte_order != ByteOrder::default()),
+            ("scale", self.scale != 1.0),
+            ("offset", self.offset != 0.0),
+            ("precision", self.precision.is_some()),
+            ("labels", !self.labels.is_empty()),
+            ("poll_interval_ms", self.poll_interval_ms != POLL_INTERVAL_MS_DEFAULT),
+            ("access", self.access != Access::Read),
+            ("unit", self.unit.is_some()),
+            ("deadband", self.deadband.is_some()),
+            ("deadband_percent", self.deadband_percent.is_some()),
+            ("publish", self.publish != Publish::default()),
+            ("min_interval_ms", self.min_interval_ms != 0),
+            ("max_interval_ms", self.max_interval_ms != 0),
+        ];
+        match of_values.iter().find(|(_, is_set)| *is_set) {
+            Some((field, _)) => {
+                let reason = format!("a tag of kind {} has none", self.kind.name());
+                Err(ConfigError::new(field, reason))
+            }
+            None => Ok(()),
+        }
+    }
+
     fn check_labels(&self) -> Result<(), ConfigError> {
         let refuse = |reason: String| Err(ConfigError::new("labels", reason));
         if self.labels.is_empty() {
@@ -291,6 +361,11 @@ mod tests {
             (json!({"labels": {"0": "on", "1": "on"}}), "labels"),
             (json!({"labels": {"0": "on"}, "scale": 2.0}), "labels"),
             (json!({"labels": {"0": "on"}, "type": "float32"}), "labels"),
+            (json!({"kind": "method"}), "type"),
+            (json!({"kind": "method", "type": "auto", "access": "read_write"}), "access"),
+            (json!({"kind": "events", "type": "auto"}), "path"),
+            (json!({"kind": "events", "path": "acme/_event/plc"}), "type"),
+            (json!({"kind": "method", "type": "auto", "unit": "Cel"}), "unit"),
             (json!({"type": "bool", "scale": 2.0}), "scale"),
             (json!({"type": "string(4)", "offset": 2.0}), "offset"),
             (json!({"type": "bool", "deadband": 1.0}), "deadband"),
@@ -307,6 +382,8 @@ mod tests {
             json!({"poll_interval_ms": 86_400_000}),
             json!({"unit": "x".repeat(32), "deadband": 0.0}),
             json!({"scale": -0.1, "offset": -40.0}),
+            json!({"kind": "method", "type": "auto"}),
+            json!({"kind": "events", "type": "auto", "path": "acme/_alarm/plc"}),
         ] {
             assert_eq!(tag(&changes).unwrap().check(), Ok(()), "{changes}");
         }

@@ -1,7 +1,6 @@
 //! What a server has, and who it is.
 
-use super::address::NodeRef;
-use super::points::known_node;
+use super::events::stable;
 use super::requests::Requests;
 use super::status::refusal;
 use crate::port::{Found, QueryError};
@@ -18,7 +17,10 @@ impl Requests<'_> {
         below: Option<&str>,
         limit: usize,
     ) -> Result<Vec<Found>, QueryError> {
-        let node = self.browsed(below).await?;
+        let node = match below {
+            Some(text) => self.node_at(text).await?,
+            None => ObjectId::ObjectsFolder.into(),
+        };
         let mut found = self.references(&node, limit).await?;
         found.truncate(limit);
         let mut children = Vec::with_capacity(found.len());
@@ -31,23 +33,6 @@ impl Requests<'_> {
         }
         self.describe(&variables, &mut children).await?;
         Ok(children)
-    }
-
-    async fn browsed(&mut self, below: Option<&str>) -> Result<NodeId, QueryError> {
-        let Some(text) = below else { return Ok(ObjectId::ObjectsFolder.into()) };
-        let refuse = |reason: &str| QueryError::Address {
-            address: text.to_owned(),
-            reason: reason.to_owned(),
-        };
-        let node: NodeRef = text
-            .parse()
-            .map_err(|error: super::address::AddressError| refuse(&error.to_string()))?;
-        if let NodeRef::Path(names) = &node {
-            let node = self.path(names).await?;
-            return node.map_err(|status| QueryError::Device(refusal(status)));
-        }
-        let known = known_node(&node, &self.link.namespaces);
-        known.and_then(Result::ok).ok_or_else(|| refuse("the server has no such namespace"))
     }
 
     async fn references(
@@ -97,22 +82,11 @@ impl Requests<'_> {
             _ => "node",
         };
         Found {
-            address: self.stable(&reference.node_id.node_id),
+            address: stable(&reference.node_id.node_id, &self.link.namespaces),
             name: reference.browse_name.name.as_ref().to_owned(),
             is,
             data_type: None,
             is_writable: None,
-        }
-    }
-
-    /// The address of a node that holds when the namespaces of the server move.
-    fn stable(&self, id: &NodeId) -> String {
-        let uri = self.link.namespaces.get(usize::from(id.namespace)).filter(|it| !it.is_empty());
-        match uri {
-            Some(uri) if id.namespace != 0 => {
-                format!("nsu={uri};{}", NodeId { namespace: 0, ..id.clone() })
-            }
-            _ => id.to_string(),
         }
     }
 

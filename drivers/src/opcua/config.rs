@@ -14,6 +14,10 @@ pub const PUBLISHING_INTERVAL_MS_DEFAULT: u32 = 500;
 pub const QUEUE_SIZE_MAX: u32 = 10_000;
 /// The most nodes in one request, unless the server or the operator says less.
 pub const NODES_PER_REQUEST_MAX: u32 = 1000;
+/// How far back history is asked for, in seconds: a day, unless told otherwise.
+const BACKFILL_MAX_SECS_DEFAULT: u32 = 86_400;
+/// The furthest, in seconds: thirty days.
+const BACKFILL_MAX_SECS_MAX: u32 = 30 * 86_400;
 /// The longest user name or secret, in bytes.
 const USER_BYTES_MAX: usize = 1024;
 /// The longest certificate or key, in bytes of PEM.
@@ -115,6 +119,14 @@ pub struct OpcUaConfig {
     /// The most nodes that the server takes in one request, 1 to 1000, for servers that take fewer than they say.
     #[serde(default = "nodes_per_request_max_default")]
     pub nodes_per_request_max: u32,
+    /// After an outage, how far back the server is asked for the values that it has kept meanwhile, in seconds, up to
+    /// 2 592 000; 0: not at all.
+    #[serde(default = "backfill_max_secs_default")]
+    pub backfill_max_secs: u32,
+}
+
+fn backfill_max_secs_default() -> u32 {
+    BACKFILL_MAX_SECS_DEFAULT
 }
 
 fn timeout_ms_default() -> u32 {
@@ -153,6 +165,7 @@ impl OpcUaConfig {
             publishing_interval_ms: PUBLISHING_INTERVAL_MS_DEFAULT,
             queue_size: 1,
             nodes_per_request_max: NODES_PER_REQUEST_MAX,
+            backfill_max_secs: BACKFILL_MAX_SECS_DEFAULT,
         }
     }
 
@@ -169,6 +182,7 @@ impl OpcUaConfig {
             ),
             ("queue_size", self.queue_size, 1, QUEUE_SIZE_MAX),
             ("nodes_per_request_max", self.nodes_per_request_max, 1, NODES_PER_REQUEST_MAX),
+            ("backfill_max_secs", self.backfill_max_secs, 0, BACKFILL_MAX_SECS_MAX),
         ];
         for (field, value, min, max) in ranges {
             if !(min..=max).contains(&value) {
@@ -240,6 +254,7 @@ mod tests {
                 OpcUaConfig { nodes_per_request_max: 1001, ..config.clone() },
                 "nodes_per_request_max",
             ),
+            (OpcUaConfig { backfill_max_secs: 2_592_001, ..config.clone() }, "backfill_max_secs"),
             (OpcUaConfig { trusted: vec!["ab".into()], ..config.clone() }, "trusted"),
             (OpcUaConfig { user: user(""), ..config.clone() }, "user.name"),
         ] {

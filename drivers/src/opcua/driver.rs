@@ -7,16 +7,17 @@ use super::pushes::{Guarded, Listener, Queue, stream};
 use super::requests::{Failed, Requests};
 use super::subscribe::Items;
 use super::value::encode;
-use crate::config::{ConfigError, TagConfig};
+use crate::config::{ConfigError, TagConfig, TagKind};
 use crate::open::Site;
 use crate::port::{
-    ConnectError, Connectivity, Counters, Driver, Found, Health, Lost, PointId, PointRead,
-    QueryError, ReadError, ReadOutcome, SubscribeError, Subscription, WriteError,
+    Call, ConnectError, Connectivity, Counters, Driver, Found, Gap, Health, Kept, Lost, PointId,
+    PointRead, QueryError, ReadError, ReadOutcome, SubscribeError, Subscription, WriteError,
 };
 use crate::scaling::Unfit;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use opcua::types::NodeId;
 use proto::Scalar;
+use serde_json::Value as Json;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -216,19 +217,25 @@ impl OpcUaDriver {
         if let Some(unknown) = asked.iter().find(|id| id.index() >= points.len()) {
             return Err(SubscribeError::UnknownPoint(*unknown));
         }
+        let is_for_events = |id: &PointId| points[id.index()].kind == TagKind::Events;
+        let (events, values): (Vec<PointId>, Vec<PointId>) =
+            asked.iter().partition(|id| is_for_events(id));
         let queue = Arc::new(Queue::default());
         // What was pushed so far counts as long as the driver does.
         for (new, old) in queue.tally.iter().zip(&self.queue.tally) {
             new.store(old.load(Ordering::Relaxed), Ordering::Relaxed);
         }
+        let mut requests = self.requests()?;
         let listener = Listener {
             points: Arc::clone(&points),
             nodes: Arc::clone(&nodes),
+            namespaces: Arc::clone(&requests.link.namespaces),
+            fields: Arc::default(),
             queue: Arc::clone(&queue),
         };
-        let mut requests = self.requests()?;
         let mut items = Items::create(&mut requests, listener).await?;
-        let refused = items.add(&mut requests, asked).await?;
+        let mut refused = items.add(&mut requests, &values).await?;
+        refused.extend(items.add_events(&mut requests, &events).await?);
         let (pulse, session) = (requests.link.pulse.clone(), Arc::clone(&requests.link.session));
         let retries = items.retry(session, requests.link.limits.monitor, &refused);
         let retries = retries.map(|task| Guarded(tokio::spawn(task).abort_handle()));
@@ -318,6 +325,31 @@ impl Driver for OpcUaDriver {
         async move { self.requests()?.identify().await }.boxed()
     }
 
+    fn call<'a>(&'a mut self, call: &'a Call) -> BoxFuture<'a, Result<Vec<Json>, QueryError>> {
+        async move {
+            match self.requests()?.call_method(call).await {
+                Err(QueryError::Lost(lost)) => Err(QueryError::Lost(self.lose(lost))),
+                result => result,
+            }
+        }
+        .boxed()
+    }
+
+    fn backfill_max_ms(&self) -> u64 {
+        u64::from(self.config.backfill_max_secs) * 1000
+    }
+
+    fn history<'a>(&'a mut self, gaps: &'a [Gap]) -> BoxFuture<'a, Result<Vec<Kept>, QueryError>> {
+        async move {
+            let (points, nodes) = (Arc::clone(&self.points), Arc::clone(&self.nodes));
+            match self.requests()?.history(gaps, &points, &nodes).await {
+                Err(QueryError::Lost(lost)) => Err(QueryError::Lost(self.lose(lost))),
+                result => result,
+            }
+        }
+        .boxed()
+    }
+
     fn health(&self) -> Health {
         let is_there = self.link.as_ref().is_some_and(|link| link.ended().is_none());
         let pushed = |index: usize| self.queue.tally[index].load(Ordering::Relaxed);
@@ -325,6 +357,8 @@ impl Driver for OpcUaDriver {
         counters.points_read += pushed(0);
         counters.points_failed += pushed(1);
         counters.values_skipped += pushed(2);
+        counters.events += pushed(3);
+        counters.events_skipped += pushed(4);
         let connectivity =
             if is_there { Connectivity::Connected } else { Connectivity::Disconnected };
         Health { connectivity, counters, last_error: self.last_error.clone(), last_good: None }

@@ -34,6 +34,7 @@ pub(crate) struct Limits {
     pub(crate) monitor: usize,
     pub(crate) translate: usize,
     pub(crate) browse: usize,
+    pub(crate) history: usize,
 }
 
 /// What the task that drives a connection tells.
@@ -52,7 +53,7 @@ pub(crate) struct Link {
     pub(crate) session: Arc<Session>,
     pub(crate) pulse: watch::Receiver<Pulse>,
     pub(crate) limits: Limits,
-    pub(crate) namespaces: Vec<String>,
+    pub(crate) namespaces: Arc<[String]>,
     task: AbortHandle,
     /// How long its end may take.
     deadline: Duration,
@@ -100,7 +101,7 @@ pub(crate) async fn open(config: &OpcUaConfig, site: &Site) -> Result<Link, Conn
         session,
         pulse: pulse.clone(),
         limits: limits(config, &[]),
-        namespaces: vec![],
+        namespaces: Arc::default(),
         task,
         deadline: deadline(config),
     };
@@ -200,13 +201,14 @@ async fn learn(link: &mut Link, config: &OpcUaConfig) -> Result<(), ConnectError
         VariableId::Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall,
         VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerTranslateBrowsePathsToNodeIds,
         VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerBrowse,
+        VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerHistoryReadData,
     ];
     let questions = variables.map(|it| ReadValueId {
         node_id: NodeId::from(it),
         attribute_id: AttributeId::Value as u32,
         ..ReadValueId::default()
     });
-    // A small machine may not know all of them, but it can tell so; a very small one takes fewer than five at once.
+    // A small machine may not know all of them, but it can tell so; a very small one takes fewer than these at once.
     let mut values = Vec::new();
     match ask(link, config, &questions).await? {
         Ok(told) => values = told,
@@ -219,7 +221,7 @@ async fn learn(link: &mut Link, config: &OpcUaConfig) -> Result<(), ConnectError
         }
         Err(error) => return Err(unreachable(config, error.to_string())),
     }
-    link.namespaces = values.first().map(names_in).unwrap_or_default();
+    link.namespaces = values.first().map(names_in).unwrap_or_default().into();
     link.limits = limits(config, values.get(1..).unwrap_or_default());
     Ok(())
 }
@@ -251,8 +253,8 @@ fn limits(config: &OpcUaConfig, values: &[DataValue]) -> Limits {
         };
         said.min(config.nodes_per_request_max) as usize
     };
-    let [read, monitor, translate, browse] = std::array::from_fn(limit);
-    Limits { read, monitor, translate, browse }
+    let [read, monitor, translate, browse, history] = std::array::from_fn(limit);
+    Limits { read, monitor, translate, browse, history }
 }
 
 /// Why a server did not even tell its endpoints.

@@ -3,17 +3,18 @@
 use super::address::{Address, NodeRef};
 use super::status::{quality, refusal};
 use super::value::{kind_of, show};
-use crate::config::{Access, ByteOrder, ConfigError, DataType, TagConfig};
+use crate::config::{Access, ByteOrder, ConfigError, DataType, TagConfig, TagKind};
 use crate::port::{PointId, PointRead, ReadError, Sample};
 use crate::scaling::Scaling;
 use opcua::types::{
     AttributeId, DataValue, DateTime, NodeId, ReadValueId, StatusCode, Variant, VariantScalarTypeId,
 };
-use proto::{Quality, TimestampMs};
+use proto::{Quality, Scalar, TimestampMs};
 use std::sync::OnceLock;
 
 /// One point.
 pub(crate) struct Point {
+    pub(crate) kind: TagKind,
     pub(crate) address: Address,
     data_type: DataType,
     pub(crate) scaling: Scaling,
@@ -36,6 +37,7 @@ impl Point {
             return Err(ConfigError::new("type", reason));
         }
         Ok(Self {
+            kind: tag.kind,
             address,
             data_type: tag.data_type,
             scaling: Scaling::of(tag),
@@ -83,6 +85,11 @@ impl Point {
         }
     }
 
+    /// That the server tells events of this point from now on.
+    pub(crate) fn listened(&self, id: PointId) -> PointRead {
+        (id, Ok(Sample { point: id, value: Scalar::Bool(true), quality: Quality::Good, at: None }))
+    }
+
     /// Why this point cannot be read at all, on this connection.
     pub(crate) fn unknown(&self, id: PointId, status: StatusCode) -> PointRead {
         let (target, error) = (self.address.to_string(), refusal(status));
@@ -91,7 +98,7 @@ impl Point {
 }
 
 /// A time that a machine says, unless it says none, or one before there were any.
-fn time_of(time: Option<DateTime>) -> Option<TimestampMs> {
+pub(super) fn time_of(time: Option<DateTime>) -> Option<TimestampMs> {
     let ms = time.filter(|it| !it.is_null())?.as_chrono().timestamp_millis();
     u64::try_from(ms).ok().filter(|ms| *ms > 0).map(TimestampMs)
 }
@@ -149,7 +156,6 @@ pub(crate) fn value_of(node: &NodeId, point: &Point) -> ReadValueId {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proto::Scalar;
     use serde_json::json;
 
     fn point(address: &str, more: &serde_json::Value) -> Result<Point, ConfigError> {

@@ -2,20 +2,23 @@
 //!
 //! The library calls from the task that drives the connection, which must not wait, so values go through a queue. If it
 //! grows too long, values that are followed by newer ones of the same point are let go and counted; the last one of a
-//! point stays. A subscription from which nothing has come for long, not even a keep-alive, is a lost connection,
-//! whatever the transport says.
+//! point stays. Of events the oldest go. A subscription from which nothing has come for long, not even a keep-alive, is
+//! a lost connection, whatever the transport says.
 
+use super::events::{Field, event_of};
 use super::link::Pulse;
 use super::points::{Node, Point};
-use crate::port::{Lost, PointId, PointRead, ReadOutcome, Subscription};
+use crate::config::TagKind;
+use crate::port::{Event, Lost, PointId, PointRead, Pushed, Subscription};
 use futures_util::StreamExt as _;
 use opcua::client::{MonitoredItemMap, OnSubscriptionNotificationCore};
 use opcua::types::{
-    DataChangeNotification, NotificationMessage, StatusChangeNotification, StatusCode,
+    DataChangeNotification, EventNotificationList, NotificationMessage, StatusChangeNotification,
+    StatusCode,
 };
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
@@ -23,17 +26,20 @@ use tokio::time::sleep_until;
 
 /// Values that wait, before those that are followed by newer ones are let go; and as many more as there are points.
 const WAITING_MAX: usize = 20_000;
-/// The most values handed over at once.
+/// Events that wait, before the oldest are let go.
+const EVENTS_WAITING_MAX: usize = 10_000;
+/// The most values handed over at once, and the most events.
 const BATCH_MAX: usize = 4096;
 
 /// Values that wait for whoever holds the subscription.
 #[derive(Default)]
 pub(crate) struct Queue {
     waiting: Mutex<VecDeque<PointRead>>,
+    events: Mutex<VecDeque<Event>>,
     arrived: Notify,
     ended: Mutex<Option<StatusCode>>,
-    /// Values read well, failed, and let go.
-    pub(crate) tally: [AtomicU64; 3],
+    /// Values read well, failed, and let go; events that came, and those let go.
+    pub(crate) tally: [AtomicU64; 5],
 }
 
 impl Queue {
@@ -62,16 +68,36 @@ impl Queue {
         self.arrived.notify_one();
     }
 
-    fn take(&self) -> Vec<PointRead> {
-        let mut waiting = lock(&self.waiting);
-        let count = waiting.len().min(BATCH_MAX);
-        waiting.drain(..count).collect()
+    /// Takes events in, in order.
+    fn push_events(&self, events: impl IntoIterator<Item = Event>) {
+        let mut waiting = lock(&self.events);
+        for event in events {
+            self.tally[3].fetch_add(1, Ordering::Relaxed);
+            if waiting.len() == EVENTS_WAITING_MAX {
+                waiting.pop_front();
+                self.tally[4].fetch_add(1, Ordering::Relaxed);
+            }
+            waiting.push_back(event);
+        }
+        drop(waiting);
+        self.arrived.notify_one();
+    }
+
+    fn take(&self) -> (Vec<PointRead>, Vec<Event>) {
+        (first(&self.waiting), first(&self.events))
     }
 
     fn end(&self, status: StatusCode) {
         *lock(&self.ended) = Some(status);
         self.arrived.notify_one();
     }
+}
+
+/// The first of what waits, as many as are handed over at once.
+fn first<T>(waiting: &Mutex<VecDeque<T>>) -> Vec<T> {
+    let mut waiting = lock(waiting);
+    let count = waiting.len().min(BATCH_MAX);
+    waiting.drain(..count).collect()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -84,6 +110,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(crate) struct Listener {
     pub(crate) points: Arc<Vec<Point>>,
     pub(crate) nodes: Arc<Vec<Node>>,
+    pub(crate) namespaces: Arc<[String]>,
+    /// Which fields of events come, in this order; set before the first one can.
+    pub(crate) fields: Arc<OnceLock<Vec<Field>>>,
     pub(crate) queue: Arc<Queue>,
 }
 
@@ -103,11 +132,21 @@ impl OnSubscriptionNotificationCore for Listener {
                 let items = changes.monitored_items.iter().flatten();
                 let values = items.filter_map(|it| {
                     let id = PointId(it.client_handle.checked_sub(1)?);
-                    let point = self.points.get(id.index())?;
+                    // Some servers say of an item for events that it has no value yet.
+                    let point =
+                        self.points.get(id.index()).filter(|it| it.kind == TagKind::Value)?;
                     self.nodes.get(id.index())?.learn(&it.value);
                     Some(point.read(id, &it.value))
                 });
                 self.queue.push(values, self.points.len());
+            } else if let Some(told) = body.inner_as::<EventNotificationList>() {
+                let events = told.events.iter().flatten();
+                let events = events.filter_map(|it| {
+                    let id = PointId(it.client_handle.checked_sub(1)?);
+                    let fields = self.fields.get()?.iter().zip(it.event_fields.as_deref()?);
+                    event_of(id, fields, &self.namespaces)
+                });
+                self.queue.push_events(events);
             } else if let Some(change) = body.inner_as::<StatusChangeNotification>() {
                 self.queue.end(change.status);
             }
@@ -152,11 +191,11 @@ pub(crate) fn stream(
 }
 
 impl Stream {
-    async fn next(&mut self) -> ReadOutcome {
+    async fn next(&mut self) -> Pushed {
         loop {
-            let points = self.queue.take();
-            if !points.is_empty() {
-                return ReadOutcome { points, lost: None };
+            let (points, events) = self.queue.take();
+            if !points.is_empty() || !events.is_empty() {
+                return Pushed { points, events, lost: None };
             }
             let request = "the subscription".to_owned();
             let ended = *lock(&self.queue.ended);
@@ -183,7 +222,7 @@ impl Stream {
                     }
                 }
             };
-            return ReadOutcome { points: Vec::new(), lost: Some(lost) };
+            return Pushed { lost: Some(lost), ..Pushed::default() };
         }
     }
 }
@@ -206,9 +245,24 @@ mod tests {
         queue.push([value(7, -1)], 2);
         let flood = (0..WAITING_MAX as i64 + 2).map(|it| value(1, it));
         queue.push(flood, 2);
-        let left = queue.take();
+        let (left, _) = queue.take();
         assert_eq!(left, [value(7, -1), value(1, WAITING_MAX as i64 + 1)]);
         assert_eq!(queue.tally[2].load(Ordering::Relaxed), WAITING_MAX as u64 + 1);
+    }
+
+    #[test]
+    fn of_events_that_are_too_many_the_oldest_go() {
+        let queue = Queue::default();
+        let event = |number: u32| Event {
+            point: PointId(number),
+            at: None,
+            level: crate::port::EventLevel::Notify,
+            data: serde_json::Map::new(),
+        };
+        queue.push_events((0..EVENTS_WAITING_MAX as u32 + 2).map(event));
+        let (_, left) = queue.take();
+        assert_eq!((left.len(), left[0].point), (BATCH_MAX, PointId(2)));
+        assert_eq!(queue.tally[4].load(Ordering::Relaxed), 2);
     }
 
     #[tokio::test(start_paused = true)]

@@ -160,6 +160,19 @@ impl Requests<'_> {
         Ok(found.into_iter().next().unwrap_or(Err(StatusCode::BadNoMatch)))
     }
 
+    /// A property of a node.
+    pub(crate) async fn property(
+        &mut self,
+        node: &NodeId,
+        name: QualifiedName,
+    ) -> Result<Result<NodeId, StatusCode>, Lost> {
+        let element = step(ReferenceTypeId::HasProperty, &name);
+        let relative_path = RelativePath { elements: Some(vec![element]) };
+        let path = BrowsePath { starting_node: node.clone(), relative_path };
+        let found = self.paths(&[path]).await?;
+        Ok(found.into_iter().next().unwrap_or(Err(StatusCode::BadNoMatch)))
+    }
+
     async fn paths(
         &mut self,
         paths: &[BrowsePath],
@@ -196,14 +209,18 @@ impl Requests<'_> {
 }
 
 fn path_of(names: &[QualifiedName]) -> BrowsePath {
-    let element = |name: &QualifiedName| RelativePathElement {
-        reference_type_id: ReferenceTypeId::HierarchicalReferences.into(),
+    let step = |name| step(ReferenceTypeId::HierarchicalReferences, name);
+    BrowsePath {
+        starting_node: ObjectId::RootFolder.into(),
+        relative_path: RelativePath { elements: Some(names.iter().map(step).collect()) },
+    }
+}
+
+fn step(reference: ReferenceTypeId, name: &QualifiedName) -> RelativePathElement {
+    RelativePathElement {
+        reference_type_id: reference.into(),
         is_inverse: false,
         include_subtypes: true,
         target_name: name.clone(),
-    };
-    BrowsePath {
-        starting_node: ObjectId::RootFolder.into(),
-        relative_path: RelativePath { elements: Some(names.iter().map(element).collect()) },
     }
 }

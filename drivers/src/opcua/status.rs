@@ -35,6 +35,7 @@ fn is_about_address(status: StatusCode) -> bool {
         StatusCode::BadAttributeIdInvalid,
         StatusCode::BadIndexRangeNoData,
         StatusCode::BadIndexRangeInvalid,
+        StatusCode::BadMethodInvalid,
     ]
     .contains(&status)
 }
@@ -62,6 +63,11 @@ fn is_about_service(status: StatusCode) -> bool {
         StatusCode::BadWriteNotSupported,
     ]
     .contains(&status)
+}
+
+/// Whether the server does not do this at all, whatever is asked.
+pub(crate) fn is_unsupported(status: StatusCode) -> bool {
+    is_about_service(status) || status == StatusCode::BadHistoryOperationUnsupported
 }
 
 /// Whether a request was too large, and can be asked again in parts.

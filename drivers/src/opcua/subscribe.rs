@@ -1,19 +1,25 @@
 //! A monitored item for each point (OPC 10000-4, 5.13), in as many subscriptions (5.14) as the server needs for them:
 //! each takes so many items and no more.
 //!
+//! A point that tells events has an item for them, which asks for those fields that the server knows: one that does not
+//! know a field may send none for it, and the others would be taken for each other.
+//!
 //! Items that the server refuses are asked for again from time to time: a program that was loaded into a controller
 //! after it started brings its nodes late.
 
 use super::config::OpcUaConfig;
+use super::events::{Field, filter};
 use super::points::value_of;
 use super::pushes::{Listener, handle_of};
 use super::requests::Requests;
 use super::status::{is_too_much, refusal};
+use crate::config::TagKind;
 use crate::port::{Lost, PointId, PointRead, SubscribeError};
 use opcua::client::Session;
 use opcua::types::{
-    MonitoredItemCreateRequest, MonitoringMode, MonitoringParameters, StatusCode,
-    TimestampsToReturn,
+    AttributeId, CallMethodRequest, EventFilterResult, ExtensionObject, MethodId,
+    MonitoredItemCreateRequest, MonitoringMode, MonitoringParameters, NodeId, ObjectTypeId,
+    ReadValueId, StatusCode, TimestampsToReturn, Variant,
 };
 use std::future::Future;
 use std::sync::Arc;
@@ -29,6 +35,9 @@ const KEEP_ALIVE_MAX: Duration = Duration::from_secs(3600);
 const LIFETIME_KEEP_ALIVES: u32 = 10;
 /// How long before items that were refused are asked for again.
 const RETRY: Duration = Duration::from_secs(10);
+
+/// Events of one item that the server keeps between two publishes, the oldest going first.
+const EVENTS_QUEUE: u32 = 1000;
 
 /// The most subscriptions of one connection.
 const SUBSCRIPTIONS_MAX: usize = 128;
@@ -149,7 +158,10 @@ impl Items {
                             bad if bad.is_bad() => {
                                 added.refused.push(points[id.index()].unknown(*id, bad));
                             }
-                            _ => added.taken += 1,
+                            _ => {
+                                added.taken += 1;
+                                self.listens(*id);
+                            }
                         }
                     }
                 }
@@ -175,26 +187,115 @@ impl Items {
         session: &Session,
         asked: &[PointId],
     ) -> Result<Vec<StatusCode>, opcua::types::Error> {
-        let Listener { points, nodes, .. } = &self.listener;
-        let item = |id: &PointId| {
-            let point = &points[id.index()];
-            let node = nodes[id.index()].id.as_ref().ok()?;
-            Some(MonitoredItemCreateRequest {
-                item_to_monitor: value_of(node, point),
-                monitoring_mode: MonitoringMode::Reporting,
-                requested_parameters: MonitoringParameters {
-                    client_handle: handle_of(*id),
-                    sampling_interval: point.sampling_ms.into(),
-                    queue_size: self.queue_size,
-                    discard_oldest: true,
-                    ..MonitoringParameters::default()
-                },
-            })
-        };
-        let items: Vec<_> = asked.iter().filter_map(item).collect();
+        let fields = self.listener.fields.get().map(Vec::as_slice).unwrap_or_default();
+        let items: Vec<_> = asked.iter().filter_map(|id| self.item(*id, fields)).collect();
         let id = self.subscriptions.last().copied().unwrap_or_default();
         let created = session.create_monitored_items(id, TimestampsToReturn::Both, items);
         Ok(created.await?.iter().map(|it| it.result.status_code).collect())
+    }
+
+    /// What is asked of one point, of events those fields; `None` if its node is not known.
+    fn item(&self, id: PointId, fields: &[Field]) -> Option<MonitoredItemCreateRequest> {
+        let Listener { points, nodes, .. } = &self.listener;
+        let point = &points[id.index()];
+        let node = nodes[id.index()].id.as_ref().ok()?;
+        let parameters = MonitoringParameters {
+            client_handle: handle_of(id),
+            discard_oldest: true,
+            ..MonitoringParameters::default()
+        };
+        let (item_to_monitor, requested_parameters) = match point.kind {
+            TagKind::Events => {
+                let notifier = ReadValueId {
+                    node_id: node.clone(),
+                    attribute_id: AttributeId::EventNotifier as u32,
+                    ..ReadValueId::default()
+                };
+                let filter = ExtensionObject::from_message(filter(fields));
+                (notifier, MonitoringParameters { filter, queue_size: EVENTS_QUEUE, ..parameters })
+            }
+            TagKind::Value | TagKind::Method => {
+                let (sampling_interval, queue_size) = (point.sampling_ms.into(), self.queue_size);
+                let parameters =
+                    MonitoringParameters { sampling_interval, queue_size, ..parameters };
+                (value_of(node, point), parameters)
+            }
+        };
+        let monitoring_mode = MonitoringMode::Reporting;
+        Some(MonitoredItemCreateRequest { item_to_monitor, monitoring_mode, requested_parameters })
+    }
+
+    /// Says that the events of a point are told from now on, since nothing else does before the first one.
+    fn listens(&self, id: PointId) {
+        let points = &self.listener.points;
+        if let Some(point) = points.get(id.index()).filter(|it| it.kind == TagKind::Events) {
+            self.listener.queue.push([point.listened(id)], points.len());
+        }
+    }
+
+    /// Adds points that tell events, with conditions if the server knows them, and asks for the states that these
+    /// have; returns those that the server refuses.
+    pub(crate) async fn add_events(
+        &mut self,
+        requests: &mut Requests<'_>,
+        asked: &[PointId],
+    ) -> Result<Vec<PointRead>, Lost> {
+        if asked.is_empty() {
+            return Ok(Vec::new());
+        }
+        let fields = self.agree(requests, asked).await?;
+        let has_conditions = fields.iter().any(Field::is_of_condition);
+        // It is the first who says so on this connection.
+        let _ = self.listener.fields.set(fields);
+        let refused = self.add(requests, asked).await?;
+        if has_conditions {
+            self.refresh(requests).await?;
+        }
+        Ok(refused)
+    }
+
+    /// The fields of events that the server knows, by an item for all of them that is taken away again.
+    async fn agree(
+        &self,
+        requests: &mut Requests<'_>,
+        asked: &[PointId],
+    ) -> Result<Vec<Field>, Lost> {
+        let session = Arc::clone(&requests.link.session);
+        let subscription = self.subscriptions.last().copied().unwrap_or_default();
+        let every: Vec<Field> = Field::every().collect();
+        for item in asked.iter().filter_map(|id| self.item(*id, &every)) {
+            let create =
+                session.create_monitored_items(subscription, TimestampsToReturn::Both, vec![item]);
+            let Ok(created) = requests.call("subscribing", create).await? else { continue };
+            let Some(created) = created.first().map(|it| &it.result) else { continue };
+            if created.status_code.is_bad() {
+                continue;
+            }
+            let items = [created.monitored_item_id];
+            let delete = session.delete_monitored_items(subscription, &items);
+            let _ = requests.call("subscribing", delete).await?;
+            let words = created.filter_result.inner_as::<EventFilterResult>();
+            let words = words.and_then(|it| it.select_clause_results.as_deref());
+            let words = words.unwrap_or_default();
+            let is_known = |place: usize| !words.get(place).is_some_and(StatusCode::is_bad);
+            let known = every.into_iter().enumerate().filter(|(place, _)| is_known(*place));
+            return Ok(known.map(|(_, field)| field).collect());
+        }
+        Ok(Field::every().filter(|it| !it.is_of_condition()).collect())
+    }
+
+    /// Has the server tell the states of its conditions (OPC 10000-9, 5.5.7), also of those that changed while nobody
+    /// listened. One that has no conditions refuses, which matters to nobody.
+    async fn refresh(&self, requests: &mut Requests<'_>) -> Result<(), Lost> {
+        let session = &requests.link.session;
+        let refresh = |id: &u32| CallMethodRequest {
+            object_id: ObjectTypeId::ConditionType.into(),
+            method_id: NodeId::from(MethodId::ConditionType_ConditionRefresh),
+            input_arguments: Some(vec![Variant::from(*id)]),
+        };
+        let calls = self.subscriptions.iter().map(refresh).collect();
+        let _ = requests.call("refreshing conditions", session.call(calls)).await?;
+        Ok(())
     }
 
     /// Asks from time to time for what was refused, until the server has taken it all; `None` if nothing was.
@@ -219,8 +320,12 @@ impl Items {
                     // Whether the connection is gone is for others to tell.
                     match items.ask(&session, part).await {
                         Ok(found) => {
-                            let bad = part.iter().zip(found).filter(|(_, it)| it.is_bad());
-                            refused.extend(bad.map(|(id, _)| *id));
+                            for (id, status) in part.iter().zip(found) {
+                                match status.is_bad() {
+                                    true => refused.push(*id),
+                                    false => items.listens(*id),
+                                }
+                            }
                         }
                         Err(_) => refused.extend_from_slice(part),
                     }

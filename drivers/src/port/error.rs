@@ -299,7 +299,7 @@ impl SubscribeError {
     }
 }
 
-/// Why a machine does not tell what it has, or who it is.
+/// Why a machine does not tell what it has, or who it is, or does not do what it is told.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum QueryError {
     /// The protocol has no such question.
@@ -310,6 +310,14 @@ pub enum QueryError {
     Address {
         /// What was given.
         address: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An argument of a call is not what the method takes.
+    #[error("{argument}: {reason}")]
+    Input {
+        /// Which one, by the name that the method gives it.
+        argument: String,
         /// What is wrong with it.
         reason: String,
     },
@@ -327,6 +335,7 @@ impl QueryError {
         match self {
             Self::Unsupported => "unsupported",
             Self::Address { .. } => "invalid_address",
+            Self::Input { .. } => "invalid_input",
             Self::Device(error) => error.code(),
             Self::Lost(lost) => lost.code(),
         }

@@ -44,6 +44,14 @@ pub struct Counters {
     pub points_failed: u64,
     /// Values that were pushed, and let go since newer ones of the same point had come before anybody took them.
     pub values_skipped: u64,
+    /// Events that came.
+    pub events: u64,
+    /// Events that came, and were let go since too many waited.
+    pub events_skipped: u64,
+    /// Values that the machine had kept while it was away.
+    pub points_recalled: u64,
+    /// Methods called, refusals included.
+    pub calls: u64,
     /// Values written.
     pub writes: u64,
     /// Writes that failed, those refused before anything was sent included.

@@ -392,6 +392,22 @@ fn machines(is: &actors::Figures) -> Vec<Figure> {
         counter("actors_points_bad", "Points that the machine refused.", is.points_bad),
         counter("actors_points_stale", "Values marked stale.", is.points_stale),
         counter("actors_values_published", "Values of machines published.", is.values_published),
+        counter("actors_driver_events", "Events of machines published.", is.driver_events),
+        counter(
+            "actors_driver_events_lost",
+            "Events of machines given up, since too many waited.",
+            is.driver_events_lost,
+        ),
+        counter(
+            "actors_values_recalled",
+            "Values published that machines had kept while they were away.",
+            is.values_recalled,
+        ),
+        counter(
+            "actors_driver_gaps_lost",
+            "Times without values of which not all is asked for.",
+            is.driver_gaps_lost,
+        ),
         counter("actors_writes_done", "Writes done.", is.writes_done),
         counter("actors_writes_refused", "Writes refused or failed.", is.writes_refused),
     ]

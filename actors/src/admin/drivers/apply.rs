@@ -9,7 +9,7 @@ use crate::admin::table::{ADMIN, Operation, READER};
 use crate::admin::tags::Paths;
 use crate::admin::things::check_revision;
 use crate::driver::row::{DriverKey, DriverRow, EditsRow, TagRow};
-use drivers::TagConfig;
+use drivers::{TagConfig, TagKind};
 use proto::{DriverId, EdgeId, PlatformTopic, Refusal, RefusalCode, TagId, UnsPath};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -120,7 +120,8 @@ fn apply(request: &Request<'_>) -> Result<Plan, Refusal> {
     for name in known.keys().filter(|name| !tags.contains_key(*name)) {
         plan.changes.delete::<TagRow>(&tag_key(name));
     }
-    let paths: BTreeSet<&str> = tags.values().map(|tag| tag.path.as_str()).collect();
+    let values = tags.values().filter(|tag| tag.kind == TagKind::Value);
+    let paths: BTreeSet<&str> = values.map(|tag| tag.path.as_str()).collect();
     for old in known.values().filter(|old| !paths.contains(old.path.as_str())) {
         // A path that is none has no value.
         if let Ok(path) = UnsPath::parse(&old.path) {

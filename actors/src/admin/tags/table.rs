@@ -3,7 +3,7 @@
 //! The rows of one request are one commit and one new start of the driver. A row that is refused changes nothing, and
 //! the others count all the same. What a row does not name stays as it is, or is the default of a new tag.
 
-use super::{Paths, changed, clear_value};
+use super::{Paths, changed, clear_value, has_moved};
 use crate::admin::drivers::{check, must_find, tags_of};
 use crate::admin::list::limited;
 use crate::admin::plan::{Owner, Plan, Request};
@@ -11,7 +11,8 @@ use crate::admin::room::{self, Counted};
 use crate::admin::table::{ADMIN, Operation, READER};
 use crate::admin::tabular::{self, Columns, Format, Record, Writer, value};
 use crate::driver::row::{DriverKey, DriverRow, TagKey, TagRow};
-use ::drivers::TagConfig;
+use ::drivers::{TagConfig, TagKind};
+use proto::uns::RAW_CONTRACT;
 use proto::{DriverId, Refusal, RefusalCode, TagId};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -34,8 +35,9 @@ pub(super) const IMPORT: Operation = Operation::changes::<ImportTags>(
 );
 
 /// The columns, which are the fields of a tag.
-const COLUMNS: [&str; 17] = [
+const COLUMNS: [&str; 18] = [
     "tag",
+    "kind",
     "address",
     "type",
     "path",
@@ -70,8 +72,8 @@ const VALUES: [&str; 9] = [
 const TABLE: Columns = Columns {
     name: "tag",
     is_known: |column| COLUMNS.contains(&column),
-    known: "tag, address, type, path, access, unit, poll_interval_ms, scale, offset, precision, byte_order, deadband, \
-            deadband_percent, publish, min_interval_ms, max_interval_ms, labels",
+    known: "tag, kind, address, type, path, access, unit, poll_interval_ms, scale, offset, precision, byte_order, \
+            deadband, deadband_percent, publish, min_interval_ms, max_interval_ms, labels",
     object,
 };
 
@@ -91,7 +93,7 @@ struct ImportTags {
     format: Format,
     /// The table, at most 1000 rows.
     text: String,
-    /// Where new tags without a `path` go: `<location>/_raw/<tag>`.
+    /// Where new tags without a `path` go: `<location>/_raw/<tag>`, or `<location>/_event/<tag>` if they are `events`.
     #[serde(default)]
     location: Option<String>,
     /// Says what would become of each row, and changes nothing.
@@ -204,7 +206,7 @@ impl Batch<'_> {
             let left = self.room.checked_sub(1);
             self.room = left.ok_or_else(|| room::no_room(Counted::Tags))?;
         }
-        if let Some(before) = before.as_ref().filter(|before| before.path != after.path) {
+        if let Some(before) = before.as_ref().filter(|before| has_moved(before, &after)) {
             clear_value(&mut self.plan, before);
         }
         let key: TagKey = (self.request.namespace.clone(), self.driver.clone(), name.clone());
@@ -222,7 +224,9 @@ impl Batch<'_> {
         }
         fields.insert("tag".to_owned(), name.as_str().into());
         if let Some(location) = self.location.as_ref().filter(|_| !fields.contains_key("path")) {
-            fields.insert("path".to_owned(), format!("{location}/_raw/{name}").into());
+            let is_events = fields.get("kind").is_some_and(|it| *it == TagKind::Events.name());
+            let contract = if is_events { "_event" } else { RAW_CONTRACT };
+            fields.insert("path".to_owned(), format!("{location}/{contract}/{name}").into());
         }
         crate::admin::request::read(Json::Object(fields))
     }
@@ -291,7 +295,7 @@ mod tests {
     #[test]
     fn the_columns_are_the_fields_of_a_tag() {
         let mut tag: TagConfig = serde_json::from_value(json!({
-            "tag": "t", "address": "40001", "type": "uint16", "path": "a/_raw/t", "unit": "%",
+            "tag": "t", "kind": "method", "address": "40001", "type": "uint16", "path": "a/_raw/t", "unit": "%",
             "precision": 1, "deadband": 0.5, "deadband_percent": 1.0, "publish": "always",
             "min_interval_ms": 1, "max_interval_ms": 2, "labels": {"1": "on"},
         }))

@@ -1,8 +1,8 @@
 //! The rules of a driver, as sequences of outcomes and what follows from them.
 
 use super::*;
-use drivers::{DeviceError, Lost, Sample, TagConfig};
-use proto::UnsPath;
+use drivers::{DeviceError, Gap, Lost, Sample, TagConfig};
+use proto::{TagId, TimestampMs, UnsPath};
 use serde_json::json;
 
 fn at(ms: u64) -> Now {
@@ -20,7 +20,7 @@ fn tag(index: usize, retained: Option<Value>) -> Tag {
 }
 
 fn state(tags: usize) -> DriverState {
-    DriverState::new((0..tags).map(|index| tag(index, None)).collect(), false, 2, at(0))
+    DriverState::new((0..tags).map(|index| tag(index, None)).collect(), false, 0, 2, at(0))
 }
 
 fn good(values: &[i64]) -> ReadOutcome {
@@ -34,6 +34,10 @@ fn good(values: &[i64]) -> ReadOutcome {
 fn lost() -> ReadOutcome {
     let points = vec![(PointId(0), Err(ReadError::ConnectionLost))];
     ReadOutcome { points, lost: Some(Lost::NotConnected) }
+}
+
+fn by_itself(outcome: ReadOutcome) -> Pushed {
+    Pushed { points: outcome.points, events: Vec::new(), lost: outcome.lost }
 }
 
 fn write(ticket: u64) -> Write {
@@ -77,7 +81,7 @@ fn one_command_at_a_time_and_writes_before_polls() {
     for ticket in [1, 2] {
         assert_eq!(state.next_command(at(1500)), Some(Command::Write(write(ticket))));
         let answers = state.written(&write(ticket), Ok(Scalar::Int(1)), at(1500), 0);
-        assert_eq!(answers, [(ticket, Ok(Scalar::Int(1)))]);
+        assert_eq!(answers, [(ticket, Ok(json!(1)))]);
     }
     assert_eq!(state.next_command(at(1500)), read(&[0, 1]), "due, and read back");
     state.read(good(&[1, 2]), at(1501), 0);
@@ -151,7 +155,7 @@ fn values_turn_stale_two_intervals_after_the_last_word_and_keep_its_time() {
 fn a_retained_value_ages_and_one_never_read_is_not_published() {
     let before = Value::good(Scalar::Int(5), TimestampMs(1_000_000), None);
     let tags = vec![tag(0, Some(before)), tag(1, None)];
-    let mut state = DriverState::new(tags, false, 2, at(0));
+    let mut state = DriverState::new(tags, false, 0, 2, at(0));
     state.next_command(at(0));
     assert_eq!(publish(&mut state, at(1999)), "");
     assert_eq!(publish(&mut state, at(2000)), "0:5 Stale@0");
@@ -179,9 +183,14 @@ fn a_refused_point_is_bad_until_it_is_good() {
 }
 
 #[test]
-fn no_write_waits_for_a_connection() {
+fn no_write_waits_for_a_connection_but_the_first() {
     let mut fresh = state(1);
-    assert_eq!(fresh.ask_write(write(1)).unwrap_err().code, RefusalCode::Unavailable);
+    fresh.ask_write(write(1)).unwrap();
+    assert_eq!(fresh.next_command(at(0)), Some(Command::Connect));
+    let refused = ConnectError::Refused { address: "plc:502".to_owned() };
+    let answers = fresh.connected(Err(refused), at(0), 0);
+    assert_eq!(answers[0].1.as_ref().unwrap_err().code, RefusalCode::Unavailable);
+    assert_eq!(fresh.ask_write(write(2)).unwrap_err().code, RefusalCode::Unavailable);
     let mut state = connected(1);
     state.next_command(at(0));
     state.ask_write(write(1)).unwrap();
@@ -216,16 +225,16 @@ fn attempts_to_connect_are_spread_out_until_a_good_read() {
 
 #[test]
 fn pushed_values_are_published_like_polled_ones_and_a_loss_connects_anew() {
-    let mut state = DriverState::new(vec![tag(0, None), tag(1, None)], true, 2, at(0));
+    let mut state = DriverState::new(vec![tag(0, None), tag(1, None)], true, 0, 2, at(0));
     assert_eq!(state.next_command(at(0)), Some(Command::Connect));
     state.connected(Ok(()), at(0), 0);
     let all = vec![PointId(0), PointId(1)];
     assert_eq!(state.next_command(at(0)), Some(Command::Subscribe(all.clone())));
     state.subscribed(Ok(()), at(1), 0);
     assert_eq!((state.next_command(at(5000)), state.wake_at_ms()), (None, None), "never polled");
-    state.pushed(good(&[1, 2]), at(5000), 0);
+    state.pushed(by_itself(good(&[1, 2])), at(5000), 0);
     assert_eq!(publish(&mut state, at(5000)), "0:1 Good@5000, 1:2 Good@5000");
-    state.pushed(lost(), at(6000), 0);
+    state.pushed(by_itself(lost()), at(6000), 0);
     assert!(!state.is_connected());
     assert_eq!(publish(&mut state, at(8000)), "0:1 Stale@5000, 1:2 Stale@5000");
     assert_eq!(state.next_command(at(8000)), Some(Command::Connect));
@@ -235,11 +244,11 @@ fn pushed_values_are_published_like_polled_ones_and_a_loss_connects_anew() {
 
 #[test]
 fn a_loss_while_a_command_is_under_way_is_that_commands_to_tell() {
-    let mut state = DriverState::new(vec![tag(0, None)], true, 2, at(0));
+    let mut state = DriverState::new(vec![tag(0, None)], true, 0, 2, at(0));
     state.next_command(at(0));
     state.connected(Ok(()), at(0), 0);
     state.next_command(at(0));
-    state.pushed(lost(), at(1), 0);
+    state.pushed(by_itself(lost()), at(1), 0);
     assert!(state.is_connected(), "the subscribe is still under way");
     let lost = SubscribeError::Lost(Lost::NotConnected);
     state.subscribed(Err(lost), at(2), 0);
@@ -248,7 +257,7 @@ fn a_loss_while_a_command_is_under_way_is_that_commands_to_tell() {
 
 #[test]
 fn a_machine_that_does_not_push_after_all_is_polled() {
-    let mut state = DriverState::new(vec![tag(0, None)], true, 2, at(0));
+    let mut state = DriverState::new(vec![tag(0, None)], true, 0, 2, at(0));
     state.next_command(at(0));
     state.connected(Ok(()), at(0), 0);
     state.next_command(at(0));
@@ -261,7 +270,7 @@ fn paced(changes: serde_json::Value) -> DriverState {
     let mut config = serde_json::to_value(&paced.config).unwrap();
     config.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
     paced.config = serde_json::from_value(config).unwrap();
-    let mut state = DriverState::new(vec![paced], true, 2, at(0));
+    let mut state = DriverState::new(vec![paced], true, 0, 2, at(0));
     state.next_command(at(0));
     state.connected(Ok(()), at(0), 0);
     state.next_command(at(0));
@@ -272,10 +281,10 @@ fn paced(changes: serde_json::Value) -> DriverState {
 #[test]
 fn what_changes_too_fast_waits_and_its_last_value_counts() {
     let mut state = paced(json!({"min_interval_ms": 100}));
-    state.pushed(good(&[1]), at(0), 0);
+    state.pushed(by_itself(good(&[1])), at(0), 0);
     assert_eq!(publish(&mut state, at(0)), "0:1 Good@0");
     for ms in [10, 20, 30] {
-        state.pushed(good(&[ms]), at(ms as u64), 0);
+        state.pushed(by_itself(good(&[ms])), at(ms as u64), 0);
         assert_eq!(publish(&mut state, at(ms as u64)), "");
     }
     assert_eq!(state.wake_at_ms(), Some(100));
@@ -286,12 +295,12 @@ fn what_changes_too_fast_waits_and_its_last_value_counts() {
 #[test]
 fn what_does_not_change_is_said_again() {
     let mut state = paced(json!({"max_interval_ms": 500}));
-    state.pushed(good(&[1]), at(0), 0);
+    state.pushed(by_itself(good(&[1])), at(0), 0);
     assert_eq!(publish(&mut state, at(0)), "0:1 Good@0");
     assert_eq!(state.wake_at_ms(), Some(500));
     assert_eq!(publish(&mut state, at(499)), "");
     assert_eq!(publish(&mut state, at(500)), "0:1 Good@0");
-    state.pushed(lost(), at(600), 0);
+    state.pushed(by_itself(lost()), at(600), 0);
     publish(&mut state, at(5000));
     assert_eq!(publish(&mut state, at(9000)), "", "a stale value is not");
 }
@@ -300,7 +309,7 @@ fn what_does_not_change_is_said_again() {
 fn what_is_always_published_needs_no_change() {
     let mut state = paced(json!({"publish": "always"}));
     for ms in [0, 10] {
-        state.pushed(good(&[1]), at(ms), 0);
+        state.pushed(by_itself(good(&[1])), at(ms), 0);
         assert_eq!(publish(&mut state, at(ms)), format!("0:1 Good@{ms}"));
     }
 }
@@ -315,18 +324,105 @@ fn each_of_several_values_that_come_together_is_published_in_order() {
         ReadOutcome { points: values.iter().map(value).collect(), lost: None }
     };
     let mut state = paced(json!({}));
-    state.pushed(batch(&[1, 2, 3]), at(0), 0);
+    state.pushed(by_itself(batch(&[1, 2, 3])), at(0), 0);
     assert_eq!(publish(&mut state, at(0)), "0:1 Good@0, 0:2 Good@0, 0:3 Good@0");
-    state.pushed(batch(&[4, 3]), at(10), 0);
+    state.pushed(by_itself(batch(&[4, 3])), at(10), 0);
     assert_eq!(publish(&mut state, at(10)), "0:4 Good@10, 0:3 Good@10");
-    state.pushed(batch(&[3]), at(20), 0);
+    state.pushed(by_itself(batch(&[3])), at(20), 0);
     assert_eq!(publish(&mut state, at(20)), "");
 
     let mut state = paced(json!({"min_interval_ms": 100}));
-    state.pushed(batch(&[1, 2, 3]), at(0), 0);
+    state.pushed(by_itself(batch(&[1, 2, 3])), at(0), 0);
     assert_eq!(publish(&mut state, at(0)), "0:3 Good@0", "of a tag with a pace the last counts");
     let mut state = paced(json!({}));
     let many: Vec<i64> = (0..20_000).collect();
-    state.pushed(batch(&many), at(0), 0);
+    state.pushed(by_itself(batch(&many)), at(0), 0);
     assert_eq!(state.unpublished(at(0)).len(), PASSED_MAX + 1);
+}
+
+/// A driver that pushes, with a value, a method and events, in this order.
+fn of_every_kind(backfill_max_ms: u64) -> DriverState {
+    let of_kind = |kind: &str, path: &str| {
+        let json = json!({ "tag": kind, "address": "i=1", "path": path, "kind": kind });
+        let config = serde_json::from_value(json).unwrap();
+        Tag::new(config, UnsPath::parse(path).unwrap(), None, at(0))
+    };
+    let tags = vec![
+        of_kind("value", "acme/_raw/value"),
+        of_kind("method", "acme/_raw/method"),
+        of_kind("events", "acme/_event/plc"),
+    ];
+    let mut state = DriverState::new(tags, true, backfill_max_ms, 2, at(0));
+    state.next_command(at(0));
+    state.connected(Ok(()), at(0), 0);
+    state
+}
+
+fn sampled(point: u32, value: i64, at_ms: u64) -> Pushed {
+    let (point, value) = (PointId(point), Scalar::Int(value));
+    let sample = Sample { point, value, quality: Quality::Good, at: Some(at(at_ms).t) };
+    Pushed { points: vec![(point, Ok(sample))], ..Pushed::default() }
+}
+
+#[test]
+fn methods_are_not_heard_of_and_events_have_no_value() {
+    let mut state = of_every_kind(0);
+    let heard = Some(Command::Subscribe(vec![PointId(0), PointId(2)]));
+    assert_eq!(state.next_command(at(0)), heard);
+    state.subscribed(Err(SubscribeError::Unsupported), at(0), 0);
+    assert_eq!(state.next_command(at(0)), read(&[0]), "only values are polled");
+    let refused =
+        ReadError::Device { target: "i=1".to_owned(), error: DeviceError::IllegalAddress };
+    let told = Pushed { points: vec![(PointId(2), Err(refused))], ..Pushed::default() };
+    state.pushed(told, at(1), 0);
+    assert_eq!(state.tags()[2].quality, Quality::Bad);
+    state.pushed(sampled(2, 1, 2), at(2), 0);
+    assert_eq!(state.tags()[2].quality, Quality::Good);
+    assert_eq!(publish(&mut state, at(60_000)), "", "also a minute later");
+    let asked: TagId = "method".parse().unwrap();
+    let refusal = state.values_of([&asked]).remove(0).unwrap_err();
+    assert_eq!(refusal.message, "method has no value, it is of kind method");
+}
+
+#[test]
+fn after_an_outage_the_machine_is_asked_for_what_it_has_kept() {
+    let mut state = of_every_kind(60_000);
+    state.next_command(at(0));
+    state.subscribed(Ok(()), at(0), 0);
+    state.pushed(sampled(0, 1, 1000), at(1000), 0);
+    assert_eq!(publish(&mut state, at(1000)), "0:1 Good@1000");
+    assert_eq!(state.next_command(at(1000)), None, "there was no outage");
+    state.pushed(by_itself(lost()), at(2000), 0);
+    assert_eq!(state.next_command(at(9000)), Some(Command::Connect));
+    state.connected(Ok(()), at(9000), 0);
+    state.next_command(at(9000));
+    state.subscribed(Ok(()), at(9000), 0);
+    state.pushed(sampled(0, 7, 8900), at(9000), 0);
+    let gap = Gap { point: PointId(0), after: at(1000).t, before: at(8900).t };
+    assert_eq!(state.next_command(at(9000)), Some(Command::Recall(vec![gap])));
+    state.pushed(sampled(0, 8, 9000), at(9000), 0);
+    state.recalled(Err(QueryError::Lost(Lost::NotConnected)), at(9100), 0);
+    assert!(!state.is_connected());
+    assert_eq!(state.next_command(at(20_000)), Some(Command::Connect));
+    state.connected(Ok(()), at(20_000), 0);
+    state.next_command(at(20_000));
+    state.subscribed(Ok(()), at(20_000), 0);
+    assert_eq!(state.next_command(at(20_000)), Some(Command::Recall(vec![gap])), "asked again");
+}
+
+#[test]
+fn a_machine_that_is_read_without_a_pause_has_time_for_its_history() {
+    let mut state = DriverState::new(vec![tag(0, None)], false, 60_000, 2, at(0));
+    state.next_command(at(0));
+    state.connected(Ok(()), at(0), 0);
+    let gap = |after: u64| Gap { point: PointId(0), after: at(after).t, before: at(9000).t };
+    state.backlog.was_away(gap(1), None);
+    assert_eq!(state.next_command(at(0)), read(&[0]));
+    state.read(good(&[1]), at(1000), 0);
+    assert_eq!(state.next_command(at(1000)), Some(Command::Recall(vec![gap(1)])));
+    let kept = Kept { point: PointId(0), samples: vec![], more_after: Some(at(5).t) };
+    state.recalled(Ok(vec![kept]), at(2000), 0);
+    assert_eq!(state.next_command(at(2000)), read(&[0]));
+    state.read(good(&[1]), at(3000), 0);
+    assert_eq!(state.next_command(at(3000)), Some(Command::Recall(vec![gap(5)])));
 }

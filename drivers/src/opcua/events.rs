@@ -1,0 +1,235 @@
+//! Events (OPC 10000-5, 6.4) and conditions (OPC 10000-9): which of their fields are asked for, and what they say.
+
+use super::arguments::json_of;
+use super::points::time_of;
+use crate::port::{Event, EventLevel, PointId};
+use opcua::types::{
+    AttributeId, EventFilter, Identifier, NodeId, ObjectTypeId, QualifiedName,
+    SimpleAttributeOperand, Variant,
+};
+use serde_json::{Map, Value as Json, json};
+
+/// The first severity of each level but the lowest: a third of 1 to 1000 for each (OPC 10000-5, 6.4.2).
+const WARNING_FROM: u64 = 334;
+const ERROR_FROM: u64 = 667;
+
+/// A field of events.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Field {
+    /// Its name here.
+    name: &'static str,
+    /// The type that has it.
+    of: ObjectTypeId,
+    /// The names that lead to it; none lead to the node itself.
+    path: &'static [&'static str],
+}
+
+impl Field {
+    const fn new(name: &'static str, of: ObjectTypeId, path: &'static [&'static str]) -> Self {
+        Self { name, of, path }
+    }
+
+    /// All of them.
+    pub(crate) fn every() -> impl Iterator<Item = Self> {
+        OF_EVENTS.into_iter().chain(OF_CONDITIONS)
+    }
+
+    /// Whether only conditions have it.
+    pub(crate) fn is_of_condition(&self) -> bool {
+        self.of != ObjectTypeId::BaseEventType
+    }
+}
+
+/// What every event has.
+const OF_EVENTS: [Field; 7] = [
+    Field::new("id", ObjectTypeId::BaseEventType, &["EventId"]),
+    Field::new("type", ObjectTypeId::BaseEventType, &["EventType"]),
+    Field::new("source_node", ObjectTypeId::BaseEventType, &["SourceNode"]),
+    Field::new("source", ObjectTypeId::BaseEventType, &["SourceName"]),
+    Field::new("t", ObjectTypeId::BaseEventType, &["Time"]),
+    Field::new("message", ObjectTypeId::BaseEventType, &["Message"]),
+    Field::new("severity", ObjectTypeId::BaseEventType, &["Severity"]),
+];
+
+const ACKNOWLEDGEABLE: ObjectTypeId = ObjectTypeId::AcknowledgeableConditionType;
+
+/// What conditions have besides.
+const OF_CONDITIONS: [Field; 7] = [
+    Field::new("id", ObjectTypeId::ConditionType, &[]),
+    Field::new("name", ObjectTypeId::ConditionType, &["ConditionName"]),
+    Field::new("branch", ObjectTypeId::ConditionType, &["BranchId"]),
+    Field::new("retain", ObjectTypeId::ConditionType, &["Retain"]),
+    Field::new("acknowledged", ACKNOWLEDGEABLE, &["AckedState", "Id"]),
+    Field::new("confirmed", ACKNOWLEDGEABLE, &["ConfirmedState", "Id"]),
+    Field::new("active", ObjectTypeId::AlarmConditionType, &["ActiveState", "Id"]),
+];
+
+/// What is asked of events.
+pub(crate) fn filter(fields: &[Field]) -> EventFilter {
+    let operand = |field: &Field| {
+        let path = field.path.iter().map(|it| QualifiedName::new(0, *it));
+        let attribute = match field.path.is_empty() {
+            true => AttributeId::NodeId,
+            false => AttributeId::Value,
+        };
+        SimpleAttributeOperand {
+            type_definition_id: NodeId::from(field.of),
+            browse_path: Some(path.collect()),
+            attribute_id: attribute as u32,
+            ..SimpleAttributeOperand::default()
+        }
+    };
+    EventFilter {
+        select_clauses: Some(fields.iter().map(operand).collect()),
+        ..EventFilter::default()
+    }
+}
+
+/// What the fields of an event say; `None` for those about a refresh of conditions, which say nothing of the machine.
+/// `namespaces` are those of the connection.
+pub(crate) fn event_of<'a>(
+    point: PointId,
+    fields: impl Iterator<Item = (&'a Field, &'a Variant)>,
+    namespaces: &[String],
+) -> Option<Event> {
+    let (mut data, mut condition) = (Map::new(), Map::new());
+    let mut at = None;
+    for (field, value) in fields {
+        let said = match (field.name, value) {
+            ("type", Variant::NodeId(id)) if is_about_refresh(id) => return None,
+            ("type", Variant::NodeId(id)) => json!(type_name(id, namespaces)),
+            ("t", Variant::DateTime(time)) => {
+                at = time_of(Some(**time));
+                continue;
+            }
+            _ => said(value, namespaces),
+        };
+        let of = if field.is_of_condition() { &mut condition } else { &mut data };
+        if !said.is_null() {
+            of.insert(field.name.to_owned(), said);
+        }
+    }
+    if condition.contains_key("id") || condition.contains_key("name") {
+        data.insert("condition".to_owned(), Json::Object(condition));
+    }
+    let level = match data.get("severity").and_then(Json::as_u64).unwrap_or_default() {
+        ERROR_FROM.. => EventLevel::Error,
+        WARNING_FROM.. => EventLevel::Warning,
+        _ => EventLevel::Notify,
+    };
+    Some(Event { point, at, level, data })
+}
+
+fn is_about_refresh(id: &NodeId) -> bool {
+    let about_refresh = [
+        ObjectTypeId::RefreshStartEventType,
+        ObjectTypeId::RefreshEndEventType,
+        ObjectTypeId::RefreshRequiredEventType,
+    ];
+    about_refresh.iter().any(|it| *id == (0, *it as u32))
+}
+
+/// What a field says, with nodes by addresses that hold.
+fn said(value: &Variant, namespaces: &[String]) -> Json {
+    match value {
+        Variant::NodeId(id) if !id.is_null() => json!(stable(id, namespaces)),
+        other => json_of(other),
+    }
+}
+
+/// `AlarmConditionType` for a type of the standard, the address for others.
+fn type_name(id: &NodeId, namespaces: &[String]) -> String {
+    let known = match (id.namespace, &id.identifier) {
+        (0, Identifier::Numeric(number)) => ObjectTypeId::try_from(*number).ok(),
+        _ => None,
+    };
+    known.map_or_else(|| stable(id, namespaces), |known| format!("{known:?}"))
+}
+
+/// The address of a node that holds when the namespaces of the server move.
+pub(super) fn stable(id: &NodeId, namespaces: &[String]) -> String {
+    let uri = namespaces.get(usize::from(id.namespace)).filter(|it| !it.is_empty());
+    match uri {
+        Some(uri) if id.namespace != 0 => {
+            format!("nsu={uri};{}", NodeId { namespace: 0, ..id.clone() })
+        }
+        _ => id.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use opcua::types::{ByteString, DateTime, LocalizedText};
+    use proto::TimestampMs;
+
+    fn fields(of: ObjectTypeId, severity: u16) -> Vec<Variant> {
+        vec![
+            Variant::from(ByteString::from(vec![1, 2, 3])),
+            Variant::from(NodeId::from(of)),
+            Variant::from(NodeId::new(1, "Tank")),
+            Variant::from("Tank"),
+            Variant::from(DateTime::ymd_hms(2026, 1, 1, 0, 0, 1)),
+            Variant::from(LocalizedText::from("too full")),
+            Variant::from(severity),
+        ]
+    }
+
+    fn told(values: &[Variant]) -> Option<Event> {
+        let every: Vec<Field> = Field::every().collect();
+        let namespaces = ["ua".to_owned(), "urn:plc".to_owned()];
+        event_of(PointId(3), every.iter().zip(values), &namespaces)
+    }
+
+    #[test]
+    fn an_event_says_what_where_and_how_bad() {
+        let fields = fields(ObjectTypeId::SystemEventType, 500);
+        let event = told(&fields).unwrap();
+        assert_eq!(
+            (event.at, event.level),
+            (Some(TimestampMs(1_767_225_601_000)), EventLevel::Warning)
+        );
+        let expected = json!({
+            "id": "AQID", "type": "SystemEventType", "source": "Tank", "source_node": "nsu=urn:plc;s=Tank",
+            "message": "too full", "severity": 500,
+        });
+        assert_eq!(Json::Object(event.data), expected);
+    }
+
+    #[test]
+    fn a_condition_says_in_which_state_it_is() {
+        let mut fields = fields(ObjectTypeId::AlarmConditionType, 1000);
+        fields.extend([
+            Variant::from(NodeId::new(1, "TankFull")),
+            Variant::from("Full"),
+            Variant::from(NodeId::null()),
+            Variant::from(true),
+            Variant::from(false),
+            Variant::Empty,
+            Variant::from(true),
+        ]);
+        let event = told(&fields).unwrap();
+        assert_eq!(event.level, EventLevel::Error);
+        let expected = json!({
+            "id": "nsu=urn:plc;s=TankFull", "name": "Full", "retain": true, "acknowledged": false, "active": true,
+        });
+        assert_eq!(event.data["condition"], expected);
+    }
+
+    #[test]
+    fn what_is_about_a_refresh_is_no_event_and_what_is_short_is_one() {
+        assert_eq!(told(&fields(ObjectTypeId::RefreshStartEventType, 1)), None);
+        let event = told(&[]).unwrap();
+        assert_eq!((event.at, event.level, event.data.len()), (None, EventLevel::Notify, 0));
+    }
+
+    #[test]
+    fn each_field_is_asked_for_where_it_is() {
+        let every: Vec<Field> = Field::every().collect();
+        let clauses = filter(&every).select_clauses.unwrap();
+        assert_eq!(clauses.len(), every.len());
+        let node = clauses.iter().find(|it| it.browse_path.as_ref().is_some_and(Vec::is_empty));
+        assert_eq!(node.unwrap().attribute_id, AttributeId::NodeId as u32, "the condition itself");
+        assert_eq!(filter(&every[..2]).select_clauses.map(|it| it.len()), Some(2));
+    }
+}
