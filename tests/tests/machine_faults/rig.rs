@@ -228,9 +228,9 @@ async fn opcua_rig(bench: &mut Bench, case: &Case, way: Way, pki: &Pki) -> (Rig,
 async fn count(server: Arc<Mutex<Option<OpcUaServer>>>, is_held: Arc<AtomicBool>) {
     for count in 1_u32.. {
         sleep(Duration::from_millis(50)).await;
-        if !is_held.load(Ordering::Relaxed)
-            && let Some(server) = &*server.lock()
-        {
+        let server = server.lock();
+        // Looked at under the lock, so that no count comes after what was put in its place.
+        if let Some(server) = server.as_ref().filter(|_| !is_held.load(Ordering::Relaxed)) {
             // One that is about to end has no tank.
             let _ = server.set("Count", count);
         }

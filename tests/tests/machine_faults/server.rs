@@ -25,8 +25,8 @@ impl Tank {
 
     /// Puts a value in place of the count, which then rests.
     fn put(&self, value: DataValue) {
-        self.is_held.store(true, Ordering::Relaxed);
         let server = self.server.lock();
+        self.is_held.store(true, Ordering::Relaxed);
         let server = server.as_ref().expect("it runs");
         server.put("Count", value).expect("a variable");
     }
@@ -52,8 +52,8 @@ impl Tank {
                 self.restart(&own, Kind { is_open: false, ..Kind::default() }).await;
             }
             Server::NodeGone => {
-                self.is_held.store(true, Ordering::Relaxed);
                 let server = self.server.lock();
+                self.is_held.store(true, Ordering::Relaxed);
                 server.as_ref().expect("it runs").remove("Count").expect("a variable");
             }
             Server::BadStatus => self.put(DataValue {
