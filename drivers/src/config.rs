@@ -16,7 +16,7 @@ mod tag;
 
 pub use data_type::{ByteOrder, DataType, TEXT_BYTES_MAX};
 pub use tag::{
-    Access, LABEL_BYTES_MAX, LABELS_MAX, POLL_INTERVAL_MS_DEFAULT, POLL_INTERVAL_MS_MAX,
+    Access, Deadband, LABEL_BYTES_MAX, LABELS_MAX, POLL_INTERVAL_MS_DEFAULT, POLL_INTERVAL_MS_MAX,
     POLL_INTERVAL_MS_MIN, PRECISION_MAX, Publish, TagConfig, TagKind,
 };
 

@@ -28,7 +28,7 @@ pub mod simulator;
 
 pub use backoff::Backoff;
 pub use config::{
-    Access, ByteOrder, ConfigError, DataType, DriverConfig, Publish, TagConfig, TagKind,
+    Access, ByteOrder, ConfigError, DataType, Deadband, DriverConfig, Publish, TagConfig, TagKind,
 };
 pub use open::{Site, open};
 pub use port::{

@@ -27,8 +27,9 @@ pub(crate) const FORMAT: u32 = 2;
 /// The format that is still brought up to this one.
 const FORMAT_WITHOUT_LOG: u32 = 1;
 
-/// Pages redb keeps in memory, at most. The operating system caches the file as well.
-const CACHE_BYTES: usize = 64 << 20;
+/// Pages redb keeps in memory, at most. The operating system caches the file as well, so that a page which is not here
+/// costs some microseconds.
+const CACHE_BYTES: usize = 32 << 20;
 
 const META: TableDefinition<'static, &'static str, &'static str> = TableDefinition::new("meta");
 const FORMAT_KEY: &str = "format";

@@ -9,9 +9,17 @@ use crate::key::prefix;
 use crate::queue::{QueueRef, SessionKey};
 use crate::row::{Row, frame, read_row};
 use bytes::Bytes;
+use std::cell::Cell;
 
 /// What a change costs beyond its keys and payloads, for the bounds on bytes.
 const CHANGE_BYTES: usize = 64;
+
+/// What a thread keeps for framing rows.
+const SCRATCH_BYTES_MAX: usize = 4096;
+
+thread_local! {
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// One change.
 #[derive(Debug)]
@@ -126,9 +134,13 @@ impl Changes {
     /// Writes `row` at `key`, over what was there.
     pub fn put<R: Row>(&mut self, key: &R::Key, row: &R) {
         let key = prefix(key);
-        let mut framed = Vec::with_capacity(256);
-        frame(R::VERSION, &key, &mut framed, |out| row.encode(out));
-        let row = framed;
+        // Kept until the next checkpoint, so as long as it is and no longer.
+        let mut scratch = SCRATCH.take();
+        frame(R::VERSION, &key, &mut scratch, |out| row.encode(out));
+        let row = scratch.as_slice().to_vec();
+        scratch.clear();
+        scratch.shrink_to(SCRATCH_BYTES_MAX);
+        SCRATCH.set(scratch);
         self.bytes += key.len() + row.len();
         self.adds = true;
         self.push(Change::Put { table: R::TABLE, key, row });

@@ -13,7 +13,7 @@ use super::write::{SetAnswer, SetRequest, Write};
 use crate::context::Shared;
 use crate::door::Door;
 use broker::{Client, Delivery, Outgoing};
-use drivers::{Call, Counters, DriverConfig, Input, TagConfig, TagKind};
+use drivers::{Call, Counters, DriverConfig, Input, TagConfig};
 use proto::platform::EdgeTopic;
 use proto::{DriverId, EdgeId, PlatformTopic, Qos, Refusal, RefusalCode, Scalar, UnsPath};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
@@ -136,7 +136,8 @@ impl DriverCore {
         let context = args.context.clone();
         let now = Now { ms: context.uptime_ms(), t: context.now() };
         let (door, writable) = subscribe_writes(&args, myself)?;
-        let (running, status) = match Running::open(&args, myself, now) {
+        let ends = (&*context, &args.client);
+        let (running, status) = match Running::open(ends, (&args.config, args.tags), myself, now) {
             Ok(running) => {
                 (Some(running), DriverStatus::down(DriverPhase::Connecting, None, now.t))
             }
@@ -203,21 +204,16 @@ impl DriverCore {
         };
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        let config = &running.state.tags()[point.index()].config;
-        let taken = match config.kind {
-            TagKind::Method => {
-                let method = config.address.clone();
-                called(method, &delivery.payload).and_then(|(id, call)| {
-                    let asked = running.state.ask(ticket, Query::Call(call));
-                    asked.map(|()| id.clone()).map_err(|refusal| (refusal, id))
-                })
-            }
-            TagKind::Value | TagKind::Events => SetRequest::<Scalar>::parse(&delivery.payload)
-                .and_then(|request| {
-                    let SetRequest { v, id, verify } = request;
-                    let asked = running.state.ask_write(Write { point, value: v, verify, ticket });
-                    asked.map(|()| id.clone()).map_err(|refusal| (refusal, id))
-                }),
+        let taken = match &running.state.tags()[point.index()].method {
+            Some(method) => called(method.to_string(), &delivery.payload).and_then(|(id, call)| {
+                let asked = running.state.ask(ticket, Query::Call(call));
+                asked.map(|()| id.clone()).map_err(|refusal| (refusal, id))
+            }),
+            None => SetRequest::<Scalar>::parse(&delivery.payload).and_then(|request| {
+                let SetRequest { v, id, verify } = request;
+                let asked = running.state.ask_write(Write { point, value: v, verify, ticket });
+                asked.map(|()| id.clone()).map_err(|refusal| (refusal, id))
+            }),
         };
         match taken {
             Ok(id) => {

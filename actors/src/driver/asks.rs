@@ -151,8 +151,8 @@ impl DriverCore {
                 None => {
                     let tags = running.state.tags();
                     let value = |(point, read): &PointRead| {
-                        let tag = &tags[point.index()].config;
-                        value_of(&tag.tag, tag.unit.as_deref(), read)
+                        let tag = &tags[point.index()];
+                        value_of(&tag.name, tag.unit.as_deref(), read)
                     };
                     Ok(json!({ "values": outcome.points.iter().map(value).collect::<Vec<_>>() }))
                 }

@@ -4,8 +4,8 @@
 //! about the same time are asked for together, a page at a time, when nothing else waits for the machine; the next page
 //! only when the one before is on the bus. Events wait until they are on the bus, the oldest going first.
 
-use super::tag::Tag;
-use drivers::{Event, Gap, Kept, PointId, Publish, QueryError, Sample, TagConfig};
+use super::tag::{Pacing, Tag};
+use drivers::{Event, Gap, Kept, PointId, QueryError, Sample};
 use proto::{Scalar, TimestampMs, Value};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -143,9 +143,9 @@ impl Backlog {
             let mut last = hole.last;
             for sample in kept.samples {
                 let Some(at) = sample.at else { continue };
-                if is_news(&tag.config, last.as_ref(), at, &sample) {
+                if is_news(&tag.pacing, last.as_ref(), at, &sample) {
                     last = Some((at, sample.value.clone()));
-                    let unit = tag.config.unit.clone();
+                    let unit = tag.unit.as_deref().map(str::to_owned);
                     let value = Value { v: Some(sample.value), t: at, q: sample.quality, u: unit };
                     self.recalled.push_back((gap.point, value));
                 }
@@ -171,14 +171,14 @@ impl Backlog {
 
 /// Whether a value of the past is published, by what the tag says of its present ones.
 fn is_news(
-    config: &TagConfig,
+    pacing: &Pacing,
     last: Option<&(TimestampMs, Scalar)>,
     at: TimestampMs,
     sample: &Sample,
 ) -> bool {
     let Some((last_at, last)) = last else { return true };
-    let is_paced = at.0.saturating_sub(last_at.0) < u64::from(config.min_interval_ms);
-    !is_paced && (config.publish == Publish::Always || config.is_changed(last, &sample.value))
+    let is_paced = at.0.saturating_sub(last_at.0) < u64::from(pacing.min_interval_ms);
+    !is_paced && pacing.is_news(last, &sample.value)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::tag::Tag;
 use crate::context::Context;
 use crate::door::{Door, NotAttached};
 use broker::Client;
-use drivers::{Access, PointId, TagConfig, TagKind};
+use drivers::{Access, DriverConfig, PointId, TagConfig, TagKind};
 use proto::{PlatformTopic, TimestampMs, TopicFilter, TopicName, UnsPath, Value};
 use ractor::ActorRef;
 use std::collections::HashMap;
@@ -37,18 +37,21 @@ impl Drop for Running {
 impl Running {
     /// Opens the driver; the reason if its configuration is refused.
     pub(super) fn open(
-        args: &DriverArgs,
+        (context, client): (&Context, &Client),
+        (config, configs): (&DriverConfig, Vec<TagConfig>),
         myself: &ActorRef<DriverMsg>,
         now: Now,
     ) -> Result<Self, String> {
-        let context = &args.context;
-        let driver = (context.outside.open_driver)(&args.config, &args.tags)
-            .map_err(|error| error.to_string())?;
-        let tags: Result<Vec<Tag>, String> =
-            args.tags.iter().map(|config| tag(&args.client, config, now)).collect();
+        let driver = (context.outside.open_driver)(config, &configs);
+        let driver = driver.map_err(|error| error.to_string())?;
+        // As long as they are: a list that grows takes up to twice the memory, for as long as the driver runs.
+        let mut tags = Vec::with_capacity(configs.len());
+        for config in configs {
+            tags.push(tag(client, config, now)?);
+        }
         let (is_pushed, backfill_max_ms) = (driver.is_pushed(), driver.backfill_max_ms());
         let writes_max = context.settings.writes_max;
-        let state = DriverState::new(tags?, is_pushed, backfill_max_ms, writes_max, now);
+        let state = DriverState::new(tags, is_pushed, backfill_max_ms, writes_max, now);
         let (commands, receiver) = mpsc::channel(1);
         let actor = myself.clone();
         let report = move |outcome| {
@@ -82,14 +85,14 @@ pub(super) fn subscribe_writes(
     Ok((door, writable))
 }
 
-fn tag(client: &Client, config: &TagConfig, now: Now) -> Result<Tag, String> {
+fn tag(client: &Client, config: TagConfig, now: Now) -> Result<Tag, String> {
     let path = UnsPath::parse(&config.path)
         .map_err(|error| format!("tag {}: path {}: {error}", config.tag, config.path))?;
     let topic = PlatformTopic::Uns(path.clone()).topic();
     let found = exactly(&topic).and_then(|filter| client.retained(&filter).into_iter().next());
     // What is retained there and is no value has not come from a driver.
     let retained = found.and_then(|(_, payload)| Value::parse(&payload, TimestampMs(0)).ok());
-    Ok(Tag::new(config.clone(), path, retained, now))
+    Ok(Tag::new(config, path, retained, now))
 }
 
 /// The filter that matches one topic.

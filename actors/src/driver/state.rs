@@ -87,7 +87,7 @@ impl DriverState {
         now: Now,
     ) -> Self {
         let backlog = Backlog::new(backfill_max_ms, tags.len());
-        let again = (0_u32..).zip(&tags).filter(|(_, tag)| tag.config.max_interval_ms > 0);
+        let again = (0_u32..).zip(&tags).filter(|(_, tag)| tag.pacing.max_interval_ms > 0);
         let repeated = again.map(|(index, _)| PointId(index)).collect();
         Self {
             tags,
@@ -159,7 +159,7 @@ impl DriverState {
     /// Every point is due, and then by its interval.
     fn poll_from(&mut self, now: Now) {
         let intervals = (0_u32..).zip(&self.tags).filter(|(_, tag)| tag.is_value());
-        let intervals = intervals.map(|(index, tag)| (PointId(index), tag.config.poll_interval_ms));
+        let intervals = intervals.map(|(index, tag)| (PointId(index), tag.pacing.poll_interval_ms));
         self.schedule = Schedule::new(intervals.collect::<Vec<_>>(), now.ms);
     }
 
@@ -187,7 +187,7 @@ impl DriverState {
         let mut seen = HashSet::new();
         for point in outcome.points {
             let (id, tag) = (point.0, self.tags.get(point.0.index()));
-            let is_paced = tag.is_none_or(|tag| tag.config.min_interval_ms > 0);
+            let is_paced = tag.is_none_or(|tag| tag.pacing.min_interval_ms > 0);
             // Each of several values counts, but for a tag of which the last one is asked for.
             if !seen.insert(id) && self.dirty.contains(&id) && !is_paced {
                 self.pass(id, now);
@@ -344,7 +344,7 @@ impl DriverState {
         for (index, tag) in (0_u32..).zip(&mut self.tags) {
             if tag.stale_at_ms().is_some_and(|at_ms| at_ms <= now.ms) {
                 tag.quality = Quality::Stale;
-                if tag.published.is_some() {
+                if tag.is_published() {
                     self.dirty.insert(PointId(index));
                 }
             }

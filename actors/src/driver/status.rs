@@ -88,7 +88,7 @@ impl DriverStatus {
             }
             if tag.quality == Quality::Bad && first_bad.is_none() {
                 let error = tag.error.as_deref().unwrap_or("refused");
-                first_bad = Some(format!("{}: {error}", tag.config.tag));
+                first_bad = Some(format!("{}: {error}", tag.name));
             }
         }
         let (phase, reason) = match (state.is_connected(), first_bad) {

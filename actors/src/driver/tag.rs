@@ -1,21 +1,58 @@
 //! One tag of a running driver: what was last read, what was last published, and when it turns
 //! stale.
+//!
+//! A driver has ten thousand of them, so that each holds what is needed while it runs, and not all that was configured.
 
 use super::command::Now;
-use drivers::{Gap, PointId, Publish, Sample, TagConfig, TagKind};
-use proto::{Quality, Scalar, TimestampMs, UnsPath, Value};
+use drivers::{Deadband, Gap, PointId, Publish, Sample, TagConfig, TagKind};
+use proto::{Quality, Scalar, TagId, TimestampMs, UnsPath, Value};
 
 /// Poll intervals without a word from the machine after which a value is stale.
 const STALE_INTERVALS: u64 = 2;
 
+/// When the values of a tag are read and published.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pacing {
+    pub(crate) poll_interval_ms: u32,
+    pub(crate) min_interval_ms: u32,
+    pub(crate) max_interval_ms: u32,
+    publish: Publish,
+    dead: Deadband,
+}
+
+impl Pacing {
+    fn of(config: &TagConfig) -> Self {
+        Self {
+            poll_interval_ms: config.poll_interval_ms,
+            min_interval_ms: config.min_interval_ms,
+            max_interval_ms: config.max_interval_ms,
+            publish: config.publish,
+            dead: config.dead(),
+        }
+    }
+
+    /// Whether a value has to be published after another one.
+    pub(crate) fn is_news(&self, before: &Scalar, datum: &Scalar) -> bool {
+        self.publish == Publish::Always || self.dead.is_exceeded(before, datum)
+    }
+}
+
 /// One tag.
 pub(crate) struct Tag {
-    /// What the operator configured.
-    pub(crate) config: TagConfig,
+    /// Its name.
+    pub(crate) name: TagId,
+    /// What it stands for.
+    pub(crate) kind: TagKind,
+    /// Of a method where it is.
+    pub(crate) method: Option<Box<str>>,
+    /// The unit of its value.
+    pub(crate) unit: Option<Box<str>>,
     /// Where its value belongs.
     pub(crate) path: UnsPath,
+    /// When it is read and published.
+    pub(crate) pacing: Pacing,
     /// What the bus has.
-    pub(crate) published: Option<Value>,
+    published: Option<(Option<Scalar>, Quality)>,
     /// How far the value can be trusted now.
     pub(crate) quality: Quality,
     /// Its first value after a connect is yet to come, which is published, changed or not.
@@ -23,7 +60,7 @@ pub(crate) struct Tag {
     /// Its first good value after a connect is yet to come.
     was_away: bool,
     /// Why the last read failed, if it did.
-    pub(crate) error: Option<String>,
+    pub(crate) error: Option<Box<str>>,
     datum: Option<Scalar>,
     good_at: Option<TimestampMs>,
     heard_at_ms: u64,
@@ -35,7 +72,11 @@ impl Tag {
     /// A tag whose value on the bus, from an earlier run, is `retained`.
     pub(crate) fn new(config: TagConfig, path: UnsPath, retained: Option<Value>, now: Now) -> Self {
         Self {
-            config,
+            pacing: Pacing::of(&config),
+            name: config.tag,
+            kind: config.kind,
+            method: (config.kind == TagKind::Method).then(|| config.address.into()),
+            unit: config.unit.map(Into::into),
             path,
             quality: retained.as_ref().map_or(Quality::Good, |value| value.q),
             is_fresh_connection: true,
@@ -43,20 +84,25 @@ impl Tag {
             error: None,
             datum: retained.as_ref().and_then(|value| value.v.clone()),
             good_at: retained.as_ref().map(|value| value.t),
-            published: retained,
+            published: retained.map(|value| (value.v, value.q)),
             heard_at_ms: now.ms,
             published_at_ms: None,
         }
     }
 
+    /// Whether the bus has a value of it.
+    pub(super) fn is_published(&self) -> bool {
+        self.published.is_some()
+    }
+
     /// Whether it has a value.
     pub(super) fn is_value(&self) -> bool {
-        self.config.kind == TagKind::Value
+        self.kind == TagKind::Value
     }
 
     /// Whether the machine tells something of it by itself, if it tells anything.
     pub(super) fn is_heard(&self) -> bool {
-        self.config.kind != TagKind::Method
+        self.kind != TagKind::Method
     }
 
     /// There is a connection again.
@@ -86,11 +132,8 @@ impl Tag {
     pub(super) fn take_good(&mut self, sample: Sample, now: Now) -> bool {
         let Sample { value: datum, quality, at, .. } = sample;
         let is_news = std::mem::take(&mut self.is_fresh_connection)
-            || self.config.publish == Publish::Always
             || match &self.published {
-                Some(Value { v: Some(before), q, .. }) => {
-                    *q != quality || self.config.is_changed(before, &datum)
-                }
+                Some((Some(before), q)) => *q != quality || self.pacing.is_news(before, &datum),
                 _ => true,
             };
         self.quality = quality;
@@ -103,15 +146,15 @@ impl Tag {
 
     /// The bus has this value, since `now`.
     pub(super) fn note_published(&mut self, value: Value, now_ms: u64) {
-        self.published = Some(value);
+        self.published = Some((value.v, value.q));
         self.published_at_ms = Some(now_ms);
     }
 
     /// Until when a value that has to be published is held back, if it is.
     pub(super) fn held_until_ms(&self, now_ms: u64) -> Option<u64> {
-        let min_ms = u64::from(self.config.min_interval_ms);
+        let min_ms = u64::from(self.pacing.min_interval_ms);
         // A change of quality does not wait.
-        if self.published.as_ref().is_none_or(|value| value.q != self.quality) {
+        if self.published.as_ref().is_none_or(|(_, q)| *q != self.quality) {
             return None;
         }
         self.published_at_ms.map(|at_ms| at_ms.saturating_add(min_ms)).filter(|it| *it > now_ms)
@@ -119,7 +162,7 @@ impl Tag {
 
     /// When it has to be published again, changed or not; `None` if never, or not now.
     pub(super) fn again_at_ms(&self) -> Option<u64> {
-        let max_ms = u64::from(self.config.max_interval_ms);
+        let max_ms = u64::from(self.pacing.max_interval_ms);
         let is_due = max_ms > 0 && self.quality == Quality::Good && self.datum.is_some();
         self.published_at_ms.filter(|_| is_due).map(|at_ms| at_ms.saturating_add(max_ms))
     }
@@ -128,14 +171,14 @@ impl Tag {
     pub(super) fn take_bad(&mut self, error: String, now: Now) -> bool {
         self.is_fresh_connection = false;
         self.quality = Quality::Bad;
-        self.error = Some(error);
+        self.error = Some(error.into());
         self.heard_at_ms = now.ms;
-        self.published.as_ref().is_none_or(|value| value.q != Quality::Bad)
+        self.published.as_ref().is_none_or(|(_, q)| *q != Quality::Bad)
     }
 
     /// When it turns stale without a connection; `None` if it is.
     pub(super) fn stale_at_ms(&self) -> Option<u64> {
-        let patience_ms = STALE_INTERVALS * u64::from(self.config.poll_interval_ms);
+        let patience_ms = STALE_INTERVALS * u64::from(self.pacing.poll_interval_ms);
         (self.is_value() && self.quality != Quality::Stale)
             .then(|| self.heard_at_ms.saturating_add(patience_ms))
     }
@@ -146,7 +189,7 @@ impl Tag {
             v: self.datum.clone(),
             t: self.good_at.unwrap_or(now),
             q: self.quality,
-            u: self.config.unit.clone(),
+            u: self.unit.as_deref().map(str::to_owned),
         }
     }
 }

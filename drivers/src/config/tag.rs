@@ -80,6 +80,28 @@ pub enum Publish {
     Always,
 }
 
+/// The changes of a number that count as none: those that do not exceed both.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Deadband {
+    absolute: f64,
+    /// Per cent of the value before.
+    percent: f64,
+}
+
+impl Deadband {
+    /// Whether `current` differs from `previous` by more.
+    ///
+    /// The caller compares with the last value it published, not the last it read: a slow drift
+    /// shows.
+    pub fn is_exceeded(&self, previous: &Scalar, current: &Scalar) -> bool {
+        let band = |before: f64| self.absolute.max(before.abs() * self.percent / 100.0);
+        match (previous.as_f64(), current.as_f64()) {
+            (Some(before), Some(now)) if band(before) > 0.0 => (now - before).abs() > band(before),
+            _ => previous != current,
+        }
+    }
+}
+
 /// One tag of a driver.
 ///
 /// The value of a number is `raw * scale + offset`, in `unit`; a write goes the other way and is
@@ -172,19 +194,12 @@ impl TagConfig {
         Ok(())
     }
 
-    /// Whether `current` differs from `previous` by more than the deadband.
-    ///
-    /// The caller compares with the last value it published, not the last it read: a slow drift
-    /// shows.
-    pub fn is_changed(&self, previous: &Scalar, current: &Scalar) -> bool {
-        if self.deadband.is_none() && self.deadband_percent.is_none() {
-            return previous != current;
+    /// Which changes are none.
+    pub fn dead(&self) -> Deadband {
+        Deadband {
+            absolute: self.deadband.unwrap_or_default(),
+            percent: self.deadband_percent.unwrap_or_default(),
         }
-        let (Some(before), Some(now)) = (previous.as_f64(), current.as_f64()) else {
-            return previous != current;
-        };
-        let share = self.deadband_percent.map_or(0.0, |percent| before.abs() * percent / 100.0);
-        (now - before).abs() > self.deadband.unwrap_or(0.0).max(share)
     }
 
     fn check_scaling(&self) -> Result<(), ConfigError> {
@@ -404,17 +419,17 @@ mod tests {
 
     #[test]
     fn a_change_within_the_deadband_is_none() {
-        let plain = tag(&json!({})).unwrap();
-        let damped = tag(&json!({"deadband": 0.5})).unwrap();
+        let plain = tag(&json!({})).unwrap().dead();
+        let damped = tag(&json!({"deadband": 0.5})).unwrap().dead();
         let (low, near, far) = (Scalar::Float(1.0), Scalar::Float(1.5), Scalar::Float(1.6));
-        assert!(plain.is_changed(&low, &near));
-        assert!(!plain.is_changed(&low, &low));
-        assert!(!damped.is_changed(&low, &near));
-        assert!(damped.is_changed(&low, &far));
-        let relative = tag(&json!({"deadband_percent": 10.0})).unwrap();
+        assert!(plain.is_exceeded(&low, &near));
+        assert!(!plain.is_exceeded(&low, &low));
+        assert!(!damped.is_exceeded(&low, &near));
+        assert!(damped.is_exceeded(&low, &far));
+        let relative = tag(&json!({"deadband_percent": 10.0})).unwrap().dead();
         let (hundred, less, more) = (Scalar::Int(-100), Scalar::Int(-110), Scalar::Int(-111));
-        assert!(!relative.is_changed(&hundred, &less));
-        assert!(relative.is_changed(&hundred, &more));
-        assert!(damped.is_changed(&Scalar::Bool(true), &Scalar::Bool(false)));
+        assert!(!relative.is_exceeded(&hundred, &less));
+        assert!(relative.is_exceeded(&hundred, &more));
+        assert!(damped.is_exceeded(&Scalar::Bool(true), &Scalar::Bool(false)));
     }
 }

@@ -18,7 +18,7 @@ impl DriverState {
     ) -> Vec<Result<PointId, Refusal>> {
         let names = (0_u32..).zip(&self.tags);
         let known: HashMap<&TagId, PointId> =
-            names.map(|(index, tag)| (&tag.config.tag, PointId(index))).collect();
+            names.map(|(index, tag)| (&tag.name, PointId(index))).collect();
         let point = |tag| {
             let found = known.get(tag).copied();
             found.ok_or_else(|| Refusal::not_found("tag", tag).at("tag"))
@@ -32,12 +32,12 @@ impl DriverState {
         asked: impl IntoIterator<Item = &'a TagId>,
     ) -> Vec<Result<PointId, Refusal>> {
         let value = |point: PointId| {
-            let config = &self.tags[point.index()].config;
-            match config.kind {
+            let tag = &self.tags[point.index()];
+            match tag.kind {
                 TagKind::Value => Ok(point),
                 kind => {
                     let message =
-                        format!("{} has no value, it is of kind {}", config.tag, kind.name());
+                        format!("{} has no value, it is of kind {}", tag.name, kind.name());
                     Err(Refusal::new(RefusalCode::Invalid, message).at("tag"))
                 }
             }

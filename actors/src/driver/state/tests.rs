@@ -10,12 +10,17 @@ fn at(ms: u64) -> Now {
 }
 
 fn tag(index: usize, retained: Option<Value>) -> Tag {
+    tag_with(index, retained, &json!({}))
+}
+
+fn tag_with(index: usize, retained: Option<Value>, changes: &serde_json::Value) -> Tag {
     let path = format!("acme/_raw/t{index}");
-    let config: TagConfig = serde_json::from_value(json!({
+    let mut json = json!({
         "tag": format!("t{index}"), "address": "holding:0", "type": "uint16",
         "path": path, "poll_interval_ms": 1000, "access": "read_write",
-    }))
-    .unwrap();
+    });
+    json.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    let config: TagConfig = serde_json::from_value(json).unwrap();
     Tag::new(config, UnsPath::parse(&path).unwrap(), retained, at(0))
 }
 
@@ -265,12 +270,8 @@ fn a_machine_that_does_not_push_after_all_is_polled() {
     assert_eq!(state.next_command(at(1)), read(&[0]));
 }
 
-fn paced(changes: serde_json::Value) -> DriverState {
-    let mut paced = tag(0, None);
-    let mut config = serde_json::to_value(&paced.config).unwrap();
-    config.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
-    paced.config = serde_json::from_value(config).unwrap();
-    let mut state = DriverState::new(vec![paced], true, 0, 2, at(0));
+fn paced(changes: &serde_json::Value) -> DriverState {
+    let mut state = DriverState::new(vec![tag_with(0, None, changes)], true, 0, 2, at(0));
     state.next_command(at(0));
     state.connected(Ok(()), at(0), 0);
     state.next_command(at(0));
@@ -280,7 +281,7 @@ fn paced(changes: serde_json::Value) -> DriverState {
 
 #[test]
 fn what_changes_too_fast_waits_and_its_last_value_counts() {
-    let mut state = paced(json!({"min_interval_ms": 100}));
+    let mut state = paced(&json!({"min_interval_ms": 100}));
     state.pushed(by_itself(good(&[1])), at(0), 0);
     assert_eq!(publish(&mut state, at(0)), "0:1 Good@0");
     for ms in [10, 20, 30] {
@@ -294,7 +295,7 @@ fn what_changes_too_fast_waits_and_its_last_value_counts() {
 
 #[test]
 fn what_does_not_change_is_said_again() {
-    let mut state = paced(json!({"max_interval_ms": 500}));
+    let mut state = paced(&json!({"max_interval_ms": 500}));
     state.pushed(by_itself(good(&[1])), at(0), 0);
     assert_eq!(publish(&mut state, at(0)), "0:1 Good@0");
     assert_eq!(state.wake_at_ms(), Some(500));
@@ -307,7 +308,7 @@ fn what_does_not_change_is_said_again() {
 
 #[test]
 fn what_is_always_published_needs_no_change() {
-    let mut state = paced(json!({"publish": "always"}));
+    let mut state = paced(&json!({"publish": "always"}));
     for ms in [0, 10] {
         state.pushed(by_itself(good(&[1])), at(ms), 0);
         assert_eq!(publish(&mut state, at(ms)), format!("0:1 Good@{ms}"));
@@ -323,7 +324,7 @@ fn each_of_several_values_that_come_together_is_published_in_order() {
         };
         ReadOutcome { points: values.iter().map(value).collect(), lost: None }
     };
-    let mut state = paced(json!({}));
+    let mut state = paced(&json!({}));
     state.pushed(by_itself(batch(&[1, 2, 3])), at(0), 0);
     assert_eq!(publish(&mut state, at(0)), "0:1 Good@0, 0:2 Good@0, 0:3 Good@0");
     state.pushed(by_itself(batch(&[4, 3])), at(10), 0);
@@ -331,10 +332,10 @@ fn each_of_several_values_that_come_together_is_published_in_order() {
     state.pushed(by_itself(batch(&[3])), at(20), 0);
     assert_eq!(publish(&mut state, at(20)), "");
 
-    let mut state = paced(json!({"min_interval_ms": 100}));
+    let mut state = paced(&json!({"min_interval_ms": 100}));
     state.pushed(by_itself(batch(&[1, 2, 3])), at(0), 0);
     assert_eq!(publish(&mut state, at(0)), "0:3 Good@0", "of a tag with a pace the last counts");
-    let mut state = paced(json!({}));
+    let mut state = paced(&json!({}));
     let many: Vec<i64> = (0..20_000).collect();
     state.pushed(by_itself(batch(&many)), at(0), 0);
     assert_eq!(state.unpublished(at(0)).len(), PASSED_MAX + 1);
