@@ -16,7 +16,8 @@ use proto::TimestampMs;
 const VALUES_MAX: u32 = 1000;
 
 impl Requests<'_> {
-    /// What the server has kept for some gaps, which are asked for in one request.
+    /// What the server has kept for some gaps: as many as it takes in one request, the others are left as they are. So
+    /// a slow server with a low limit holds nobody up for longer than that.
     pub(crate) async fn history(
         &mut self,
         gaps: &[Gap],
@@ -29,9 +30,8 @@ impl Requests<'_> {
         let known = gaps.iter().enumerate().filter_map(|(place, gap)| Some((place, node(gap)?)));
         let asked: Vec<(usize, NodeId)> = known.collect();
         let mut limit = self.link.limits.history.max(1);
-        let mut rest = asked.as_slice();
-        while !rest.is_empty() {
-            let part = &rest[..rest.len().min(limit)];
+        while !asked.is_empty() {
+            let (part, rest) = asked.split_at(asked.len().min(limit));
             let of: Vec<Gap> = part.iter().map(|(place, _)| gaps[*place]).collect();
             let ids: Vec<NodeId> = part.iter().map(|(_, node)| node.clone()).collect();
             let answers = match self.raw(&of, &ids).await? {
@@ -48,7 +48,10 @@ impl Requests<'_> {
                 kept[*place] = kept_of(&gap, &points[gap.point.index()], &answer);
                 self.counters.points_recalled += kept[*place].samples.len() as u64;
             }
-            rest = &rest[part.len()..];
+            for (place, _) in rest {
+                kept[*place].more_after = Some(gaps[*place].after);
+            }
+            break;
         }
         Ok(kept)
     }
