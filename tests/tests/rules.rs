@@ -4,7 +4,7 @@ use manifold_tests::admin::Admin;
 use manifold_tests::bridges::{hello, listener};
 use manifold_tests::node::{Node, Site};
 use manifold_tests::process::PATIENCE;
-use manifold_tests::wire::{Hello, Version, Wire};
+use manifold_tests::wire::{Hello, Property, Version, Wire, packet};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -112,6 +112,29 @@ async fn a_limit_that_is_crossed_is_acted_on_once_and_over_restarts() {
     says(&mut gauge, "99").await;
     pump_is(&mut admin, 0.0).await;
     assert_eq!(node.figure("actors_rules").await, 0);
+}
+
+#[tokio::test]
+async fn what_was_so_once_is_passed_over() {
+    let node = Site::new().start().await;
+    let mut admin = Admin::enter(&node).await;
+    machine(&mut admin).await;
+    let mut events = listener(&node, "events", "events/rules/high").await;
+    let mut rule = high_level(&pump_on());
+    rule["min_interval_ms"] = json!(0);
+    admin.must("rules", "create", rule).await;
+    let mut gauge = node.client(&hello("gauge")).await;
+    says(&mut gauge, "95").await;
+    let past = [Property::UserProperty("historical".to_owned(), "true".to_owned())];
+    gauge.send(&packet::publish_with(LEVEL.as_bytes(), b"50", 0, 0, &past)).await;
+    // It has not crossed back but in the past.
+    says(&mut gauge, "96").await;
+    says(&mut gauge, "50").await;
+    says(&mut gauge, "97").await;
+    for v in [95, 97] {
+        let event = events.next_message().await.json();
+        assert_eq!((&event["event"], &event["v"]), (&json!("acted"), &json!(v)), "{event}");
+    }
 }
 
 #[tokio::test]

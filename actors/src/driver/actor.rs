@@ -299,13 +299,17 @@ impl DriverCore {
         running.state.age(now);
         self.command(now);
         self.publish_values(now).await;
-        self.publish_backlog(now).await;
+        let has_more = self.publish_backlog(now).await;
         // What waited for that to be on the bus.
         self.command(now);
         self.note_losses();
         self.note_connection();
         self.tell_status(now);
         self.arm(myself);
+        if has_more {
+            // Behind what is in the mailbox already.
+            let _ = myself.cast(DriverMsg::Tick { turn: self.turn });
+        }
     }
 
     /// Tells the machine what comes next, if it is free.

@@ -21,6 +21,10 @@ const APART_MS: u64 = 1000;
 /// The gaps that wait, for each tag: one outage after the other, while the machine has no time for history.
 const GAPS_PER_TAG: usize = 4;
 
+/// Connections that may be lost one after the other while the machine is asked; then it is the question that they do
+/// not survive, and it is not asked again.
+const LOSSES_MAX: u32 = 3;
+
 /// What is known of a gap besides its beginning.
 #[derive(Debug, Clone)]
 struct Hole {
@@ -36,6 +40,8 @@ pub(crate) struct Backlog {
     gaps: BTreeMap<(TimestampMs, PointId), Hole>,
     /// Those that the machine is asked for now.
     asked: Vec<(Gap, Hole)>,
+    /// Connections lost over that since the machine last answered.
+    losses: u32,
     recalled: VecDeque<(PointId, Value)>,
     events: VecDeque<Event>,
     lost: Losses,
@@ -58,6 +64,7 @@ impl Backlog {
             gaps_max: tags.saturating_mul(GAPS_PER_TAG),
             gaps: BTreeMap::new(),
             asked: Vec::new(),
+            losses: 0,
             recalled: VecDeque::new(),
             events: VecDeque::new(),
             lost: Losses::default(),
@@ -114,8 +121,15 @@ impl Backlog {
         Some(self.asked.iter().map(|(gap, _)| *gap).collect())
     }
 
-    /// The connection is gone: what was asked for is asked again.
+    /// The connection is gone: what was asked for is asked again, unless that is what ends connections.
     pub(crate) fn lost(&mut self) {
+        if self.asked.is_empty() {
+            return;
+        }
+        self.losses += 1;
+        if self.losses >= LOSSES_MAX {
+            return self.give_up();
+        }
         for (gap, hole) in std::mem::take(&mut self.asked) {
             self.put(gap, hole.last);
         }
@@ -132,12 +146,10 @@ impl Backlog {
                 self.gaps.clear();
                 return;
             }
-            Err(_) => {
-                self.lost.gaps += self.asked.len() as u64;
-                self.asked.clear();
-                return;
-            }
+            // It is late, or refuses: each further question would hold up what is current, and end in the same way.
+            Err(_) => return self.give_up(),
         };
+        self.losses = 0;
         for ((gap, hole), kept) in std::mem::take(&mut self.asked).into_iter().zip(kept) {
             let Some(tag) = tags.get(gap.point.index()) else { continue };
             let mut last = hole.last;
@@ -154,6 +166,18 @@ impl Backlog {
                 self.put(Gap { after, ..gap }, last);
             }
         }
+    }
+
+    fn give_up(&mut self) {
+        self.lost.gaps += (self.asked.len() + self.gaps.len()) as u64;
+        self.asked.clear();
+        self.gaps.clear();
+        self.losses = 0;
+    }
+
+    /// Whether anything waits for the bus.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.recalled.is_empty() || !self.events.is_empty()
     }
 
     /// The first values that were recalled, and the first events, as many as `limit` of each.

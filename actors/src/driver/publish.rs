@@ -41,31 +41,30 @@ impl DriverCore {
         true
     }
 
-    /// Events, and values that are older than those that are retained, which they never replace.
-    pub(super) async fn publish_backlog(&mut self, now: Now) {
-        loop {
-            let Some(running) = &self.running else { return };
-            let (values, events) = running.state.backlog.unpublished(VALUES_AT_ONCE);
-            if values.is_empty() && events.is_empty() {
-                return;
-            }
-            let events_as_told = events.iter().filter_map(|event| self.event(event, now.t));
-            let past = values.iter().filter_map(|(point, value)| {
-                let mut message = self.value(*point, value)?;
-                let property = (HISTORICAL.into(), "true".into());
-                message.properties.user_properties.push(property);
-                Some(message)
-            });
-            let messages = events_as_told.chain(past).collect();
-            if !self.publish(messages).await {
-                return;
-            }
-            self.context.counters.values_recalled.add(values.len() as u64);
-            self.context.counters.driver_events.add(events.len() as u64);
-            if let Some(running) = &mut self.running {
-                running.state.backlog.published(values.len(), events.len());
-            }
+    /// Events, and values that are older than those that are retained, which they never replace: one commit of them,
+    /// so that what is current comes between. Whether there are more.
+    pub(super) async fn publish_backlog(&mut self, now: Now) -> bool {
+        let Some(running) = &self.running else { return false };
+        let (values, events) = running.state.backlog.unpublished(VALUES_AT_ONCE);
+        if values.is_empty() && events.is_empty() {
+            return false;
         }
+        let events_as_told = events.iter().filter_map(|event| self.event(event, now.t));
+        let past = values.iter().filter_map(|(point, value)| {
+            let mut message = self.value(*point, value)?;
+            let property = (HISTORICAL.into(), "true".into());
+            message.properties.user_properties.push(property);
+            Some(message)
+        });
+        let messages = events_as_told.chain(past).collect();
+        if !self.publish(messages).await {
+            return false;
+        }
+        self.context.counters.values_recalled.add(values.len() as u64);
+        self.context.counters.driver_events.add(events.len() as u64);
+        let Some(running) = &mut self.running else { return false };
+        running.state.backlog.published(values.len(), events.len());
+        running.state.backlog.is_waiting()
     }
 
     fn value(&self, point: PointId, value: &Value) -> Option<Outgoing> {
@@ -82,7 +81,7 @@ impl DriverCore {
         Some(Outgoing::new(topic, told.to_string()).qos(Qos::AtLeastOnce))
     }
 
-    /// Whether they were kept; if not, they are offered again with the next outcome.
+    /// Whether they were kept; if not, they are offered again with the next outcome, or when the timer says so.
     async fn publish(&self, messages: Vec<Outgoing>) -> bool {
         let outcome = self.client.publish_durably(Changes::new(), messages).await;
         if let Err(error) = &outcome {

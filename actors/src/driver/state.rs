@@ -24,6 +24,9 @@ use proto::{Quality, Refusal, RefusalCode, Scalar, Value};
 use serde_json::json;
 use std::collections::{BTreeSet, HashSet, VecDeque};
 
+/// How long before what could not be published is offered again, if nothing else happens.
+const RETRY_MS: u64 = 1000;
+
 mod intake;
 
 /// Values that wait to be published while newer ones of their points wait too, as when no commit succeeds; then the
@@ -145,7 +148,8 @@ impl DriverState {
             Ok(()) => {
                 self.link = Link::Up;
                 self.reason = None;
-                self.must_subscribe = self.is_pushed && self.tags.iter().any(Tag::is_heard);
+                // Also without a point: whether the machine is there is told by what it pushes.
+                self.must_subscribe = self.is_pushed && !self.tags.is_empty();
                 if !self.is_pushed {
                     self.poll_from(now);
                 }
@@ -413,7 +417,9 @@ impl DriverState {
         let again = self.repeated.iter().filter_map(|it| self.tags[it.index()].again_at_ms()).min();
         // What was due already is offered again with the next outcome, and not at once.
         let again = again.filter(|at_ms| *at_ms > self.seen_ms);
-        machine.into_iter().chain(stale).chain(held).chain(again).min()
+        // What could not be published; where it could, the shell goes on by itself.
+        let backlog = self.backlog.is_waiting().then_some(self.seen_ms + RETRY_MS);
+        machine.into_iter().chain(stale).chain(held).chain(again).chain(backlog).min()
     }
 
     /// The values to publish, each with its point; those that have passed first.

@@ -4,13 +4,17 @@
 use super::points::{Node, Point};
 use super::requests::Requests;
 use super::status::{is_too_much, is_unsupported, refusal};
-use crate::port::{Gap, Kept, QueryError, Sample};
+use crate::port::{DeviceError, Gap, Kept, Lost, QueryError, Sample};
 use opcua::client::HistoryReadAction;
 use opcua::types::{
     ByteString, DateTime, HistoryData, HistoryReadResult, HistoryReadValueId, NodeId,
     ReadRawModifiedDetails, StatusCode, TimestampsToReturn,
 };
 use proto::TimestampMs;
+
+/// What becomes of a request that is not answered in time.
+const LATE: DeviceError =
+    DeviceError::Named { code: "timeout", name: "no history within `timeout_ms`" };
 
 /// The most values of one node in one answer.
 const VALUES_MAX: u32 = 1000;
@@ -103,7 +107,11 @@ impl Requests<'_> {
         let action = HistoryReadAction::ReadRawModifiedDetails(details);
         let both = TimestampsToReturn::Both;
         let asked = session.history_read(action, both, is_release, nodes);
-        Ok(self.call("reading history", asked).await?)
+        match self.call("reading history", asked).await {
+            // An archive may be slow while all else is well: a connection that is given up for it would never last.
+            Err(Lost::Timeout { .. }) => Err(QueryError::Device(LATE)),
+            answer => Ok(answer?),
+        }
     }
 }
 

@@ -131,6 +131,36 @@ fn a_machine_that_keeps_nothing_is_not_asked_again_and_one_that_is_lost_is() {
 }
 
 #[test]
+fn a_machine_that_does_not_survive_the_question_is_not_asked_for_ever() {
+    let mut backlog = Backlog::new(DAY_MS, 9);
+    backlog.was_away(gap(0, 1000, 9000), None);
+    backlog.was_away(gap(1, 90_000, 99_000), None);
+    for _ in 1..LOSSES_MAX {
+        assert_eq!(backlog.next_gaps(), Some(vec![gap(0, 1000, 9000)]));
+        backlog.lost();
+        backlog.lost();
+    }
+    backlog.next_gaps();
+    backlog.lost();
+    assert_eq!((backlog.next_gaps(), backlog.take_losses().gaps), (None, 2));
+
+    // Nor is one that is late, but an answer in between counts.
+    for point in 0..3 {
+        backlog.was_away(gap(point, 10_000 * u64::from(point), 90_000), None);
+    }
+    for _ in 0..2 {
+        backlog.next_gaps();
+        backlog.lost();
+        backlog.next_gaps();
+        backlog.recalled(Ok(vec![kept(0, &[], None)]), &tags(3, &json!({})));
+    }
+    backlog.next_gaps();
+    backlog.was_away(gap(1, 80_000, 90_000), None);
+    backlog.recalled(Err(QueryError::Device(drivers::DeviceError::DeviceBusy)), &[]);
+    assert_eq!((backlog.next_gaps(), backlog.take_losses().gaps), (None, 2));
+}
+
+#[test]
 fn of_events_that_are_too_many_the_oldest_go_and_are_counted() {
     let mut backlog = Backlog::new(0, 1);
     backlog.happened((0..EVENTS_MAX as u32 + 3).map(event).collect());
