@@ -54,9 +54,11 @@ pub enum DriverConfig {
 
 /// Why a configuration is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{field}: {reason}")]
+#[error("{}: {reason}", self.path())]
 pub struct ConfigError {
-    /// The path of the field, such as `timeout_ms` or `tags[3].address`.
+    /// Which of the tags is refused, by its place among those that were given; `None` if it is not about one.
+    pub tag: Option<usize>,
+    /// The field, such as `timeout_ms`, of the tag or of the driver.
     pub field: String,
     /// What is wrong with it.
     pub reason: String,
@@ -64,14 +66,21 @@ pub struct ConfigError {
 
 impl ConfigError {
     /// A refusal of `field`.
-    pub(crate) fn new(field: &str, reason: impl Into<String>) -> Self {
-        Self { field: field.to_owned(), reason: reason.into() }
+    pub fn new(field: &str, reason: impl Into<String>) -> Self {
+        Self { tag: None, field: field.to_owned(), reason: reason.into() }
     }
 
     /// The same refusal, of the tag at `index`.
-    pub(crate) fn of_tag(mut self, index: usize) -> Self {
-        self.field = format!("tags[{index}].{}", self.field);
-        self
+    pub(crate) fn of_tag(self, index: usize) -> Self {
+        Self { tag: Some(index), ..self }
+    }
+
+    /// The path of the field, such as `timeout_ms` or `tags[3].address`.
+    pub fn path(&self) -> String {
+        match self.tag {
+            Some(tag) => format!("tags[{tag}].{}", self.field),
+            None => self.field.clone(),
+        }
     }
 }
 
@@ -89,7 +98,7 @@ impl DriverConfig {
     /// Whether the machine has tags of a kind.
     pub(crate) fn has(&self, kind: TagKind) -> bool {
         match (self, kind) {
-            (_, TagKind::Value) | (Self::OpcUa(_), TagKind::Method) => true,
+            (_, TagKind::Value | TagKind::Virtual) | (Self::OpcUa(_), TagKind::Method) => true,
             (Self::OpcUa(config), TagKind::Events) => config.subscribe,
             (Self::ModbusTcp(_) | Self::ModbusSerial(_) | Self::Simulator(_), _) => false,
         }

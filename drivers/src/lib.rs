@@ -6,6 +6,7 @@
 //! - [`modbus`]: Modbus, over TCP and serial lines
 //! - [`opcua`]: OPC UA
 //! - [`simulator`]: a machine that is not there
+//! - [`virtual_tags`](virtual_tags()): values that are computed from those of a machine
 //! - [`bridge`]: a client of another MQTT broker, for bridges
 //! - [`schedule`] and [`backoff`]: when to poll and when to reconnect, as pure values for the actor
 //! - [`contract`]: what every driver must keep, as a check that runs against any of them
@@ -25,6 +26,7 @@ pub mod port;
 mod scaling;
 pub mod schedule;
 pub mod simulator;
+mod virtual_tags;
 
 pub use backoff::Backoff;
 pub use config::{
@@ -37,3 +39,4 @@ pub use port::{
     Sample, SubscribeError, Subscription, WriteError,
 };
 pub use schedule::Schedule;
+pub use virtual_tags::{CHAIN_MAX, VirtualTag, check_virtual_tag, virtual_tags};

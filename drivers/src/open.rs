@@ -3,10 +3,11 @@
 //! Opening checks everything that can be checked without the machine and does no I/O, so the admin
 //! API opens a driver to check a configuration, and drops it.
 
-use crate::config::{ConfigError, DriverConfig, TAGS_MAX, TagConfig};
+use crate::config::{ConfigError, DriverConfig, TAGS_MAX, TagConfig, TagKind};
 use crate::modbus::ModbusDriver;
 use crate::port::Driver;
 use crate::simulator::SimulatorDriver;
+use crate::virtual_tags::virtual_tags;
 use std::collections::HashSet;
 use std::path::PathBuf;
 #[cfg(feature = "opcua")]
@@ -32,7 +33,8 @@ impl Site {
     }
 }
 
-/// Opens a driver, not yet connected, or says which field is wrong.
+/// Opens a driver, not yet connected, or says which field is wrong. Its points are the tags that are not virtual, in
+/// their order.
 pub fn open(
     config: &DriverConfig,
     tags: &[TagConfig],
@@ -40,6 +42,26 @@ pub fn open(
 ) -> Result<Box<dyn Driver>, ConfigError> {
     config.check()?;
     check_tags(config, tags)?;
+    virtual_tags(tags)?;
+    // The machine has nothing of those.
+    let is_point = |tag: &TagConfig| tag.kind != TagKind::Virtual;
+    if tags.iter().all(is_point) {
+        return open_points(config, tags, site);
+    }
+    let (places, points): (Vec<usize>, Vec<TagConfig>) =
+        tags.iter().cloned().enumerate().filter(|(_, tag)| is_point(tag)).unzip();
+    let placed = |error: ConfigError| match error.tag {
+        Some(point) => error.of_tag(places[point]),
+        None => error,
+    };
+    open_points(config, &points, site).map_err(placed)
+}
+
+fn open_points(
+    config: &DriverConfig,
+    tags: &[TagConfig],
+    site: &Site,
+) -> Result<Box<dyn Driver>, ConfigError> {
     match config {
         DriverConfig::ModbusTcp(config) => Ok(Box::new(ModbusDriver::new(config.options(), tags)?)),
         #[cfg(feature = "serial")]
@@ -103,10 +125,16 @@ mod tests {
         serde_json::from_value(json).unwrap()
     }
 
+    fn computed(name: &str, expression: &str) -> TagConfig {
+        let path = format!("x/_raw/{name}");
+        let json = json!({"tag": name, "kind": "virtual", "expression": expression, "path": path});
+        serde_json::from_value(json).unwrap()
+    }
+
     fn refusal(config: ModbusTcpConfig, tags: &[TagConfig]) -> Option<String> {
         open(&DriverConfig::ModbusTcp(config), tags, &Site::new("unused"))
             .err()
-            .map(|error| error.field)
+            .map(|error| error.path())
     }
 
     #[test]
@@ -123,10 +151,15 @@ mod tests {
             (tag("b", "20001", "x/_raw/b"), "tags[1].address"),
             (TagConfig { scale: 0.0, ..tag("b", "40002", "x/_raw/b") }, "tags[1].scale"),
             (method("b", "x/_raw/b"), "tags[1].kind"),
+            (computed("b", "c + 1"), "tags[1].expression"),
         ] {
             let refused = refusal(config.clone(), &[good.clone(), second]);
             assert_eq!(refused.as_deref(), Some(field));
         }
+        let bad = tag("c", "20001", "x/_raw/c");
+        let tags = [computed("b", "a + 1"), good, bad];
+        assert_eq!(refusal(config.clone(), &tags).as_deref(), Some("tags[2].address"));
+        assert_eq!(refusal(config, &tags[..2]), None);
     }
 
     #[test]

@@ -138,7 +138,8 @@ fn round_to_15_digits(value: f64) -> f64 {
     format!("{value:.14e}").parse().unwrap_or(value)
 }
 
-fn round_to_places(value: f64, places: u8) -> f64 {
+/// A float with so many decimal places.
+pub(crate) fn round_to_places(value: f64, places: u8) -> f64 {
     format!("{value:.*}", usize::from(places)).parse().unwrap_or(value)
 }
 

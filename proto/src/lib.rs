@@ -5,6 +5,7 @@
 //! - [`uns`]: paths of the Unified Namespace; [`value`]: what they carry
 //! - [`platform`]: every topic the platform itself owns, as one enum, and the filters over them
 //! - [`refusal`]: the one table of refusal codes; [`role`]: who a client is; [`clock`]: time and randomness
+//! - [`expression`]: expressions over values, for what is computed
 //! - [`hops`]: the path of a message over bridges to other brokers
 //! - [`admin`]: the envelope of the admin API; [`shadow`]: the documents of the device shadow; [`model`]: thing models
 //!
@@ -12,6 +13,7 @@
 
 pub mod admin;
 pub mod clock;
+pub mod expression;
 pub mod hops;
 pub mod id;
 pub mod model;
@@ -26,6 +28,7 @@ pub mod value;
 pub mod varint;
 
 pub use clock::{Clock, Entropy};
+pub use expression::Expression;
 pub use id::{
     BridgeId, ClientId, CommandId, CommandName, DriverId, EdgeId, EventName, JobId, Namespace,
     ProjectId, RequestId, RoleId, RuleId, ShadowName, TagId, TenantId, ThingId, TokenId,

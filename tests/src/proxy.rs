@@ -1,4 +1,4 @@
-//! A TCP proxy that a test can make misbehave.
+//! A proxy of MQTT over TCP that a test can make misbehave.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,6 +18,8 @@ pub enum Mood {
     Deaf,
     /// Holds everything, and lets the connections be.
     Stalled,
+    /// Hands on each PUBLISH of the client and each answer to one twice, as if a packet had been sent again.
+    Doubling,
     /// Ends every connection.
     Cut,
 }
@@ -59,7 +61,8 @@ impl Proxy {
     }
 }
 
-/// Carries one direction until either end is gone, or the mood ends it.
+/// Carries one direction until either end is gone, or the mood ends it. Whole packets at a time, so that any of them
+/// can be doubled.
 async fn carry(
     mut from: impl AsyncReadExt + Unpin,
     mut to: impl AsyncWriteExt + Unpin,
@@ -67,23 +70,67 @@ async fn carry(
     is_answer: bool,
 ) {
     let mut buffer = vec![0; 16 * 1024];
+    let mut packets = Packets::default();
     loop {
         let read = tokio::select! {
             read = from.read(&mut buffer) => read,
             _ = moods.wait_for(|mood| *mood == Mood::Cut) => return,
         };
         let Ok(length @ 1..) = read else { return };
+        packets.arrived.extend_from_slice(&buffer[..length]);
         let Ok(mood) = moods.wait_for(|mood| *mood != Mood::Stalled).await.map(|it| *it) else {
             return;
         };
         match mood {
             Mood::Cut => return,
-            Mood::Deaf if is_answer => continue,
+            Mood::Deaf if is_answer => {
+                packets.arrived.clear();
+                continue;
+            }
             Mood::Slow(delay_ms) => tokio::time::sleep(Duration::from_millis(delay_ms)).await,
             _ => {}
         }
-        if to.write_all(&buffer[..length]).await.is_err() {
+        let whole = packets.take(mood == Mood::Doubling);
+        if to.write_all(&whole).await.is_err() {
             return;
         }
     }
+}
+
+/// MQTT packets as they arrive.
+#[derive(Default)]
+struct Packets {
+    arrived: Vec<u8>,
+}
+
+impl Packets {
+    /// The whole ones; twice those that may come again.
+    fn take(&mut self, is_doubling: bool) -> Vec<u8> {
+        let mut whole = Vec::new();
+        let mut at = 0;
+        while let Some(length) = packet_length(&self.arrived[at..]) {
+            let packet = &self.arrived[at..at + length];
+            whole.extend_from_slice(packet);
+            // PUBLISH and PUBACK (MQTT 5.0 2.1.2).
+            if is_doubling && matches!(packet[0] >> 4, 3 | 4) {
+                whole.extend_from_slice(packet);
+            }
+            at += length;
+        }
+        self.arrived.drain(..at);
+        whole
+    }
+}
+
+/// How long the first packet is; `None` while it is not whole (MQTT 5.0 1.5.5).
+fn packet_length(bytes: &[u8]) -> Option<usize> {
+    let mut rest = 0;
+    for (place, byte) in bytes.iter().skip(1).take(4).enumerate() {
+        rest |= usize::from(byte & 0x7f) << (7 * place);
+        if byte & 0x80 == 0 {
+            let length = 2 + place + rest;
+            return (bytes.len() >= length).then_some(length);
+        }
+    }
+    None
 }

@@ -120,12 +120,13 @@ async fn nothing_is_lost_and_nothing_comes_twice_whatever_happens_between_edge_a
         TOPICS.map(|topic| tokio::spawn(publish(edge_address, topic, is_over.clone())));
     for _ in 0..rounds {
         tokio::time::sleep(Duration::from_millis(50 + random.below(250))).await;
-        match random.below(6) {
+        match random.below(7) {
             0 => edge.take().expect("it runs").kill().await,
             1 => hub_now.take().expect("it runs").kill().await,
             2 => proxy.set(Mood::Cut),
             3 => proxy.set(Mood::Deaf),
             4 => proxy.set(Mood::Stalled),
+            5 => proxy.set(Mood::Doubling),
             _ => proxy.set(Mood::Slow(30)),
         }
         tokio::time::sleep(Duration::from_millis(random.below(400))).await;

@@ -143,3 +143,75 @@ async fn a_bad_row_fails_alone() {
     let first = admin.must("tags", "export", next).await;
     assert_eq!(first["next_cursor"], json!("a"), "{first}");
 }
+
+/// Written in any order, computed in the right one, and kept from losing what they stand upon.
+#[tokio::test]
+async fn virtual_tags_follow_the_tags_that_they_name() {
+    let site = Site::new();
+    let node = site.start().await;
+    let mut admin = Admin::enter(&node).await;
+    let mut app = Peer::connect(node.mqtt(), "app", ("admin", SECRET)).await;
+    app.subscribe("uns/acme/line/_raw/energy").await;
+    let config = json!({ "protocol": "simulator" });
+    admin.must("drivers", "create", json!({ "driver": "line", "config": config })).await;
+    let rows = [
+        "tag,kind,address,expression,access",
+        "energy,virtual,,power * 2,",
+        "power,virtual,,volts * amps,",
+        "ring,virtual,,knot + 1,",
+        "knot,virtual,,ring + 1,",
+        "lost,virtual,,nobody,",
+        "volts,,memory?start=10,,read_write",
+        "amps,,memory?start=3,,read_write",
+    ];
+    let asked = json!({ "driver": "line", "format": "csv", "text": rows.join("\n"),
+        "location": "acme/line" });
+    let done = admin.must("tags", "import", asked).await;
+    let results: Vec<&str> = done["rows"]
+        .as_array()
+        .expect("rows")
+        .iter()
+        .map(|row| row["error"]["message"].as_str().or(row["result"].as_str()).unwrap_or(""))
+        .collect();
+    let refused = [
+        "there is no tag knot in this driver, which ring needs",
+        "there is no tag ring in this driver, which knot needs",
+        "there is no tag nobody in this driver, which lost needs",
+    ];
+    assert_eq!(&results[..2], ["created"; 2], "{done}");
+    assert_eq!(&results[2..5], refused, "{done}");
+    assert_eq!(&results[5..], ["created"; 2], "{done}");
+    assert_eq!(next_value(&mut app).await, json!(60.0));
+    let write = json!({ "driver": "line", "tag": "amps", "v": 4 });
+    admin.must("tags", "write", write).await;
+    assert_eq!(next_value(&mut app).await, json!(80.0));
+    let asked = json!({ "driver": "line", "tags": ["energy", "amps"] });
+    let read = admin.must("tags", "read", asked).await;
+    let value = |place: &str| read.pointer(place).and_then(Value::as_f64);
+    assert_eq!((value("/values/0/v"), value("/values/1/v")), (Some(80.0), Some(4.0)), "{read}");
+
+    for (verb, body) in [
+        ("delete", json!({ "driver": "line", "tag": "volts" })),
+        ("update", json!({ "driver": "line", "tag": "power", "expression": "energy" })),
+        ("write", json!({ "driver": "line", "values": { "power": 1 } })),
+    ] {
+        let told = admin.ask("tags", verb, body).await;
+        let code = match &told {
+            Ok(written) => &written["results"][0]["error"]["code"],
+            Err(refusal) => &refusal["code"],
+        };
+        assert_eq!(code, "invalid", "{verb}: {told:?}");
+    }
+    let text = "tag,kind,address\nvolts,method,i=1\n";
+    let asked = json!({ "driver": "line", "format": "csv", "text": text });
+    let done = admin.must("tags", "import", asked).await;
+    assert_eq!(done["refused"], json!(1), "{done}");
+}
+
+/// The next value on the topic that an app has subscribed to.
+async fn next_value(app: &mut Peer) -> Value {
+    let message = app.next_publish().await;
+    let mut value: Value = serde_json::from_slice(&message.payload).expect("JSON");
+    assert_eq!(value["q"], "good", "{value}");
+    value["v"].take()
+}

@@ -281,9 +281,9 @@ pub(super) fn check(
 /// The refusal of a configuration, below the field that holds it.
 pub(super) fn refused(error: &ConfigError, field: &str) -> Refusal {
     // The driver counts tags; what it says of one stands as it is.
-    let field = match error.field.starts_with("tags[") {
-        true => error.field.clone(),
-        false => format!("{field}.{}", error.field),
+    let field = match error.tag {
+        Some(_) => error.path(),
+        None => format!("{field}.{}", error.field),
     };
     Refusal::new(RefusalCode::Invalid, error.reason.clone()).at(field)
 }

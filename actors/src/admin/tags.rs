@@ -7,7 +7,7 @@ use super::request::read;
 use super::room::{self, Counted};
 use super::table::{ADMIN, Operation, READER, Resource};
 use crate::driver::row::{DriverKey, DriverRow, TagKey, TagRow};
-use ::drivers::TagConfig;
+use ::drivers::{ConfigError, TagConfig, virtual_tags};
 use proto::admin::ListRequest;
 use proto::{DriverId, PlatformTopic, Refusal, RefusalCode, TagId, TopicFilter, UnsPath};
 use schemars::JsonSchema;
@@ -132,9 +132,9 @@ fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
     room::take::<TagRow>(request, Counted::Tags, created.len() as u64)?;
     // The new ones first, so that an index in a refusal is that of the request.
     let all: Vec<TagConfig> = created.iter().chain(&existing).cloned().collect();
-    check(request, &row.config, &all).map_err(|error| {
-        let refusal = refused(&error, "config");
-        if is_many { refusal } else { without_index(refusal) }
+    check(request, &row.config, &all).map_err(|error| match is_many {
+        true => refused(&error, "config"),
+        false => refused_one(error),
     })?;
     let mut plan = Plan::answer(match created.as_slice() {
         [tag] if !is_many => show(request, &driver, tag),
@@ -196,7 +196,7 @@ fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
     }
     let others = tags_of(request, &driver_key)?.into_iter().filter(|other| other.tag != tag);
     let all: Vec<TagConfig> = std::iter::once(after.clone()).chain(others).collect();
-    check(request, &row.config, &all).map_err(|error| without_index(refused(&error, "config")))?;
+    check(request, &row.config, &all).map_err(refused_one)?;
     let mut plan = Plan::answer(show(request, &driver, &after));
     if has_moved(&before, &after) {
         clear_value(&mut plan, &before);
@@ -214,6 +214,9 @@ fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
     let TagRow(config) = request.must_get::<TagRow>(&key, "tag", &tag)?;
     let driver_key: DriverKey = (request.namespace.clone(), driver.clone());
     let row = request.must_get::<DriverRow>(&driver_key, "driver", &driver)?;
+    let left = tags_of(request, &driver_key)?.into_iter().filter(|other| other.tag != tag);
+    virtual_tags(&left.collect::<Vec<_>>())
+        .map_err(|error| Refusal::new(RefusalCode::Invalid, error.reason).at("tag"))?;
     let mut plan = Plan::answer(json!({ "driver": driver, "tag": tag }));
     plan.changes.put::<DriverRow>(&driver_key, &row.changed(request.now()));
     plan.changes.delete::<TagRow>(&key);
@@ -305,14 +308,12 @@ fn show(request: &Request<'_>, driver: &DriverId, config: &TagConfig) -> Json {
     json
 }
 
-/// The refusal of the only tag of a request: its field needs no index.
-fn without_index(mut refusal: Refusal) -> Refusal {
-    if let Some(field) = &refusal.field
-        && let Some(bare) = field.strip_prefix("tags[0].")
-    {
-        refusal.field = Some(bare.to_owned());
+/// The refusal of the only tag of a request, which is the first: its field needs no index.
+fn refused_one(error: ConfigError) -> Refusal {
+    match error.tag {
+        Some(0) => Refusal::new(RefusalCode::Invalid, error.reason).at(error.field),
+        _ => refused(&error, "config"),
     }
-    refusal
 }
 
 fn at(field: &'static str) -> impl Fn(Refusal) -> Refusal {

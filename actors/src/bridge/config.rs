@@ -200,7 +200,7 @@ fn filter(prefix: &str, filter: &str, field: &str) -> Result<TopicFilter, Config
 }
 
 fn refused(field: &str, reason: impl Into<String>) -> ConfigError {
-    ConfigError { field: field.to_owned(), reason: reason.into() }
+    ConfigError::new(field, reason)
 }
 
 fn below(error: ConfigError, field: &str) -> ConfigError {

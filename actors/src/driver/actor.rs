@@ -7,7 +7,7 @@ use super::command::{Answer, Command, Now, Query};
 use super::io::Outcome;
 use super::journal::Journal;
 use super::pace::Pace;
-use super::start::{Running, Writable, subscribe_writes};
+use super::start::{Running, Writable, points_first, subscribe_writes};
 use super::status::{DriverPhase, DriverStatus};
 use super::write::{SetAnswer, SetRequest, Write};
 use crate::context::Shared;
@@ -93,6 +93,8 @@ pub(super) enum Waiting {
     Batch { batch: u64, place: usize },
     /// Who asked something.
     Ask(Reply),
+    /// Who asked what these points hold.
+    Read { points: Vec<drivers::PointId>, reply: Reply },
 }
 
 impl Actor for DriverActor {
@@ -129,10 +131,11 @@ impl Actor for DriverActor {
 
 impl DriverCore {
     fn new(
-        args: DriverArgs,
+        mut args: DriverArgs,
         myself: &ActorRef<DriverMsg>,
         span: Span,
     ) -> Result<Self, ActorProcessingErr> {
+        points_first(&mut args.tags);
         let context = args.context.clone();
         let now = Now { ms: context.uptime_ms(), t: context.now() };
         let (door, writable) = subscribe_writes(&args, myself)?;
@@ -353,7 +356,9 @@ impl DriverCore {
                     self.count_write(&outcome);
                     self.batches.ended(batch, place, outcome);
                 }
-                Some(Waiting::Ask(reply)) => drop(reply.send(outcome)),
+                Some(Waiting::Ask(reply) | Waiting::Read { reply, .. }) => {
+                    drop(reply.send(outcome));
+                }
                 None => {}
             }
         }

@@ -2,14 +2,15 @@
 //! is, or to call a method. It is answered by the machine's word, or refused; never kept for a later connection.
 
 use super::actor::{DriverCore, Waiting};
-use super::command::{Answer, Query};
+use super::command::{Answer, Now, Query};
 use super::io::Answered;
+use super::tag::Tag;
 use super::write::{Write, refusal_of_device, refusal_of_lost};
-use drivers::{Call, PointRead, QueryError, ReadError};
+use drivers::{Call, PointId, PointRead, QueryError, ReadError};
 use proto::{Quality, Refusal, RefusalCode, Scalar, TagId};
 use ractor::RpcReplyPort;
 use serde_json::{Value as Json, json};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// The most tags of one question.
 pub(crate) const TAGS_MAX: usize = 1000;
@@ -91,28 +92,48 @@ impl Batches {
 impl DriverCore {
     /// Takes a question in, or refuses it at once.
     pub(super) fn ask(&mut self, ask: Ask, reply: Reply) {
-        let Some(running) = &mut self.running else {
+        if self.running.is_none() {
             let _ = reply.send(Err(does_not_run()));
             return;
-        };
+        }
         let query = match ask {
             Ask::Write { writes, verify } => return self.ask_writes(writes, verify, reply),
             Ask::Browse { below, limit } => Query::Browse { below, limit },
             Ask::Identify => Query::Identify,
             Ask::Call(call) => Query::Call(call),
-            Ask::Read(tags) => match running.state.values_of(&tags).into_iter().collect() {
-                Ok(points) => Query::Read(points),
-                Err(refusal) => {
-                    let _ = reply.send(Err(refusal));
-                    return;
-                }
-            },
+            Ask::Read(tags) => return self.ask_values(&tags, reply),
         };
+        self.wait(query, Waiting::Ask(reply));
+    }
+
+    /// What a virtual tag is computed from is read for it.
+    fn ask_values(&mut self, tags: &[TagId], reply: Reply) {
+        let Some(running) = &mut self.running else { return };
+        let points = match running.state.values_of(tags) {
+            Ok(points) => points,
+            Err(refusal) => {
+                let _ = reply.send(Err(refusal));
+                return;
+            }
+        };
+        let mut sources = BTreeSet::new();
+        points.iter().for_each(|point| running.state.sources_of(*point, &mut sources));
+        let query = Query::Read(sources.into_iter().collect());
+        self.wait(query, Waiting::Read { points, reply });
+    }
+
+    fn wait(&mut self, query: Query, waiting: Waiting) {
+        let Some(running) = &mut self.running else { return };
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        match running.state.ask(ticket, query) {
-            Ok(()) => drop(self.waiting.insert(ticket, Waiting::Ask(reply))),
-            Err(refusal) => drop(reply.send(Err(refusal))),
+        let taken = running.state.ask(ticket, query);
+        match (taken, waiting) {
+            (Ok(()), waiting) => drop(self.waiting.insert(ticket, waiting)),
+            (Err(refusal), Waiting::Ask(reply) | Waiting::Read { reply, .. }) => {
+                drop(reply.send(Err(refusal)));
+            }
+            // Those come another way.
+            (Err(_), Waiting::Set { .. } | Waiting::Batch { .. }) => {}
         }
     }
 
@@ -126,7 +147,7 @@ impl DriverCore {
         let count = writes.len();
         let tags = writes.iter().map(|(tag, _)| tag.clone()).collect();
         self.batches.0.insert(number, Batch { reply, tags, outcomes: vec![None; count] });
-        let points = running.state.values_of(writes.iter().map(|(tag, _)| tag));
+        let points = running.state.targets_of(writes.iter().map(|(tag, _)| tag));
         for (place, ((_, value), point)) in writes.into_iter().zip(points).enumerate() {
             let ticket = self.next_ticket;
             self.next_ticket += 1;
@@ -146,17 +167,7 @@ impl DriverCore {
         let random = self.context.random();
         let Some(running) = &mut self.running else { return Vec::new() };
         let told = match &answered {
-            Answered::Read(outcome) => match &outcome.lost {
-                Some(lost) => Err(refusal_of_lost(lost)),
-                None => {
-                    let tags = running.state.tags();
-                    let value = |(point, read): &PointRead| {
-                        let tag = &tags[point.index()];
-                        value_of(&tag.name, tag.unit.as_deref(), read)
-                    };
-                    Ok(json!({ "values": outcome.points.iter().map(value).collect::<Vec<_>>() }))
-                }
-            },
+            Answered::Read(_) => return self.values_read(ticket, answered),
             Answered::Found(Ok(found)) => Ok(json!({ "items": found })),
             Answered::Identity(Ok(told)) => Ok(json!({ "identity": identity_of(told) })),
             Answered::Returned(Ok(output)) => {
@@ -172,6 +183,51 @@ impl DriverCore {
         answers.insert(0, (ticket, told));
         answers
     }
+
+    /// Tells what was read, and what is computed from it.
+    fn values_read(&mut self, ticket: u64, answered: Answered) -> Vec<Answer> {
+        let now = self.now();
+        let random = self.context.random();
+        let (Some(running), Answered::Read(outcome)) = (&mut self.running, &answered) else {
+            return Vec::new();
+        };
+        let lost = outcome.lost.as_ref().map(refusal_of_lost);
+        let tags = running.state.tags();
+        let value = |(point, read): &PointRead| {
+            let tag = &tags[point.index()];
+            (*point, value_of(&tag.name, tag.unit.as_deref(), read))
+        };
+        let values: HashMap<PointId, Json> = outcome.points.iter().map(value).collect();
+        let mut answers = running.state.asked(answered, now, random);
+        let asked = match self.waiting.get(&ticket) {
+            Some(Waiting::Read { points, .. }) => points.as_slice(),
+            _ => &[],
+        };
+        let tags = running.state.tags();
+        let values = asked.iter().map(|point| {
+            values.get(point).cloned().unwrap_or_else(|| computed(&tags[point.index()], now))
+        });
+        let told = match lost {
+            Some(refusal) => Err(refusal),
+            None => Ok(json!({ "values": values.collect::<Vec<_>>() })),
+        };
+        answers.insert(0, (ticket, told));
+        answers
+    }
+}
+
+/// A value that is computed, as it stands.
+fn computed(tag: &Tag, now: Now) -> Json {
+    let value = tag.value(now.t);
+    if let Some(error) = &tag.error {
+        let refusal = Refusal::new(RefusalCode::Invalid, &**error);
+        return json!({ "tag": tag.name, "q": value.q, "error": refusal });
+    }
+    let mut json = json!({ "tag": tag.name, "v": value.v, "q": value.q, "t": value.t });
+    if let Some(unit) = value.u {
+        json["u"] = unit.into();
+    }
+    json
 }
 
 /// What a method has returned, unless it is too much.

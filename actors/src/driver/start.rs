@@ -44,14 +44,16 @@ impl Running {
     ) -> Result<Self, String> {
         let driver = (context.outside.open_driver)(config, &configs);
         let driver = driver.map_err(|error| error.to_string())?;
+        let virtual_tags = drivers::virtual_tags(&configs).map_err(|error| error.to_string())?;
         // As long as they are: a list that grows takes up to twice the memory, for as long as the driver runs.
         let mut tags = Vec::with_capacity(configs.len());
+        let writes_max = context.settings.writes_max;
         for config in configs {
             tags.push(tag(client, config, now)?);
         }
         let (is_pushed, backfill_max_ms) = (driver.is_pushed(), driver.backfill_max_ms());
-        let writes_max = context.settings.writes_max;
         let state = DriverState::new(tags, is_pushed, backfill_max_ms, writes_max, now);
+        let state = state.computing(virtual_tags);
         let (commands, receiver) = mpsc::channel(1);
         let actor = myself.clone();
         let report = move |outcome| {
@@ -93,6 +95,11 @@ fn tag(client: &Client, config: TagConfig, now: Now) -> Result<Tag, String> {
     // What is retained there and is no value has not come from a driver.
     let retained = found.and_then(|(_, payload)| Value::parse(&payload, TimestampMs(0)).ok());
     Ok(Tag::new(config, path, retained, now))
+}
+
+/// Tags as the driver knows them: the points of its machine first, in the order of their numbers.
+pub(super) fn points_first(tags: &mut [TagConfig]) {
+    tags.sort_by_key(|tag| tag.kind == TagKind::Virtual);
 }
 
 /// The filter that matches one topic.

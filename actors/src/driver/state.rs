@@ -16,6 +16,7 @@ use super::command::{Answer, Command, Now, Query};
 use super::io::Answered;
 use super::tag::Tag;
 use super::write::{Write, refusal_of};
+use computing::Computing;
 use drivers::{
     Backoff, ConnectError, Kept, PointId, PointRead, Pushed, QueryError, ReadError, ReadOutcome,
     Schedule, SubscribeError, WriteError,
@@ -27,6 +28,7 @@ use std::collections::{BTreeSet, HashSet, VecDeque};
 /// How long before what could not be published is offered again, if nothing else happens.
 const RETRY_MS: u64 = 1000;
 
+mod computing;
 mod intake;
 
 /// Values that wait to be published while newer ones of their points wait too, as when no commit succeeds; then the
@@ -70,6 +72,8 @@ pub(crate) struct DriverState {
     dirty: BTreeSet<PointId>,
     /// Values to be published before those, of points that have had further ones in the same batch.
     passed: VecDeque<(PointId, Value)>,
+    /// What is computed from other tags.
+    computing: Computing,
     /// What is published besides values as they stand.
     pub(super) backlog: Backlog,
     /// The machine was read last, so that history comes before the next read.
@@ -109,6 +113,7 @@ impl DriverState {
             reread: BTreeSet::new(),
             dirty: BTreeSet::new(),
             passed: VecDeque::new(),
+            computing: Computing::default(),
             backlog,
             is_turn_of_history: false,
             reason: None,
@@ -200,6 +205,7 @@ impl DriverState {
                 self.backoff.reset();
             }
         }
+        self.compute(now);
         match outcome.lost {
             // What is under way fails by the same loss, and says so.
             Some(lost) if !self.is_busy && self.is_connected() => {
@@ -224,6 +230,7 @@ impl DriverState {
         for point in outcome.points {
             has_good |= self.point_read(point, now);
         }
+        self.compute(now);
         match outcome.lost {
             Some(lost) => self.lost(lost.to_string(), now, random),
             None => {
@@ -251,6 +258,7 @@ impl DriverState {
         if is_news && tag.is_value() {
             self.dirty.insert(point);
         }
+        self.computing.heard(point);
         is_good
     }
 
@@ -342,15 +350,20 @@ impl DriverState {
                 self.dirty.insert(*point);
             }
         }
-        if self.is_connected() {
-            return;
+        if !self.is_connected() {
+            self.age_without_machine(now);
         }
+        self.compute(now);
+    }
+
+    fn age_without_machine(&mut self, now: Now) {
         for (index, tag) in (0_u32..).zip(&mut self.tags) {
             if tag.stale_at_ms().is_some_and(|at_ms| at_ms <= now.ms) {
                 tag.quality = Quality::Stale;
                 if tag.is_published() {
                     self.dirty.insert(PointId(index));
                 }
+                self.computing.heard(PointId(index));
             }
         }
     }

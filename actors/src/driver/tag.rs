@@ -95,14 +95,14 @@ impl Tag {
         self.published.is_some()
     }
 
-    /// Whether it has a value.
+    /// Whether it is a value of the machine.
     pub(super) fn is_value(&self) -> bool {
         self.kind == TagKind::Value
     }
 
     /// Whether the machine tells something of it by itself, if it tells anything.
     pub(super) fn is_heard(&self) -> bool {
-        self.kind != TagKind::Method
+        matches!(self.kind, TagKind::Value | TagKind::Events)
     }
 
     /// There is a connection again.
@@ -110,7 +110,7 @@ impl Tag {
         self.is_fresh_connection = true;
         self.was_away = true;
         // Whether the machine tells events is found out anew.
-        if !self.is_value() {
+        if self.kind == TagKind::Events {
             self.quality = Quality::Good;
         }
     }
@@ -174,6 +174,19 @@ impl Tag {
         self.error = Some(error.into());
         self.heard_at_ms = now.ms;
         self.published.as_ref().is_none_or(|(_, q)| *q != Quality::Bad)
+    }
+
+    /// It cannot be computed any more, since what it stands upon is stale; whether that has to be published.
+    pub(super) fn take_stale(&mut self) -> bool {
+        self.quality = Quality::Stale;
+        self.error = None;
+        self.published.as_ref().is_some_and(|(_, q)| *q != Quality::Stale)
+    }
+
+    /// The value that others can be computed from, and its time; `None` if it has none now.
+    pub(super) fn usable(&self) -> Option<(&Scalar, TimestampMs)> {
+        let is_usable = matches!(self.quality, Quality::Good | Quality::Uncertain);
+        self.datum.as_ref().zip(self.good_at).filter(|_| is_usable)
     }
 
     /// When it turns stale without a connection; `None` if it is.

@@ -41,5 +41,5 @@ impl UplinkSettings {
 }
 
 fn refused(reason: String) -> ConfigError {
-    ConfigError { field: "filters".to_owned(), reason }
+    ConfigError::new("filters", reason)
 }

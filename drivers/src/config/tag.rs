@@ -2,7 +2,7 @@
 
 use super::{ByteOrder, ConfigError, DataType};
 use proto::value::UNIT_BYTES_MAX;
-use proto::{Scalar, TagId, UnsPath};
+use proto::{Expression, Scalar, TagId, UnsPath};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,6 +56,8 @@ pub enum TagKind {
     Method,
     /// What the machine tells of, below `_event` or `_alarm`.
     Events,
+    /// A value that is computed from other tags of the same driver.
+    Virtual,
 }
 
 impl TagKind {
@@ -65,6 +67,7 @@ impl TagKind {
             Self::Value => "value",
             Self::Method => "method",
             Self::Events => "events",
+            Self::Virtual => "virtual",
         }
     }
 }
@@ -112,8 +115,12 @@ pub struct TagConfig {
     /// The name of the tag, unique in its driver.
     pub tag: TagId,
     /// Where the machine keeps the point, in the words of its protocol: `40001`, `holding:0`,
-    /// `coil:3`.
+    /// `coil:3`; a virtual tag has none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub address: String,
+    /// What a virtual tag amounts to, by the names of other tags of the driver: `flow * 3.6`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expression: Option<String>,
     /// What it stands for.
     #[serde(default, skip_serializing_if = "is_default")]
     pub kind: TagKind,
@@ -180,10 +187,12 @@ fn poll_interval_ms_default() -> u32 {
 impl TagConfig {
     /// Checks every value against its limits; the form of `address` is up to the protocol.
     pub fn check(&self) -> Result<(), ConfigError> {
-        check_text("address", &self.address)?;
         check_text("path", &self.path)?;
-        if self.kind != TagKind::Value {
-            return self.check_kind();
+        self.check_source()?;
+        match self.kind {
+            TagKind::Value => {}
+            TagKind::Virtual => self.has_none_of(&self.of_points())?,
+            TagKind::Method | TagKind::Events => return self.check_kind(),
         }
         self.check_scaling()?;
         self.check_intervals()?;
@@ -241,6 +250,44 @@ impl TagConfig {
 }
 
 impl TagConfig {
+    /// Where it comes from: an address, or an expression.
+    fn check_source(&self) -> Result<(), ConfigError> {
+        if self.kind != TagKind::Virtual {
+            self.has_none_of(&[("expression", self.expression.is_some())])?;
+            return check_text("address", &self.address);
+        }
+        self.has_none_of(&[("address", !self.address.is_empty())])?;
+        let expression = self.expression.as_deref().unwrap_or_default();
+        if expression.trim().is_empty() {
+            return Err(ConfigError::new("expression", "it is missing"));
+        }
+        let read = Expression::parse(expression);
+        read.map(drop).map_err(|error| ConfigError::new("expression", error.to_string()))
+    }
+
+    /// What only a point of a machine has, and whether it is there.
+    fn of_points(&self) -> [(&'static str, bool); 7] {
+        [
+            ("type", self.data_type != DataType::default()),
+            ("byte_order", self.byte_order != ByteOrder::default()),
+            ("scale", self.scale != 1.0),
+            ("offset", self.offset != 0.0),
+            ("labels", !self.labels.is_empty()),
+            ("poll_interval_ms", self.poll_interval_ms != POLL_INTERVAL_MS_DEFAULT),
+            ("access", self.access != Access::Read),
+        ]
+    }
+
+    fn has_none_of(&self, fields: &[(&'static str, bool)]) -> Result<(), ConfigError> {
+        match fields.iter().find(|(_, is_set)| *is_set) {
+            Some((field, _)) => {
+                let reason = format!("a tag of kind {} has none", self.kind.name());
+                Err(ConfigError::new(field, reason))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// What is no value has nothing of what makes a value.
     fn check_kind(&self) -> Result<(), ConfigError> {
         if self.kind == TagKind::Events {
@@ -251,29 +298,16 @@ impl TagConfig {
                 return Err(ConfigError::new("path", reason));
             }
         }
-        let of_values = [
-            ("type", self.data_type != DataType::default()),
-            ("byte_order", self.byte_order != ByteOrder::default()),
-            ("scale", self.scale != 1.0),
-            ("offset", self.offset != 0.0),
+        self.has_none_of(&self.of_points())?;
+        self.has_none_of(&[
             ("precision", self.precision.is_some()),
-            ("labels", !self.labels.is_empty()),
-            ("poll_interval_ms", self.poll_interval_ms != POLL_INTERVAL_MS_DEFAULT),
-            ("access", self.access != Access::Read),
             ("unit", self.unit.is_some()),
             ("deadband", self.deadband.is_some()),
             ("deadband_percent", self.deadband_percent.is_some()),
             ("publish", self.publish != Publish::default()),
             ("min_interval_ms", self.min_interval_ms != 0),
             ("max_interval_ms", self.max_interval_ms != 0),
-        ];
-        match of_values.iter().find(|(_, is_set)| *is_set) {
-            Some((field, _)) => {
-                let reason = format!("a tag of kind {} has none", self.kind.name());
-                Err(ConfigError::new(field, reason))
-            }
-            None => Ok(()),
-        }
+        ])
     }
 
     fn check_labels(&self) -> Result<(), ConfigError> {
@@ -381,6 +415,12 @@ mod tests {
             (json!({"kind": "events", "type": "auto"}), "path"),
             (json!({"kind": "events", "path": "acme/_event/plc"}), "type"),
             (json!({"kind": "method", "type": "auto", "unit": "Cel"}), "unit"),
+            (json!({"expression": "a + 1"}), "expression"),
+            (json!({"kind": "virtual"}), "address"),
+            (json!({"kind": "virtual", "address": ""}), "expression"),
+            (json!({"kind": "virtual", "address": "", "expression": " "}), "expression"),
+            (json!({"kind": "virtual", "address": "", "expression": "a +"}), "expression"),
+            (json!({"kind": "virtual", "address": "", "expression": "a"}), "type"),
             (json!({"type": "bool", "scale": 2.0}), "scale"),
             (json!({"type": "string(4)", "offset": 2.0}), "offset"),
             (json!({"type": "bool", "deadband": 1.0}), "deadband"),
@@ -398,6 +438,8 @@ mod tests {
             json!({"unit": "x".repeat(32), "deadband": 0.0}),
             json!({"scale": -0.1, "offset": -40.0}),
             json!({"kind": "method", "type": "auto"}),
+            json!({"kind": "virtual", "address": "", "expression": "a + 1", "type": "auto",
+                "unit": "W", "precision": 2, "deadband": 1.0, "max_interval_ms": 10_000}),
             json!({"kind": "events", "type": "auto", "path": "acme/_alarm/plc"}),
         ] {
             assert_eq!(tag(&changes).unwrap().check(), Ok(()), "{changes}");

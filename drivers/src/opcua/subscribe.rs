@@ -214,7 +214,8 @@ impl Items {
                 let filter = ExtensionObject::from_message(filter(fields));
                 (notifier, MonitoringParameters { filter, queue_size: EVENTS_QUEUE, ..parameters })
             }
-            TagKind::Value | TagKind::Method => {
+            // Virtual tags are no points of the server.
+            TagKind::Value | TagKind::Method | TagKind::Virtual => {
                 let (sampling_interval, queue_size) = (point.sampling_ms.into(), self.queue_size);
                 let parameters =
                     MonitoringParameters { sampling_interval, queue_size, ..parameters };

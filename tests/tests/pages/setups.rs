@@ -28,6 +28,7 @@ pub(crate) const PAGES: &[Page] = &[
     Page { name: "rules.md", commands_min: 9, set_up: |_| Box::pin(nothing()) },
     Page { name: "shadows.md", commands_min: 2, set_up: |_| Box::pin(nothing()) },
     Page { name: "tenants.md", commands_min: 20, set_up: |_| Box::pin(nothing()) },
+    Page { name: "virtual-tags.md", commands_min: 10, set_up: |_| Box::pin(nothing()) },
 ];
 
 async fn nothing() -> Vec<Wire> {

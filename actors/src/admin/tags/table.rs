@@ -3,7 +3,7 @@
 //! The rows of one request are one commit and one new start of the driver. A row that is refused changes nothing, and
 //! the others count all the same. What a row does not name stays as it is, or is the default of a new tag.
 
-use super::{Paths, changed, clear_value, has_moved};
+use super::{Paths, changed, clear_value, has_moved, refused_one};
 use crate::admin::drivers::{check, must_find, tags_of};
 use crate::admin::list::limited;
 use crate::admin::plan::{Owner, Plan, Request};
@@ -13,7 +13,7 @@ use crate::admin::tabular::{self, Columns, Format, Record, Writer, value};
 use crate::driver::row::{DriverKey, DriverRow, TagKey, TagRow};
 use ::drivers::{TagConfig, TagKind};
 use proto::uns::RAW_CONTRACT;
-use proto::{DriverId, Refusal, RefusalCode, TagId};
+use proto::{DriverId, Expression, Refusal, RefusalCode, TagId};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
@@ -35,10 +35,11 @@ pub(super) const IMPORT: Operation = Operation::changes::<ImportTags>(
 );
 
 /// The columns, which are the fields of a tag.
-const COLUMNS: [&str; 18] = [
+const COLUMNS: [&str; 19] = [
     "tag",
     "kind",
     "address",
+    "expression",
     "type",
     "path",
     "access",
@@ -72,8 +73,8 @@ const VALUES: [&str; 9] = [
 const TABLE: Columns = Columns {
     name: "tag",
     is_known: |column| COLUMNS.contains(&column),
-    known: "tag, kind, address, type, path, access, unit, poll_interval_ms, scale, offset, precision, byte_order, \
-            deadband, deadband_percent, publish, min_interval_ms, max_interval_ms, labels",
+    known: "tag, kind, address, expression, type, path, access, unit, poll_interval_ms, scale, offset, precision, \
+            byte_order, deadband, deadband_percent, publish, min_interval_ms, max_interval_ms, labels",
     object,
 };
 
@@ -151,8 +152,7 @@ fn import(request: &Request<'_>) -> Result<Plan, Refusal> {
         Batch { request, driver: driver.clone(), row, location, tags, paths, seen, plan, room };
     let mut counts = [0_usize; 4];
     let mut rows = Vec::with_capacity(records.len());
-    for Record { row, name, read } in records {
-        let outcome = read.and_then(|fields| batch.apply(fields));
+    for (row, name, outcome) in batch.apply_all(records) {
         let (count, result) = match &outcome {
             Ok(Done::Created) => (0, "created"),
             Ok(Done::Updated) => (1, "updated"),
@@ -183,7 +183,43 @@ fn import(request: &Request<'_>) -> Result<Plan, Refusal> {
     Ok(plan)
 }
 
+type Outcome = Result<Done, Refusal>;
+
 impl Batch<'_> {
+    /// What has become of each row, in their order. A virtual tag may stand before those that it is computed from.
+    fn apply_all(
+        &mut self,
+        records: Vec<Record<Map<String, Json>>>,
+    ) -> Vec<(usize, Option<String>, Outcome)> {
+        let is_virtual = |record: &Record<Map<String, Json>>| {
+            record.read.as_ref().is_ok_and(|fields| {
+                fields.get("kind").is_some_and(|it| *it == TagKind::Virtual.name())
+            })
+        };
+        let (mut waiting, first): (Vec<_>, Vec<_>) = records.into_iter().partition(is_virtual);
+        let mut rows = Vec::with_capacity(waiting.len() + first.len());
+        let mut apply = |record: Record<Map<String, Json>>| {
+            let Record { row, name, read } = record;
+            rows.push((row, name, read.and_then(|fields| self.apply(fields))));
+        };
+        first.into_iter().for_each(&mut apply);
+        // Each is applied behind those of this import that it names, which are in front of it after some rounds.
+        let mut rounds = 0..=::drivers::CHAIN_MAX;
+        while rounds.next().is_some() && !waiting.is_empty() {
+            let names: HashSet<String> = waiting.iter().filter_map(|it| it.name.clone()).collect();
+            let is_next = |record: &Record<Map<String, Json>>| {
+                !inputs(record).iter().any(|input| names.contains(input))
+            };
+            let (next, rest): (Vec<_>, Vec<_>) = waiting.into_iter().partition(is_next);
+            waiting = rest;
+            next.into_iter().for_each(&mut apply);
+        }
+        // Those that need each other, and are refused.
+        waiting.into_iter().for_each(&mut apply);
+        rows.sort_by_key(|(row, ..)| *row);
+        rows
+    }
+
     fn apply(&mut self, mut fields: Map<String, Json>) -> Result<Done, Refusal> {
         let missing = || Refusal::new(RefusalCode::BadRequest, "the row names no tag").at("tag");
         let name = fields.remove("tag").ok_or_else(missing)?;
@@ -202,6 +238,9 @@ impl Batch<'_> {
             return Ok(Done::Unchanged);
         }
         self.check(&after)?;
+        if before.as_ref().is_some_and(|before| before.kind != after.kind) {
+            self.check_users(&after)?;
+        }
         if before.is_none() {
             let left = self.room.checked_sub(1);
             self.room = left.ok_or_else(|| room::no_room(Counted::Tags))?;
@@ -231,15 +270,37 @@ impl Batch<'_> {
         crate::admin::request::read(Json::Object(fields))
     }
 
-    /// What can be known of one tag without the others, and that its path is nobody else's.
+    /// What can be known of one tag without the machine, and that its path is nobody else's.
     fn check(&self, tag: &TagConfig) -> Result<(), Refusal> {
-        let one = std::slice::from_ref(tag);
-        check(self.request, &self.row.config, one).map_err(|error| {
-            let field = error.field.strip_prefix("tags[0].").unwrap_or(&error.field).to_owned();
-            Refusal::new(RefusalCode::Invalid, error.reason).at(field)
-        })?;
+        let checked = match tag.kind {
+            TagKind::Virtual => tag.check().and_then(|()| {
+                ::drivers::check_virtual_tag(tag, &|name| {
+                    let other = TagId::parse(name).ok().and_then(|name| self.tags.get(&name));
+                    if name == tag.tag.as_str() { Some(tag) } else { other }
+                })
+            }),
+            _ => check(self.request, &self.row.config, std::slice::from_ref(tag)),
+        };
+        checked.map_err(refused_one)?;
         self.paths.check(&self.driver, tag)
     }
+}
+
+impl Batch<'_> {
+    /// Whether a tag is still one that others can be computed from.
+    fn check_users(&self, after: &TagConfig) -> Result<(), Refusal> {
+        let others = self.tags.values().filter(|other| other.tag != after.tag);
+        let all: Vec<TagConfig> = others.chain([after]).cloned().collect();
+        let checked = ::drivers::virtual_tags(&all).map(drop);
+        checked.map_err(|error| Refusal::new(RefusalCode::Invalid, error.reason).at("kind"))
+    }
+}
+
+/// What a row of a virtual tag names in its expression.
+fn inputs(record: &Record<Map<String, Json>>) -> Vec<String> {
+    let expression = record.read.as_ref().ok().and_then(|fields| fields.get("expression"));
+    let read = expression.and_then(Json::as_str).map(Expression::parse);
+    read.and_then(Result::ok).map(|it| it.names().to_vec()).unwrap_or_default()
 }
 
 /// Gives the tags of a driver as a table; the pages put together are one.

@@ -27,15 +27,12 @@ impl DriverState {
     }
 
     /// The points of tags that have a value.
-    pub(crate) fn values_of<'a>(
-        &self,
-        asked: impl IntoIterator<Item = &'a TagId>,
-    ) -> Vec<Result<PointId, Refusal>> {
+    pub(crate) fn values_of(&self, asked: &[TagId]) -> Result<Vec<PointId>, Refusal> {
         let value = |point: PointId| {
             let tag = &self.tags[point.index()];
             match tag.kind {
-                TagKind::Value => Ok(point),
-                kind => {
+                TagKind::Value | TagKind::Virtual => Ok(point),
+                kind @ (TagKind::Method | TagKind::Events) => {
                     let message =
                         format!("{} has no value, it is of kind {}", tag.name, kind.name());
                     Err(Refusal::new(RefusalCode::Invalid, message).at("tag"))
@@ -43,6 +40,23 @@ impl DriverState {
             }
         };
         self.points_of(asked).into_iter().map(|point| point.and_then(value)).collect()
+    }
+
+    /// The points of tags that the machine has the value of.
+    pub(crate) fn targets_of<'a>(
+        &self,
+        asked: impl IntoIterator<Item = &'a TagId>,
+    ) -> Vec<Result<PointId, Refusal>> {
+        let target = |point: PointId| {
+            let tag = &self.tags[point.index()];
+            if tag.is_value() {
+                return Ok(point);
+            }
+            let (name, kind) = (&tag.name, tag.kind.name());
+            let message = format!("{name} cannot be written, it is of kind {kind}");
+            Err(Refusal::new(RefusalCode::Invalid, message).at("tag"))
+        };
+        self.points_of(asked).into_iter().map(|point| point.and_then(target)).collect()
     }
 
     /// Takes in a write, or refuses it at once. It is never kept for a later connection.

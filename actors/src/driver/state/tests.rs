@@ -381,7 +381,7 @@ fn methods_are_not_heard_of_and_events_have_no_value() {
     assert_eq!(state.tags()[2].quality, Quality::Good);
     assert_eq!(publish(&mut state, at(60_000)), "", "also a minute later");
     let asked: TagId = "method".parse().unwrap();
-    let refusal = state.values_of([&asked]).remove(0).unwrap_err();
+    let refusal = state.values_of(&[asked]).unwrap_err();
     assert_eq!(refusal.message, "method has no value, it is of kind method");
 }
 
