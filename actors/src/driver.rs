@@ -11,11 +11,13 @@
 //! configuration that is refused is none either: the status says `faulted`, and writes are refused.
 //! Values that must reach the bus are derived anew at start from what is retained there. Where the protocol pushes, the
 //! points are subscribed to and not polled. [`asks`] is what operators ask of a machine while it runs, [`backlog`] what
-//! it tells besides its values: events, and what it has kept of the time when it could not be reached.
+//! it tells besides its values: events, and what it has kept of the time when it could not be reached. [`bus`] is the way
+//! to devices that are clients of the node itself.
 
 mod actor;
 mod asks;
 mod backlog;
+mod bus;
 mod command;
 mod io;
 mod journal;
@@ -32,5 +34,6 @@ pub(crate) use actor::{DriverActor, DriverArgs, DriverMsg, status_message};
 pub(crate) use asks::{
     Ask, Reply, TAGS_MAX as ASKED_TAGS_MAX, does_not_run, identity_of, refusal_of_query,
 };
+pub(crate) use bus::Bus;
 pub use pace::{Pace, Span};
 pub use status::{DriverPhase, DriverStatus, PointFigures};

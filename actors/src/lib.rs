@@ -62,7 +62,7 @@ pub use drivers::Site;
 pub use drivers::bridge::{RemoteConfig, RemoteTls};
 pub use edge_node::local_edge;
 pub use figures::Figures;
-pub use ports::{OpenDriver, Outside};
+pub use ports::{OpenDriver, Opening, Outside};
 pub use restart::RestartPolicy;
 pub use settings::Settings;
 pub use system::{FirstAdmin, Platform, StartError, start};

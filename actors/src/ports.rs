@@ -4,6 +4,7 @@
 //! on an in-memory store, a made-up driver and a clock of the test's own elsewhere.
 
 use broker::Broker;
+use drivers::mqtt::LocalBroker;
 use drivers::{ConfigError, Driver, DriverConfig, Site, TagConfig};
 use proto::{Clock, Entropy};
 use std::sync::Arc;
@@ -11,7 +12,18 @@ use store::Store;
 
 /// Opens a driver from its configuration; refuses what cannot work. Does no I/O.
 pub type OpenDriver =
-    Arc<dyn Fn(&DriverConfig, &[TagConfig]) -> Result<Box<dyn Driver>, ConfigError> + Send + Sync>;
+    Arc<dyn Fn(Opening<'_>) -> Result<Box<dyn Driver>, ConfigError> + Send + Sync>;
+
+/// What a driver is opened with.
+#[derive(Clone)]
+pub struct Opening<'a> {
+    /// The machine.
+    pub config: &'a DriverConfig,
+    /// Its points.
+    pub tags: &'a [TagConfig],
+    /// The node's own broker, for devices that are its clients; without it such a driver can be checked only.
+    pub broker: Option<Arc<dyn LocalBroker>>,
+}
 
 /// Everything that the supervision tree reaches.
 #[derive(Clone)]
@@ -37,8 +49,10 @@ impl Outside {
         entropy: Arc<dyn Entropy>,
         site: Site,
     ) -> Self {
-        let open_driver: OpenDriver =
-            Arc::new(move |config, tags| drivers::open(config, tags, &site));
+        let open_driver: OpenDriver = Arc::new(move |opening| match opening.broker {
+            Some(broker) => drivers::open(opening.config, opening.tags, &site.with_broker(broker)),
+            None => drivers::open(opening.config, opening.tags, &site),
+        });
         Self { store, broker, clock, entropy, open_driver }
     }
 }

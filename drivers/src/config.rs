@@ -5,6 +5,7 @@
 //! protocol asks of an address is checked by [`open()`](crate::open()), which does no I/O either.
 
 use crate::modbus::{ModbusSerialConfig, ModbusTcpConfig};
+use crate::mqtt::MqttConfig;
 use crate::opcua::OpcUaConfig;
 use crate::simulator::SimulatorConfig;
 use schemars::JsonSchema;
@@ -48,6 +49,8 @@ pub enum DriverConfig {
     /// OPC UA.
     #[serde(rename = "opcua")]
     OpcUa(OpcUaConfig),
+    /// Devices that speak MQTT in their own way.
+    Mqtt(MqttConfig),
     /// A machine that is not there.
     Simulator(SimulatorConfig),
 }
@@ -91,6 +94,7 @@ impl DriverConfig {
             Self::ModbusTcp(config) => config.check(),
             Self::ModbusSerial(config) => config.check(),
             Self::OpcUa(config) => config.check(),
+            Self::Mqtt(config) => config.check(),
             Self::Simulator(config) => config.check(),
         }
     }
@@ -100,7 +104,10 @@ impl DriverConfig {
         match (self, kind) {
             (_, TagKind::Value | TagKind::Virtual) | (Self::OpcUa(_), TagKind::Method) => true,
             (Self::OpcUa(config), TagKind::Events) => config.subscribe,
-            (Self::ModbusTcp(_) | Self::ModbusSerial(_) | Self::Simulator(_), _) => false,
+            (
+                Self::ModbusTcp(_) | Self::ModbusSerial(_) | Self::Mqtt(_) | Self::Simulator(_),
+                _,
+            ) => false,
         }
     }
 
@@ -110,6 +117,7 @@ impl DriverConfig {
             Self::ModbusTcp(_) => "modbus_tcp",
             Self::ModbusSerial(_) => "modbus_serial",
             Self::OpcUa(_) => "opcua",
+            Self::Mqtt(_) => "mqtt",
             Self::Simulator(_) => "simulator",
         }
     }

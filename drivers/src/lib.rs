@@ -7,6 +7,7 @@
 //! - [`opcua`]: OPC UA
 //! - [`simulator`]: a machine that is not there
 //! - [`virtual_tags`](virtual_tags()): values that are computed from those of a machine
+//! - [`mqtt`]: devices that speak MQTT in their own way
 //! - [`bridge`]: a client of another MQTT broker, for bridges
 //! - [`schedule`] and [`backoff`]: when to poll and when to reconnect, as pure values for the actor
 //! - [`contract`]: what every driver must keep, as a check that runs against any of them
@@ -19,7 +20,9 @@ pub mod backoff;
 pub mod bridge;
 pub mod config;
 pub mod contract;
+mod encoding;
 pub mod modbus;
+pub mod mqtt;
 pub mod opcua;
 pub mod open;
 pub mod port;
@@ -36,7 +39,7 @@ pub use open::{Site, open};
 pub use port::{
     Call, ConnectError, Connectivity, Counters, DeviceError, Driver, Event, EventLevel, Found, Gap,
     Health, Input, Kept, Lost, PointId, PointRead, Pushed, QueryError, ReadError, ReadOutcome,
-    Sample, SubscribeError, Subscription, WriteError,
+    Receipt, Sample, SubscribeError, Subscription, WriteError,
 };
 pub use schedule::Schedule;
 pub use virtual_tags::{CHAIN_MAX, VirtualTag, check_virtual_tag, virtual_tags};

@@ -13,7 +13,6 @@
 mod address;
 mod ascii;
 mod config;
-mod decode;
 mod driver;
 mod line;
 mod plan;

@@ -5,19 +5,21 @@
 
 use crate::config::{ConfigError, DriverConfig, TAGS_MAX, TagConfig, TagKind};
 use crate::modbus::ModbusDriver;
+use crate::mqtt::{LocalBroker, MqttDriver};
 use crate::port::Driver;
 use crate::simulator::SimulatorDriver;
 use crate::virtual_tags::virtual_tags;
 use std::collections::HashSet;
 use std::path::PathBuf;
-#[cfg(feature = "opcua")]
 use std::sync::Arc;
 
-/// What the drivers of one node share: where they keep what machines know the node by.
+/// What the drivers of one node share: where they keep what machines know the node by, and the way to devices that are
+/// clients of the node itself.
 #[derive(Clone)]
 pub struct Site {
     /// The directory of the node.
     pub(crate) dir: PathBuf,
+    broker: Option<Arc<dyn LocalBroker>>,
     #[cfg(feature = "opcua")]
     pub(crate) identity: Arc<tokio::sync::Mutex<Option<Arc<crate::opcua::identity::Identity>>>>,
 }
@@ -27,9 +29,17 @@ impl Site {
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
+            broker: None,
             #[cfg(feature = "opcua")]
             identity: Arc::default(),
         }
+    }
+}
+
+impl Site {
+    /// The same, for a driver of the project that this is the broker of.
+    pub fn with_broker(&self, broker: Arc<dyn LocalBroker>) -> Self {
+        Self { broker: Some(broker), ..self.clone() }
     }
 }
 
@@ -76,6 +86,9 @@ fn open_points(
         DriverConfig::OpcUa(config) => {
             Ok(Box::new(crate::opcua::OpcUaDriver::new(config, tags, site)?))
         }
+        DriverConfig::Mqtt(config) => {
+            Ok(Box::new(MqttDriver::new(config, tags, site.broker.clone())?))
+        }
         DriverConfig::Simulator(config) => {
             Ok(Box::new(SimulatorDriver::new(config, tags, site.dir.clone())?))
         }
@@ -110,8 +123,10 @@ fn check_tags(config: &DriverConfig, tags: &[TagConfig]) -> Result<(), ConfigErr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bridge::RemoteConfig;
     use crate::config::Publish;
     use crate::modbus::{ModbusSerialConfig, ModbusTcpConfig};
+    use crate::mqtt::{MqttConfig, SourceTime, TimeUnit};
     use crate::opcua::{OpcUaConfig, OpcUaUser};
     use serde_json::json;
 
@@ -175,6 +190,7 @@ mod tests {
 
     const MODBUS: &str = include_str!("modbus/README.md");
     const OPCUA: &str = include_str!("opcua/README.md");
+    const MQTT: &str = include_str!("mqtt/README.md");
 
     /// The `index`-th JSON block of a reference.
     fn example<T: serde::de::DeserializeOwned>(reference: &str, index: usize) -> T {
@@ -191,7 +207,7 @@ mod tests {
 
     #[test]
     fn the_examples_of_the_references_open() {
-        for (reference, count) in [(MODBUS, 6), (OPCUA, 4)] {
+        for (reference, count) in [(MODBUS, 6), (OPCUA, 4), (MQTT, 5)] {
             let config: DriverConfig = example(reference, 0);
             let (_, tags) = reference.split_once("## Tags").unwrap();
             let tags: Vec<TagConfig> = example(tags, 0);
@@ -220,6 +236,21 @@ mod tests {
         let config: DriverConfig = example(serial, 0);
         let refused = open(&config, &[], &Site::new("unused")).err();
         assert_eq!(refused.is_none(), cfg!(feature = "serial"), "{refused:?}");
+    }
+
+    #[test]
+    fn the_reference_of_mqtt_names_every_option_with_its_default() {
+        let time = SourceTime { path: "$.t".into(), unit: TimeUnit::default() };
+        let broker = Some(RemoteConfig::new("mqtt://hub", "c"));
+        let config = MqttConfig { broker, time: Some(time), ..MqttConfig::default() };
+        let options = serde_json::to_value(config).unwrap();
+        for (option, value) in options.as_object().unwrap() {
+            let default = match option.as_str() {
+                "broker" | "time" => "none".to_owned(),
+                _ => format!("`{value}`"),
+            };
+            assert_eq!(row(MQTT, option)[1], default, "{option}");
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod error;
 mod event;
 mod health;
 mod history;
+mod receipt;
 
 pub use call::{Call, Input};
 pub use error::{
@@ -26,6 +27,7 @@ pub use error::{
 pub use event::{Event, EventLevel};
 pub use health::{Connectivity, Counters, Health};
 pub use history::{Gap, Kept};
+pub use receipt::Receipt;
 
 /// One point of a machine: the index of its tag in the list the driver was opened with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,7 +67,7 @@ pub struct ReadOutcome {
 }
 
 /// Some of what a machine pushes.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Default)]
 pub struct Pushed {
     /// Values of points, in order; one that tells events has one if it begins to, or is refused.
     pub points: Vec<PointRead>,
@@ -73,6 +75,8 @@ pub struct Pushed {
     pub events: Vec<Event>,
     /// Why there is no connection any more.
     pub lost: Option<Lost>,
+    /// To be told once all of it is kept.
+    pub receipt: Receipt,
 }
 
 /// What a machine pushes, in order; it ends with what says why the connection is lost. Who listens too slowly misses

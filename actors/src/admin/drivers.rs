@@ -10,6 +10,7 @@ use super::things::check_revision;
 use crate::driver::Ask;
 use crate::driver::row::{DriverKey, DriverRow, TagRow};
 use crate::edges::row::{EdgeKey, EdgeRow};
+use crate::ports::Opening;
 use drivers::{Call, ConfigError, DriverConfig, Input, TagConfig};
 use proto::admin::ListRequest;
 use proto::platform::EdgeTopic;
@@ -275,7 +276,7 @@ pub(super) fn check(
     config: &DriverConfig,
     tags: &[TagConfig],
 ) -> Result<(), ConfigError> {
-    (request.context.outside.open_driver)(config, tags).map(drop)
+    (request.context.outside.open_driver)(Opening { config, tags, broker: None }).map(drop)
 }
 
 /// The refusal of a configuration, below the field that holds it.
@@ -314,6 +315,12 @@ fn shown_config(row: &DriverRow) -> Json {
     let mut config = json!(row.config);
     if let Some(user) = config.get_mut("user").filter(|it| it.is_object()) {
         ["secret", "key"].iter().for_each(|field| hide(user, field));
+    }
+    if let Some(broker) = config.get_mut("broker").filter(|it| it.is_object()) {
+        hide(broker, "secret");
+        if let Some(tls) = broker.get_mut("tls") {
+            hide(tls, "key");
+        }
     }
     config
 }

@@ -11,11 +11,12 @@ use super::request::Caller;
 use crate::ask::ask;
 use crate::audit::entry::BEGUN;
 use crate::audit::{self, Entry};
-use crate::context::Context;
-use crate::driver::{Ask, does_not_run, identity_of, refusal_of_query};
+use crate::context::{Context, Shared};
+use crate::driver::{Ask, Bus, does_not_run, identity_of, refusal_of_query};
 use crate::edge_node::EdgeNodeMsg;
 use crate::edges::desired;
 use crate::edges::hotline::{Hotline, Question};
+use crate::ports::Opening;
 use crate::refused;
 use crate::tenant::TenantMsg;
 use broker::{Client, Delivery};
@@ -191,7 +192,7 @@ impl AdminCore {
 
 async fn carry_out(
     live: &Live,
-    context: &Context,
+    context: &Shared,
     (tenant, client): (&ActorRef<TenantMsg>, &Client),
 ) -> Outcome {
     match live {
@@ -202,7 +203,7 @@ async fn carry_out(
             let told = ask_driver(context, tenant, driver.clone(), question.clone()).await?;
             of_one_tag(driver, told)
         }
-        Live::Fresh(config) => test(context, config).await,
+        Live::Fresh(config) => test(context, client, config).await,
         Live::Edge(edge, question) => {
             Hotline::ask(context, client, edge, Question::clone(question)).await
         }
@@ -238,8 +239,10 @@ fn of_one_tag(driver: &DriverId, mut told: Json) -> Outcome {
 }
 
 /// Connects, asks who is there, and closes.
-async fn test(context: &Context, config: &DriverConfig) -> Outcome {
-    let opened = (context.outside.open_driver)(config, &[]);
+async fn test(context: &Shared, client: &Client, config: &DriverConfig) -> Outcome {
+    let bus = Bus { context: context.clone(), client: client.clone() };
+    let opening = Opening { config, tags: &[], broker: Some(Arc::new(bus)) };
+    let opened = (context.outside.open_driver)(opening);
     let mut driver = opened.map_err(|error| {
         Refusal::new(RefusalCode::Invalid, error.reason).at(format!("config.{}", error.field))
     })?;

@@ -9,13 +9,13 @@ use super::journal::Journal;
 use super::pace::Pace;
 use super::start::{Running, Writable, points_first, subscribe_writes};
 use super::status::{DriverPhase, DriverStatus};
-use super::write::{SetAnswer, SetRequest, Write};
+use super::write::{SetAnswer, SetRequest, Write, called};
 use crate::context::Shared;
 use crate::door::Door;
 use broker::{Client, Delivery, Outgoing};
-use drivers::{Call, Counters, DriverConfig, Input, TagConfig};
+use drivers::{Counters, DriverConfig, Receipt, TagConfig};
 use proto::platform::EdgeTopic;
-use proto::{DriverId, EdgeId, PlatformTopic, Qos, Refusal, RefusalCode, Scalar, UnsPath};
+use proto::{DriverId, EdgeId, PlatformTopic, Qos, Refusal, Scalar, UnsPath};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use serde_json::Value as Json;
 use std::collections::HashMap;
@@ -75,6 +75,8 @@ pub(crate) struct DriverCore {
     pub(super) waiting: HashMap<u64, Waiting>,
     pub(super) batches: Batches,
     pub(super) next_ticket: u64,
+    /// Of what was pushed and is yet to be published.
+    receipts: Vec<Receipt>,
     turn: u64,
     timer: Option<AbortHandle>,
     counters: Counters,
@@ -139,7 +141,7 @@ impl DriverCore {
         let context = args.context.clone();
         let now = Now { ms: context.uptime_ms(), t: context.now() };
         let (door, writable) = subscribe_writes(&args, myself)?;
-        let ends = (&*context, &args.client);
+        let ends = (&context, &args.client);
         let (running, status) = match Running::open(ends, (&args.config, args.tags), myself, now) {
             Ok(running) => {
                 (Some(running), DriverStatus::down(DriverPhase::Connecting, None, now.t))
@@ -162,6 +164,7 @@ impl DriverCore {
             waiting: HashMap::new(),
             batches: Batches::default(),
             next_ticket: 0,
+            receipts: Vec::new(),
             turn: 0,
             timer: None,
             counters: Counters::default(),
@@ -247,7 +250,7 @@ impl DriverCore {
                 }
                 state.subscribed(outcome, now, random)
             }
-            Outcome::Pushed(outcome, counters, _room) => {
+            Outcome::Pushed(mut outcome, counters, _room) => {
                 self.counters = counters;
                 let (good, bad) = tally(&outcome.points);
                 self.context.counters.points_good.add(good);
@@ -256,6 +259,7 @@ impl DriverCore {
                     self.pace.good(now.t);
                     self.journal.heard();
                 }
+                self.receipts.push(std::mem::take(&mut outcome.receipt));
                 state.pushed(outcome, now, random)
             }
             Outcome::Read(outcome, counters) => {
@@ -301,7 +305,9 @@ impl DriverCore {
         let Some(running) = &mut self.running else { return };
         running.state.age(now);
         self.command(now);
-        self.publish_values(now).await;
+        if self.publish_values(now).await {
+            self.receipts.drain(..).for_each(Receipt::kept);
+        }
         let has_more = self.publish_backlog(now).await;
         // What waited for that to be on the bus.
         self.command(now);
@@ -483,16 +489,6 @@ pub(crate) fn status_message(edge: &EdgeId, driver: &DriverId, status: &DriverSt
     // Made of texts and numbers only: serialisation has no way to fail.
     let payload = serde_json::to_vec(status).unwrap_or_default();
     Outgoing::new(topic, payload).qos(Qos::AtLeastOnce).retained()
-}
-
-/// The call that a request to a method asks for, with its id.
-fn called(method: String, payload: &[u8]) -> Result<(Option<Json>, Call), (Refusal, Option<Json>)> {
-    let SetRequest { v, id, verify } = SetRequest::<Json>::parse(payload)?;
-    if verify {
-        let refusal = Refusal::new(RefusalCode::Invalid, "a method has nothing to read back");
-        return Err((refusal.at("verify"), id));
-    }
-    Ok((id, Call { method, object: None, input: Input::of(v) }))
 }
 
 fn tally(points: &[drivers::PointRead]) -> (u64, u64) {

@@ -1,7 +1,7 @@
 //! The task that talks to the machine, so that a slow or hung one never blocks the actor's mailbox.
 //!
-//! It carries out one command at a time and reports each outcome; between commands it passes on what the machine
-//! pushes, the next only when the actor has done with the one before. The actor gives the next command
+//! It carries out one command at a time and reports each outcome; meanwhile it passes on what the machine pushes, the
+//! next only when the actor has done with the one before. The actor gives the next command
 //! only after an outcome, so a channel of one holds them all. A driver that exceeds every time-out
 //! of its own is dropped half way, which closes its connection; a panic of a driver ends the task
 //! with a report.
@@ -17,6 +17,7 @@ use futures_util::{FutureExt, StreamExt};
 use proto::Scalar;
 use serde_json::Value as Json;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -63,7 +64,13 @@ const PUSHED_AT_ONCE: usize = 2;
 struct Machine {
     driver: Box<dyn Driver>,
     pushes: Option<Subscription>,
+    /// That the connection is lost, found out during a command whose outcome comes first.
+    last: Option<Push>,
+    room: Arc<Semaphore>,
 }
+
+/// What was pushed, and the permit that makes room for the next.
+type Push = (Pushed, OwnedSemaphorePermit);
 
 /// Carries out commands until the actor is gone.
 pub(crate) async fn run(
@@ -73,9 +80,9 @@ pub(crate) async fn run(
     report: impl Fn(Outcome),
 ) {
     let room = Arc::new(Semaphore::new(PUSHED_AT_ONCE));
-    let mut machine = Machine { driver, pushes: None };
+    let mut machine = Machine { driver, pushes: None, last: None, room };
     loop {
-        let pushed = AssertUnwindSafe(pushed(&mut machine.pushes, &room)).catch_unwind();
+        let pushed = AssertUnwindSafe(machine.pushed()).catch_unwind();
         let command = tokio::select! {
             biased;
             command = commands.recv() => command,
@@ -91,13 +98,13 @@ pub(crate) async fn run(
             },
         };
         let Some(command) = command else { return };
-        let work = AssertUnwindSafe(machine.carry_out(command)).catch_unwind();
+        let work = AssertUnwindSafe(machine.carry_out(command, &report)).catch_unwind();
         match timeout(Duration::from_millis(deadline_ms), work).await {
             Ok(Ok(outcome)) => report(outcome),
             Ok(Err(panic)) => return report(Outcome::Panicked(text_of(&*panic))),
             Err(_) => {
                 // It counts as lost: nothing more of it is taken.
-                machine.pushes = None;
+                (machine.pushes, machine.last) = (None, None);
                 report(Outcome::Hung(deadline_ms));
             }
         }
@@ -121,45 +128,79 @@ async fn pushed(
 }
 
 impl Machine {
-    async fn carry_out(&mut self, command: Command) -> Outcome {
-        let driver = &mut *self.driver;
-        match command {
-            Command::Connect => {
-                self.pushes = None;
-                let outcome = driver.connect().await;
-                Outcome::Connected(outcome, driver.health().counters)
-            }
-            Command::Subscribe(points) => {
-                self.pushes = None;
-                let outcome = driver.subscribe(&points).await;
-                let outcome = outcome.map(|pushes| self.pushes = Some(pushes));
-                Outcome::Subscribed(outcome, driver.health().counters)
-            }
-            Command::Read(points) => {
-                let outcome = driver.read(&points).await;
-                Outcome::Read(outcome, driver.health().counters)
-            }
-            Command::Write(write) => {
-                let outcome = driver.write(write.point, &write.value, write.verify).await;
-                Outcome::Written(write, outcome, driver.health().counters)
-            }
-            Command::Ask(ticket, query) => {
-                let answered = match query {
-                    Query::Read(points) => Answered::Read(driver.read(&points).await),
-                    Query::Browse { below, limit } => {
-                        Answered::Found(driver.browse(below.as_deref(), limit).await)
+    async fn pushed(&mut self) -> Push {
+        match self.last.take() {
+            Some(last) => last,
+            None => pushed(&mut self.pushes, &self.room).await,
+        }
+    }
+
+    /// What is pushed goes on meanwhile: a device may have to be heard before it does what it is told.
+    async fn carry_out(&mut self, command: Command, report: &impl Fn(Outcome)) -> Outcome {
+        if matches!(command, Command::Connect | Command::Subscribe(_)) {
+            (self.pushes, self.last) = (None, None);
+        }
+        let counters = self.driver.health().counters;
+        let mut work = pin!(work(&mut *self.driver, command));
+        loop {
+            tokio::select! {
+                biased;
+                (outcome, begun) = &mut work => {
+                    self.pushes = begun.or(self.pushes.take());
+                    return outcome;
+                }
+                (outcome, permit) = pushed(&mut self.pushes, &self.room) => {
+                    if outcome.lost.is_some() {
+                        self.pushes = None;
+                        self.last = Some((outcome, permit));
+                    } else {
+                        report(Outcome::Pushed(outcome, counters, permit));
                     }
-                    Query::Identify => Answered::Identity(driver.identify().await),
-                    Query::Call(call) => Answered::Returned(driver.call(&call).await),
-                };
-                Outcome::Asked(ticket, answered, driver.health().counters)
-            }
-            Command::Recall(gaps) => {
-                let outcome = driver.history(&gaps).await;
-                Outcome::Recalled(outcome, driver.health().counters)
+                }
             }
         }
     }
+}
+
+/// Has the driver do something; with it the subscription, if one has begun.
+async fn work(driver: &mut dyn Driver, command: Command) -> (Outcome, Option<Subscription>) {
+    let outcome = match command {
+        Command::Connect => {
+            let outcome = driver.connect().await;
+            Outcome::Connected(outcome, driver.health().counters)
+        }
+        Command::Subscribe(points) => {
+            let (outcome, begun) = match driver.subscribe(&points).await {
+                Ok(begun) => (Ok(()), Some(begun)),
+                Err(error) => (Err(error), None),
+            };
+            return (Outcome::Subscribed(outcome, driver.health().counters), begun);
+        }
+        Command::Read(points) => {
+            let outcome = driver.read(&points).await;
+            Outcome::Read(outcome, driver.health().counters)
+        }
+        Command::Write(write) => {
+            let outcome = driver.write(write.point, &write.value, write.verify).await;
+            Outcome::Written(write, outcome, driver.health().counters)
+        }
+        Command::Ask(ticket, query) => {
+            let answered = match query {
+                Query::Read(points) => Answered::Read(driver.read(&points).await),
+                Query::Browse { below, limit } => {
+                    Answered::Found(driver.browse(below.as_deref(), limit).await)
+                }
+                Query::Identify => Answered::Identity(driver.identify().await),
+                Query::Call(call) => Answered::Returned(driver.call(&call).await),
+            };
+            Outcome::Asked(ticket, answered, driver.health().counters)
+        }
+        Command::Recall(gaps) => {
+            let outcome = driver.history(&gaps).await;
+            Outcome::Recalled(outcome, driver.health().counters)
+        }
+    };
+    (outcome, None)
 }
 
 fn text_of(panic: &(dyn std::any::Any + Send)) -> String {

@@ -13,16 +13,18 @@ use store::Changes;
 const VALUES_AT_ONCE: usize = 500;
 
 impl DriverCore {
-    /// In parts, so that one value of another driver does not wait for ten thousand of this one.
-    pub(super) async fn publish_values(&mut self, now: Now) {
-        let Some(running) = &mut self.running else { return };
+    /// In parts, so that one value of another driver does not wait for ten thousand of this one. Whether all that is to
+    /// be published is kept.
+    pub(super) async fn publish_values(&mut self, now: Now) -> bool {
+        let Some(running) = &mut self.running else { return false };
         let mut values = running.state.unpublished(now);
         while !values.is_empty() {
             let rest = values.split_off(values.len().min(VALUES_AT_ONCE));
             if !self.publish_part(std::mem::replace(&mut values, rest), now).await {
-                return;
+                return false;
             }
         }
+        true
     }
 
     /// Whether they were kept.

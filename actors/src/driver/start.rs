@@ -2,17 +2,20 @@
 //! subscribed to.
 
 use super::actor::{DriverArgs, DriverMsg};
+use super::bus::Bus;
 use super::command::{Command, Now};
 use super::io;
 use super::state::DriverState;
 use super::tag::Tag;
-use crate::context::Context;
+use crate::context::{Context, Shared};
 use crate::door::{Door, NotAttached};
+use crate::ports::Opening;
 use broker::Client;
 use drivers::{Access, DriverConfig, PointId, TagConfig, TagKind};
 use proto::{PlatformTopic, TimestampMs, TopicFilter, TopicName, UnsPath, Value};
 use ractor::ActorRef;
 use std::collections::HashMap;
+use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -37,12 +40,14 @@ impl Drop for Running {
 impl Running {
     /// Opens the driver; the reason if its configuration is refused.
     pub(super) fn open(
-        (context, client): (&Context, &Client),
+        (context, client): (&Shared, &Client),
         (config, configs): (&DriverConfig, Vec<TagConfig>),
         myself: &ActorRef<DriverMsg>,
         now: Now,
     ) -> Result<Self, String> {
-        let driver = (context.outside.open_driver)(config, &configs);
+        let bus = Bus { context: context.clone(), client: client.clone() };
+        let opening = Opening { config, tags: &configs, broker: Some(Arc::new(bus)) };
+        let driver = (context.outside.open_driver)(opening);
         let driver = driver.map_err(|error| error.to_string())?;
         let virtual_tags = drivers::virtual_tags(&configs).map_err(|error| error.to_string())?;
         // As long as they are: a list that grows takes up to twice the memory, for as long as the driver runs.

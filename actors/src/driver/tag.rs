@@ -139,7 +139,9 @@ impl Tag {
         self.quality = quality;
         self.error = None;
         self.datum = Some(datum);
-        self.good_at = Some(at.unwrap_or(now.t));
+        // A value that the driver itself calls stale is none of now.
+        let known = self.good_at.filter(|_| quality == Quality::Stale);
+        self.good_at = Some(at.or(known).unwrap_or(now.t));
         self.heard_at_ms = now.ms;
         is_news
     }

@@ -1,6 +1,6 @@
 //! Writes: the payload of `uns/<path>/set`, its answer, and what a failed one is called.
 
-use drivers::{DeviceError, Lost, PointId, WriteError};
+use drivers::{Call, DeviceError, Input, Lost, PointId, WriteError};
 use proto::{Refusal, RefusalCode, Scalar};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -73,6 +73,19 @@ impl<V: DeserializeOwned> SetRequest<V> {
             _ => Ok(request),
         }
     }
+}
+
+/// The call that a request to a method asks for, with its id.
+pub(super) fn called(
+    method: String,
+    payload: &[u8],
+) -> Result<(Option<Json>, Call), (Refusal, Option<Json>)> {
+    let SetRequest { v, id, verify } = SetRequest::<Json>::parse(payload)?;
+    if verify {
+        let refusal = Refusal::new(RefusalCode::Invalid, "a method has nothing to read back");
+        return Err((refusal.at("verify"), id));
+    }
+    Ok((id, Call { method, object: None, input: Input::of(v) }))
 }
 
 impl SetAnswer {

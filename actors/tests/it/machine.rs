@@ -1,6 +1,6 @@
 //! A machine behind the driver port: points with values, and every way to misbehave.
 
-use actors::OpenDriver;
+use actors::{OpenDriver, Opening};
 use drivers::{
     ConfigError, ConnectError, Connectivity, Counters, DeviceError, Driver, DriverConfig, Found,
     Health, Lost, PointId, QueryError, ReadError, ReadOutcome, Sample, SubscribeError,
@@ -59,7 +59,8 @@ impl Machines {
     /// Opens drivers to these machines; refuses what the real ones refuse.
     pub(crate) fn opener(&self) -> OpenDriver {
         let machines = self.clone();
-        Arc::new(move |config: &DriverConfig, tags: &[TagConfig]| {
+        Arc::new(move |opening: Opening<'_>| {
+            let Opening { config, tags, .. } = opening;
             drivers::open(config, tags, &drivers::Site::new("unused"))?;
             let DriverConfig::ModbusTcp(modbus) = config else { panic!("no such machine") };
             let driver: Box<dyn Driver> = Box::new(FakeDriver {

@@ -139,12 +139,27 @@ pub(super) struct Pump {
     retries: mpsc::Receiver<()>,
     connection: Arc<AtomicU64>,
     pub(super) filters: Vec<TopicFilter>,
+    /// A RETAIN flag that was set there is told, also of what is not sent for the subscription (MQTT 5.0 3.8.3.1).
+    pub(super) keeps_retain: bool,
 }
 
 impl Link {
     /// Begins to connect, and subscribes to `filters` with QoS 1 on each connection. Must run inside a tokio
     /// runtime.
     pub fn open(config: &RemoteConfig, filters: Vec<TopicFilter>) -> Result<Self, ConfigError> {
+        Self::begin(config, filters, true)
+    }
+
+    /// The same, but a message has its RETAIN flag only if it was kept there before the subscription.
+    pub fn listen(config: &RemoteConfig, filters: Vec<TopicFilter>) -> Result<Self, ConfigError> {
+        Self::begin(config, filters, false)
+    }
+
+    fn begin(
+        config: &RemoteConfig,
+        filters: Vec<TopicFilter>,
+        keeps_retain: bool,
+    ) -> Result<Self, ConfigError> {
         config.check()?;
         let (events_to, events) = mpsc::channel(EVENTS_MAX);
         let (retries, retries_from) = mpsc::channel(1);
@@ -156,6 +171,7 @@ impl Link {
             retries: retries_from,
             connection: Arc::clone(&connection),
             filters,
+            keeps_retain,
         };
         let (client, task) = match config.version {
             RemoteVersion::V3 => {

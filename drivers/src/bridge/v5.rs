@@ -106,7 +106,7 @@ fn subscribe(client: &AsyncClient, pump: &Pump) {
             SubscribeFilterInput::new(filter.as_str(), QoS::AtLeastOnce)
                 // What the bridge has brought there does not come back, and a flag set there is set here.
                 .no_local(true)
-                .preserve_retain(true)
+                .preserve_retain(pump.keeps_retain)
                 .retain_forward_rule(RetainForwardRule::OnNewSubscribe)
         })
         .collect();

@@ -19,6 +19,10 @@ pub enum DataType {
     Auto,
     /// One bit.
     Bool,
+    /// 8 bits, signed.
+    Int8,
+    /// 8 bits, unsigned.
+    Uint8,
     /// 16 bits, signed.
     Int16,
     /// 16 bits, unsigned.
@@ -60,6 +64,8 @@ impl DataType {
     /// The numbers of a type of whole numbers; of another those of 64 bits, signed or not.
     pub(crate) fn whole_range(self) -> RangeInclusive<i128> {
         match self {
+            Self::Int8 => i128::from(i8::MIN)..=i128::from(i8::MAX),
+            Self::Uint8 => 0..=i128::from(u8::MAX),
             Self::Int16 => i128::from(i16::MIN)..=i128::from(i16::MAX),
             Self::Uint16 => 0..=i128::from(u16::MAX),
             Self::Int32 => i128::from(i32::MIN)..=i128::from(i32::MAX),
@@ -84,7 +90,7 @@ impl JsonSchema for DataType {
         json_schema!({
             "type": "string",
             "description": "The type of a point; `string(<bytes>)` is a text in a field of 1 to 246 bytes.",
-            "pattern": r"^(auto|bool|u?int(16|32|64)|bcd(16|32)|float(32|64)|string\([0-9]{1,3}\))$",
+            "pattern": r"^(auto|bool|u?int(8|16|32|64)|bcd(16|32)|float(32|64)|string\([0-9]{1,3}\))$",
         })
     }
 }
@@ -94,6 +100,8 @@ impl fmt::Display for DataType {
         f.write_str(match self {
             Self::Auto => "auto",
             Self::Bool => "bool",
+            Self::Int8 => "int8",
+            Self::Uint8 => "uint8",
             Self::Int16 => "int16",
             Self::Uint16 => "uint16",
             Self::Int32 => "int32",
@@ -116,6 +124,8 @@ impl FromStr for DataType {
         Ok(match text {
             "auto" => Self::Auto,
             "bool" => Self::Bool,
+            "int8" => Self::Int8,
+            "uint8" => Self::Uint8,
             "int16" => Self::Int16,
             "uint16" => Self::Uint16,
             "int32" => Self::Int32,
@@ -134,8 +144,8 @@ impl FromStr for DataType {
 fn parse_text_type(text: &str) -> Result<DataType, String> {
     let Some(length) = text.strip_prefix("string(").and_then(|rest| rest.strip_suffix(')')) else {
         return Err(format!(
-            "unknown type {text:?}, expected auto, bool, int16, uint16, int32, uint32, int64, \
-             uint64, bcd16, bcd32, float32, float64 or string(length in bytes)"
+            "unknown type {text:?}, expected auto, bool, int8, uint8, int16, uint16, int32, \
+             uint32, int64, uint64, bcd16, bcd32, float32, float64 or string(length in bytes)"
         ));
     };
     match length.parse::<u16>() {
@@ -222,7 +232,8 @@ mod tests {
 
     #[test]
     fn other_texts_are_refused() {
-        for text in ["", "Bool", "int", "uint8", "string", "string()", "string(0)", "string(247)"] {
+        for text in ["", "Bool", "int", "uint24", "string", "string()", "string(0)", "string(247)"]
+        {
             assert!(text.parse::<DataType>().is_err(), "{text}");
         }
     }

@@ -449,7 +449,7 @@ mod tests {
     #[test]
     fn what_is_no_tag_is_refused() {
         for changes in [
-            json!({"type": "uint8"}),
+            json!({"type": "uint24"}),
             json!({"byte_order": "abcd"}),
             json!({"access": "write"}),
             json!({"tag": "a/b"}),

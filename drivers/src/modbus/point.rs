@@ -5,10 +5,10 @@
 
 use super::address::Address;
 use super::config::Options;
-use super::decode::{Encoding, register_count};
 use super::plan::Span;
 use super::session::{Answer, Write};
 use crate::config::{Access, ByteOrder, ConfigError, DataType, TagConfig};
+use crate::encoding::{Encoding, register_count};
 use crate::scaling::{Scaling, Unfit, truth};
 use proto::Scalar;
 
@@ -85,6 +85,9 @@ fn check_type(tag: &TagConfig, address: Address) -> Result<(), ConfigError> {
     let is_bit = address.area.is_bits() || address.bit.is_some();
     if tag.data_type == DataType::Auto {
         return Err(ConfigError::new("type", "Modbus does not tell types: name one"));
+    }
+    if matches!(tag.data_type, DataType::Int8 | DataType::Uint8) {
+        return Err(ConfigError::new("type", "Modbus has nothing of 8 bits: a register has 16"));
     }
     let is_bool = tag.data_type == DataType::Bool;
     if is_bit && !is_bool {

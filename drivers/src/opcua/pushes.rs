@@ -198,7 +198,7 @@ impl Stream {
         loop {
             let (points, events) = self.queue.take();
             if !points.is_empty() || !events.is_empty() {
-                return Pushed { points, events, lost: None };
+                return Pushed { points, events, ..Pushed::default() };
             }
             let request = "the subscription".to_owned();
             let ended = *lock(&self.queue.ended);

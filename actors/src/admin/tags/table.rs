@@ -357,7 +357,7 @@ mod tests {
     fn the_columns_are_the_fields_of_a_tag() {
         let mut tag: TagConfig = serde_json::from_value(json!({
             "tag": "t", "kind": "method", "address": "40001", "type": "uint16", "path": "a/_raw/t", "unit": "%",
-            "precision": 1, "deadband": 0.5, "deadband_percent": 1.0, "publish": "always",
+            "precision": 1, "deadband": 0.5, "deadband_percent": 1.0, "publish": "always", "expression": "a",
             "min_interval_ms": 1, "max_interval_ms": 2, "labels": {"1": "on"},
         }))
         .unwrap();

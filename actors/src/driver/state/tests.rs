@@ -42,7 +42,7 @@ fn lost() -> ReadOutcome {
 }
 
 fn by_itself(outcome: ReadOutcome) -> Pushed {
-    Pushed { points: outcome.points, events: Vec::new(), lost: outcome.lost }
+    Pushed { points: outcome.points, lost: outcome.lost, ..Pushed::default() }
 }
 
 fn write(ticket: u64) -> Write {

@@ -1,5 +1,5 @@
-//! What registers mean: registers to a raw value and back, by type and byte order. What the raw value is called, and
-//! how it is scaled, is [`Scaling`]'s.
+//! What registers of 16 bits mean, as machines keep them and binary payloads carry them: registers to a raw value and
+//! back, by type and byte order. What the raw value is called, and how it is scaled, is [`Scaling`]'s.
 //!
 //! A `float32` reads as the shortest decimal that names it. Whatever does not fit is an error; nothing wraps or
 //! saturates.
@@ -19,10 +19,11 @@ pub(crate) struct Encoding {
     pub(crate) scaling: Scaling,
 }
 
-/// How many registers a value of this type takes.
+/// How many registers a value of this type takes; one of 8 bits is the low byte of one.
 pub(crate) fn register_count(data_type: DataType) -> u16 {
     match data_type {
-        DataType::Auto | DataType::Bool | DataType::Int16 | DataType::Uint16 | DataType::Bcd16 => 1,
+        DataType::Auto | DataType::Bool | DataType::Int8 | DataType::Uint8 => 1,
+        DataType::Int16 | DataType::Uint16 | DataType::Bcd16 => 1,
         DataType::Int32 | DataType::Uint32 | DataType::Bcd32 | DataType::Float32 => 2,
         DataType::Int64 | DataType::Uint64 | DataType::Float64 => 4,
         DataType::Text { bytes } => bytes.div_ceil(2),
@@ -43,6 +44,8 @@ impl Encoding {
             DataType::Uint16 | DataType::Uint32 | DataType::Uint64 => {
                 self.scaling.show_whole(i128::from(bits))
             }
+            DataType::Uint8 => self.scaling.show_whole(i128::from(bits as u8)),
+            DataType::Int8 => self.scaling.show_whole(i128::from(bits as u8 as i8)),
             DataType::Int16 => self.scaling.show_whole(i128::from(bits as u16 as i16)),
             DataType::Int32 => self.scaling.show_whole(i128::from(bits as u32 as i32)),
             DataType::Int64 => self.scaling.show_whole(i128::from(bits as i64)),
