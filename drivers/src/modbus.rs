@@ -2,9 +2,9 @@
 //! Serial Line 1.02), the client's side.
 //!
 //! `modbus/README.md` is the reference for operators: options, addresses, limits, an example.
-//! Inside: `address` and `decode` give registers a meaning, `plan` joins points into requests,
+//! Inside: `address` and `point` give registers a meaning, `plan` joins points into requests,
 //! `splits` remembers which requests the machine refuses, `line` and `ascii` are the ways
-//! to a machine, `session` is the connection, `read`
+//! to a machine, `bus` those that several units share, `session` is the connection, `read`
 //! carries a plan out, `driver` is the port.
 //!
 //! Only function codes 1-6, 15, 16 and 22 are used. Pure parts know no connection; only `session`
@@ -12,6 +12,7 @@
 
 mod address;
 mod ascii;
+mod bus;
 mod config;
 mod driver;
 mod line;
@@ -22,6 +23,7 @@ mod session;
 mod splits;
 
 pub use address::{Address, AddressError, Area};
+pub(crate) use bus::Buses;
 pub use config::{
     BAUD_RATES, BITS_PER_REQUEST_MAX, Framing, GAP_REGISTERS_DEFAULT, GAP_REGISTERS_MAX,
     ModbusSerialConfig, ModbusTcpConfig, Parity, REGISTERS_PER_REQUEST_MAX, UNIT_ID_DEFAULT,

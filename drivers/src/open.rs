@@ -4,7 +4,7 @@
 //! API opens a driver to check a configuration, and drops it.
 
 use crate::config::{ConfigError, DriverConfig, TAGS_MAX, TagConfig, TagKind};
-use crate::modbus::ModbusDriver;
+use crate::modbus::{Buses, ModbusDriver};
 use crate::mqtt::{LocalBroker, MqttDriver};
 use crate::port::Driver;
 use crate::simulator::SimulatorDriver;
@@ -13,13 +13,15 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// What the drivers of one node share: where they keep what machines know the node by, and the way to devices that are
+/// What the drivers of one node share: where they keep what machines know the node by, the lines that
+/// several machines are on, and the way to devices that are
 /// clients of the node itself.
 #[derive(Clone)]
 pub struct Site {
     /// The directory of the node.
     pub(crate) dir: PathBuf,
     broker: Option<Arc<dyn LocalBroker>>,
+    buses: Arc<Buses>,
     #[cfg(feature = "opcua")]
     pub(crate) identity: Arc<tokio::sync::Mutex<Option<Arc<crate::opcua::identity::Identity>>>>,
 }
@@ -30,6 +32,7 @@ impl Site {
         Self {
             dir: dir.into(),
             broker: None,
+            buses: Arc::default(),
             #[cfg(feature = "opcua")]
             identity: Arc::default(),
         }
@@ -73,10 +76,12 @@ fn open_points(
     site: &Site,
 ) -> Result<Box<dyn Driver>, ConfigError> {
     match config {
-        DriverConfig::ModbusTcp(config) => Ok(Box::new(ModbusDriver::new(config.options(), tags)?)),
+        DriverConfig::ModbusTcp(config) => {
+            Ok(Box::new(ModbusDriver::new(config.options(), tags, &site.buses)?))
+        }
         #[cfg(feature = "serial")]
         DriverConfig::ModbusSerial(config) => {
-            Ok(Box::new(ModbusDriver::new(config.options(), tags)?))
+            Ok(Box::new(ModbusDriver::new(config.options(), tags, &site.buses)?))
         }
         #[cfg(not(feature = "serial"))]
         DriverConfig::ModbusSerial(_) => {

@@ -11,7 +11,7 @@ import time
 import tty
 
 from checks import check, finish
-from hub import SECRET, Client, Hub, Process
+from hub import PATIENCE_SECS, SECRET, Client, Hub, Process
 
 TAGS = 5
 # By then a machine that is back has to be good again.
@@ -88,6 +88,37 @@ def story(hub, app, kind, where, config):
     server.end(9)
 
 
+def neighbours(hub, app, port, far):
+    """Two units on one line, and one that is not there."""
+    server = serve("serial", far)
+    for unit in (1, 2, 3):
+        name = f"unit{unit}"
+        config = ("config.protocol=modbus_serial", f"config.port={port}", "config.parity=none")
+        timing = (f"config.unit_id={unit}", "config.timeout_ms=300")
+        hub.ctl("drivers", "create", f"driver={name}", *config, *timing)
+        path = f"acme/{name}/_raw/r0"
+        app.subscribe(f"uns/{path}")
+        tag = ("tag=r0", "address=holding:0", "type=uint16", "poll_interval_ms=100", "publish=always")
+        hub.ctl("tags", "create", f"driver={name}", f"path={path}", *tag)
+    for unit in (1, 2):
+        value = app.wait_for(f"uns/acme/unit{unit}/_raw/r0", lambda value: value["q"] == "good")
+        check(f"unit {unit} of one line has its own values", value and value["v"] == unit * 1000, value)
+    lost = None
+    deadline = time.monotonic() + PATIENCE_SECS
+    while lost is None and time.monotonic() < deadline:
+        status = hub.ctl("drivers", "get", "driver=unit3")["status"]
+        lost = status.get("reason")
+        time.sleep(0.05)
+    check("the one that is not there is missed", lost and "no answer within 300 ms" in lost, lost)
+    for unit in (1, 2):
+        status = hub.ctl("drivers", "get", f"driver=unit{unit}")["status"]
+        is_well = status["state"] == "running" and status["counters"]["timeouts"] == 0
+        check(f"unit {unit} does not suffer from it", is_well, status)
+        hub.ctl("drivers", "delete", f"driver=unit{unit}")
+    hub.ctl("drivers", "delete", "driver=unit3")
+    server.end(9)
+
+
 def main(data):
     hub = Hub(data)
     app = Client(hub.port, "app", "admin", SECRET)
@@ -99,6 +130,7 @@ def main(data):
     # A pseudo-terminal has no parity.
     config = ("config.protocol=modbus_serial", f"config.port={near}", "config.parity=none")
     story(hub, app, "serial", far, config)
+    neighbours(hub, app, near, far)
     check("SIGTERM ends with 0", hub.end(15) == 0, "".join(hub.lines[-5:]))
 
 

@@ -3,7 +3,7 @@
     modbus_server.py tcp|rtu|ascii PORT
     modbus_server.py serial DEVICE
 
-Unit 1 has a hundred of everything; holding registers count from 1000 at 0.
+Units 1 and 2 have a hundred of everything; holding registers count from 1000 and 2000 at 0.
 """
 
 import asyncio
@@ -17,17 +17,17 @@ from pymodbus.server import ModbusSerialServer, ModbusTcpServer
 COUNT = 100
 
 
-def tables():
+def tables(unit):
     return ModbusDeviceContext(
         di=ModbusSequentialDataBlock(1, [False] * COUNT),
         co=ModbusSequentialDataBlock(1, [False] * COUNT),
         ir=ModbusSequentialDataBlock(1, list(range(COUNT))),
-        hr=ModbusSequentialDataBlock(1, list(range(1000, 1000 + COUNT))),
+        hr=ModbusSequentialDataBlock(1, list(range(unit * 1000, unit * 1000 + COUNT))),
     )
 
 
 async def main(kind, where):
-    context = ModbusServerContext(devices={1: tables()}, single=False)
+    context = ModbusServerContext(devices={unit: tables(unit) for unit in (1, 2)}, single=False)
     identity = ModbusDeviceIdentification(
         info_name={"VendorName": "Acme", "ProductCode": "Press 9", "MajorMinorRevision": "1.2"}
     )

@@ -62,6 +62,9 @@ pub struct ModbusTcpConfig {
     /// How frames are told apart: `tcp`, or as on a serial line behind a converter that only passes bytes on.
     #[serde(default)]
     pub framing: Framing,
+    /// Whether all drivers of this address that say so use one connection, and send one request at a time.
+    #[serde(default)]
+    pub shared: bool,
     /// The unit behind that address; a machine without a gateway often ignores it.
     #[serde(default = "unit_id_default")]
     pub unit_id: u8,
@@ -110,6 +113,7 @@ impl ModbusTcpConfig {
         Self {
             address: address.to_owned(),
             framing: Framing::default(),
+            shared: false,
             unit_id: UNIT_ID_DEFAULT,
             timeout_ms: TIMEOUT_MS_DEFAULT,
             gap_registers: GAP_REGISTERS_DEFAULT,
@@ -127,9 +131,9 @@ impl ModbusTcpConfig {
 
     /// What does not depend on the line.
     pub(crate) fn options(&self) -> Options {
-        let Self { ref address, framing, .. } = *self;
+        let Self { ref address, framing, shared: is_shared, .. } = *self;
         Options {
-            line: Line::Tcp { address: address.clone(), framing },
+            line: Line::Tcp { address: address.clone(), framing, is_shared },
             unit_id: self.unit_id,
             timeout_ms: self.timeout_ms,
             gap_registers: self.gap_registers,
@@ -140,7 +144,7 @@ impl ModbusTcpConfig {
     }
 }
 
-/// One connection to one unit at a serial line, which it has for itself.
+/// One unit at a serial line, which its driver shares with those of other units.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModbusSerialConfig {
@@ -258,8 +262,38 @@ impl ModbusSerialConfig {
 /// The way to a machine.
 #[derive(Debug, Clone)]
 pub(crate) enum Line {
-    Tcp { address: String, framing: Framing },
+    Tcp { address: String, framing: Framing, is_shared: bool },
     Serial(ModbusSerialConfig),
+}
+
+impl Line {
+    /// What it is called in messages.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Tcp { address, .. } => address,
+            Self::Serial(config) => &config.port,
+        }
+    }
+
+    /// The setting in which a line of the same name differs.
+    pub(crate) fn differs_from(&self, other: &Self) -> Option<&'static str> {
+        match (self, other) {
+            (Self::Tcp { framing, .. }, Self::Tcp { framing: of_other, .. }) => {
+                (framing != of_other).then_some("framing")
+            }
+            (Self::Serial(own), Self::Serial(other)) => {
+                let settings = [
+                    ("framing", own.framing == other.framing),
+                    ("baud_rate", own.baud_rate == other.baud_rate),
+                    ("parity", own.parity == other.parity),
+                    ("data_bits", own.data_bits == other.data_bits),
+                    ("stop_bits", own.stop_bits == other.stop_bits),
+                ];
+                settings.into_iter().find(|(_, is_same)| !is_same).map(|(name, _)| name)
+            }
+            _ => Some("protocol"),
+        }
+    }
 }
 
 /// The options that every line has.

@@ -1,5 +1,6 @@
 //! The [`Driver`] port on Modbus.
 
+use super::bus::Buses;
 use super::config::Options;
 use super::plan::Limits;
 use super::point::Point;
@@ -25,7 +26,11 @@ pub struct ModbusDriver {
 
 impl ModbusDriver {
     /// A driver for these tags, not yet connected.
-    pub(crate) fn new(options: Options, tags: &[TagConfig]) -> Result<Self, ConfigError> {
+    pub(crate) fn new(
+        options: Options,
+        tags: &[TagConfig],
+        buses: &Buses,
+    ) -> Result<Self, ConfigError> {
         let mut points = Vec::with_capacity(tags.len());
         for (index, tag) in tags.iter().enumerate() {
             points.push(Point::new(tag, &options).map_err(|error| error.of_tag(index))?);
@@ -35,7 +40,8 @@ impl ModbusDriver {
             registers_max: options.registers_per_request_max,
             bits_max: options.bits_per_request_max,
         };
-        let session = Session::new(options);
+        let bus = buses.of(&options);
+        let session = Session::new(options, bus);
         Ok(Self { points, limits, session, splits: Splits::default() })
     }
 

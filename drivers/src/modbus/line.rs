@@ -15,7 +15,7 @@ use tokio_modbus::client::{Context, rtu, tcp};
 pub(crate) async fn open(options: &Options) -> Result<Context, ConnectError> {
     let unit = Slave(options.unit_id);
     match &options.line {
-        Line::Tcp { address, framing } => {
+        Line::Tcp { address, framing, .. } => {
             let stream = connect(address, options.timeout_ms).await?;
             Ok(match framing {
                 Framing::Tcp => tcp::attach_slave(stream, unit),
@@ -83,7 +83,11 @@ fn open_port(config: &ModbusSerialConfig) -> Result<tokio_serial::SerialStream, 
         .parity(parity)
         .data_bits(data_bits)
         .stop_bits(stop_bits);
-    port.open_native_async().map_err(|error| error.to_string())
+    let port = port.open_native_async().map_err(|error| error.to_string())?;
+    // What has come while nobody listened answers nothing.
+    let cleared = tokio_serial::SerialPort::clear(&port, tokio_serial::ClearBuffer::Input);
+    cleared.map_err(|error| error.to_string())?;
+    Ok(port)
 }
 
 #[cfg(not(feature = "serial"))]

@@ -1,12 +1,13 @@
 //! The connection to one unit: one request at a time, each under a deadline, each answer checked.
 //!
-//! With `line` the only file that calls the Modbus library. It has no time-out of its own and takes answers on
+//! With `line` and `bus` the only file that calls the Modbus library. It has no time-out of its own and takes answers on
 //! trust, so this does both. A refusal by the machine (an exception) leaves the connection as it
 //! is; anything else than the right answer in time drops it, since a late answer would be taken for
 //! the next one. For the same reason the connection is held by the request under way: a caller that
 //! gives up drops it.
 
 use super::address::Area;
+use super::bus::Bus;
 use super::config::Options;
 use super::line;
 use super::plan::Span;
@@ -14,11 +15,14 @@ use crate::port::{ConnectError, Connectivity, Counters, DeviceError, Health, Los
 use std::borrow::Cow;
 use std::fmt::{self, Display};
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tokio_modbus::client::{Client as _, Context};
 use tokio_modbus::prelude::{DeviceIdObject, ReadCode};
-use tokio_modbus::{ExceptionCode, Request, Response};
+use tokio_modbus::slave::SlaveContext as _;
+use tokio_modbus::{ExceptionCode, Request, Response, Slave};
 
 /// What a unit answered to a read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,26 +51,36 @@ pub(crate) enum RequestError {
 /// Requests after which a machine that goes on telling who it is is believed to never end.
 const IDENTITY_REQUESTS_MAX: usize = 16;
 
+/// The way to the unit.
+enum Way {
+    /// A connection of its own, or its absence.
+    Own(Option<Context>),
+    /// A turn on a line that others use too, and whether the unit counts as connected.
+    Shared(Arc<Bus>, bool),
+}
+
+/// What the library says of a request.
+type Answered = Result<tokio_modbus::Result<Response>, Elapsed>;
+
 /// The connection, or its absence, and the counters of all connections so far.
 pub(crate) struct Session {
     options: Options,
-    context: Option<Context>,
+    way: Way,
     last_error: Option<String>,
     pub(crate) counters: Counters,
 }
 
 impl Session {
-    /// A session without a connection.
-    pub(crate) fn new(options: Options) -> Self {
-        Self { options, context: None, last_error: None, counters: Counters::default() }
+    /// A session without a connection, by a line of its own unless it is on a bus.
+    pub(crate) fn new(options: Options, bus: Option<Arc<Bus>>) -> Self {
+        let way = bus.map_or(Way::Own(None), |bus| Way::Shared(bus, false));
+        Self { options, way, last_error: None, counters: Counters::default() }
     }
 
     /// Connects; an earlier connection is closed first, since some machines take only one.
     pub(crate) async fn connect(&mut self) -> Result<(), ConnectError> {
-        self.context = None;
-        match line::open(&self.options).await {
-            Ok(context) => {
-                self.context = Some(context);
+        match self.open().await {
+            Ok(()) => {
                 self.counters.connects += 1;
                 self.last_error = None;
                 Ok(())
@@ -76,6 +90,26 @@ impl Session {
                 self.last_error = Some(error.to_string());
                 Err(error)
             }
+        }
+    }
+
+    async fn open(&mut self) -> Result<(), ConnectError> {
+        self.close();
+        match &mut self.way {
+            Way::Own(context) => *context = Some(line::open(&self.options).await?),
+            Way::Shared(bus, is_connected) => {
+                let turn = bus.turn(&self.options).await;
+                turn.map_err(|it| it.of_connect(&self.options))?;
+                *is_connected = true;
+            }
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) {
+        match &mut self.way {
+            Way::Own(context) => *context = None,
+            Way::Shared(_, is_connected) => *is_connected = false,
         }
     }
 
@@ -146,9 +180,9 @@ impl Session {
     }
 
     pub(crate) fn health(&self) -> Health {
-        let connectivity = match self.context {
-            Some(_) => Connectivity::Connected,
-            None => Connectivity::Disconnected,
+        let connectivity = match self.way {
+            Way::Own(Some(_)) | Way::Shared(_, true) => Connectivity::Connected,
+            Way::Own(None) | Way::Shared(_, false) => Connectivity::Disconnected,
         };
         Health {
             connectivity,
@@ -163,19 +197,14 @@ impl Session {
         request: Request<'_>,
         what: &(dyn Display + Sync),
     ) -> Result<Response, RequestError> {
-        let Some(mut context) = self.context.take() else {
-            return Err(RequestError::Lost(Lost::NotConnected));
-        };
-        match timeout(self.deadline(), context.call(request)).await {
+        match self.exchange(request, what).await.map_err(RequestError::Lost)? {
             Ok(Ok(Ok(response))) => {
                 self.counters.round_trips += 1;
-                self.context = Some(context);
                 Ok(response)
             }
             Ok(Ok(Err(exception))) => {
                 self.counters.round_trips += 1;
                 self.counters.device_errors += 1;
-                self.context = Some(context);
                 Err(RequestError::Device(device_error(exception)))
             }
             Ok(Err(tokio_modbus::Error::Transport(error))) => Err(self.transport(what, &error)),
@@ -186,6 +215,40 @@ impl Session {
                 self.counters.timeouts += 1;
                 let timeout_ms = self.options.timeout_ms;
                 Err(self.lose(Lost::Timeout { request: what.to_string(), timeout_ms }))
+            }
+        }
+    }
+
+    /// Asks, and keeps the connection if there is an answer.
+    async fn exchange(
+        &mut self,
+        request: Request<'_>,
+        what: &(dyn Display + Sync),
+    ) -> Result<Answered, Lost> {
+        let deadline = self.deadline();
+        match &mut self.way {
+            Way::Own(place) => {
+                let mut context = place.take().ok_or(Lost::NotConnected)?;
+                let answered = timeout(deadline, context.call(request)).await;
+                *place = is_answer(&answered).then_some(context);
+                Ok(answered)
+            }
+            Way::Shared(_, false) => Err(Lost::NotConnected),
+            Way::Shared(bus, true) => {
+                let turn = bus.turn(&self.options).await;
+                let mut turn = match turn.map_err(|it| it.of_request(what.to_string())) {
+                    Ok(turn) => turn,
+                    Err(lost) => {
+                        self.close();
+                        self.last_error = Some(lost.to_string());
+                        return Err(lost);
+                    }
+                };
+                let mut context = turn.context.take().ok_or(Lost::NotConnected)?;
+                context.set_slave(Slave(self.options.unit_id));
+                let answered = timeout(deadline, context.call(request)).await;
+                turn.context = is_answer(&answered).then_some(context);
+                Ok(answered)
             }
         }
     }
@@ -213,10 +276,15 @@ impl Session {
     }
 
     fn lose(&mut self, lost: Lost) -> RequestError {
-        self.context = None;
+        self.close();
         self.last_error = Some(lost.to_string());
         RequestError::Lost(lost)
     }
+}
+
+/// Whether the machine has answered, be it by a refusal: then nothing of it is to come.
+fn is_answer(answered: &Answered) -> bool {
+    matches!(answered, Ok(Ok(_)))
 }
 
 /// A request in words, put together only when it fails.
