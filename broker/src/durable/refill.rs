@@ -71,7 +71,7 @@ fn delivery(
     ids: impl Fn(&TopicName) -> Option<Arc<[NonZeroU32]>>,
 ) -> Result<(u64, bool, Delivery), body::Damaged> {
     let place = Place::read(row.flags);
-    let message = body::decode(row.body)?;
+    let message = body::decode(row.body, None)?;
     let subscription_ids = if place.has_subscription_ids { ids(&message.topic) } else { None };
     let delivery = Delivery {
         qos: place.qos,

@@ -10,18 +10,20 @@ use serde::{Deserialize, Serialize};
 use std::num::{NonZeroU16, NonZeroU32};
 use store::{Row, RowError, SessionKey};
 
-/// A retained message.
+/// A retained message, but for its topic, which is in its key.
 pub(crate) struct RetainedRow {
     body: Bytes,
 }
 
 impl RetainedRow {
     pub(crate) fn new(message: &Message) -> Self {
-        Self { body: body::encode(message) }
+        let mut body = Vec::with_capacity(message.weight() + 16);
+        body::put_without_topic(message, &mut body);
+        Self { body: body.into() }
     }
 
-    pub(crate) fn into_message(self) -> Result<Message, body::Damaged> {
-        body::decode(self.body)
+    pub(crate) fn into_message(self, topic: &TopicName) -> Result<Message, body::Damaged> {
+        body::decode(self.body, Some(topic))
     }
 
     /// The bytes it counts for.
@@ -67,7 +69,7 @@ impl WillRow {
     pub(crate) fn into_message(self, now: TimestampMs) -> Result<Message, body::Damaged> {
         let lives_ms = u64::from(self.expiry_secs) * 1000;
         let expires_at = (lives_ms > 0).then(|| TimestampMs(now.0 + lives_ms));
-        Ok(Message { expires_at, ..body::decode(self.body)? })
+        Ok(Message { expires_at, ..body::decode(self.body, None)? })
     }
 }
 

@@ -157,7 +157,7 @@ impl<'a> FanOut<'a> {
                 return;
             }
             queue.taken(oldest.seq);
-            let weight = body::decode(oldest.body).map_or(0, |it| it.weight());
+            let weight = body::decode(oldest.body, None).map_or(0, |it| it.weight());
             if queue.acked(oldest.seq, weight) {
                 self.outbox.changes.dequeue(session.key(), oldest.seq);
             }

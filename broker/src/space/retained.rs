@@ -226,7 +226,7 @@ impl Space {
 }
 
 fn message(topic: &TopicName, row: RetainedRow) -> Option<Arc<Message>> {
-    match row.into_message() {
+    match row.into_message(topic) {
         Ok(message) => Some(Arc::new(message)),
         Err(error) => {
             tracing::error!(%topic, %error, "a retained message is left out");
