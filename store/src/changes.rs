@@ -5,7 +5,7 @@
 //! undoes is never written.
 
 use crate::error::ReadError;
-use crate::key::prefix;
+use crate::key::{RowKey, prefix};
 use crate::queue::{QueueRef, SessionKey};
 use crate::row::{Row, frame, read_row};
 use bytes::Bytes;
@@ -133,9 +133,10 @@ impl Changes {
 
     /// Writes `row` at `key`, over what was there.
     pub fn put<R: Row>(&mut self, key: &R::Key, row: &R) {
-        let key = prefix(key);
-        // Kept until the next checkpoint, so as long as it is and no longer.
+        // Both are kept until the next checkpoint, so as long as they are and no longer.
         let mut scratch = SCRATCH.take();
+        key.encode(&mut scratch);
+        let key = scratch.as_slice().to_vec();
         frame(R::VERSION, &key, &mut scratch, |out| row.encode(out));
         let row = scratch.as_slice().to_vec();
         scratch.clear();

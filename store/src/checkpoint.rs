@@ -39,8 +39,8 @@ impl Checkpoint<'_> {
             let mut table = txn.open_table(definition(name))?;
             for (key, entry) in rows {
                 match entry.newest() {
-                    Some(row) => drop(table.insert(key.as_slice(), &**row)?),
-                    None => drop(table.remove(key.as_slice())?),
+                    Some(row) => drop(table.insert(&**key, &**row)?),
+                    None => drop(table.remove(&**key)?),
                 }
             }
         }

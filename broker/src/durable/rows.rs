@@ -35,7 +35,8 @@ impl RetainedRow {
 impl Row for RetainedRow {
     type Key = (Namespace, TopicName);
     const TABLE: &'static str = "retained";
-    const VERSION: u8 = 1;
+    // 1 has the topic in it; the body says so itself.
+    const VERSION: u8 = 2;
 
     fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.body);
