@@ -22,7 +22,7 @@ mod read;
 mod session;
 mod splits;
 
-pub use address::{Address, AddressError, Area};
+pub use address::{Address, AddressError, Area, Bits};
 pub(crate) use bus::Buses;
 pub use config::{
     BAUD_RATES, BITS_PER_REQUEST_MAX, Framing, GAP_REGISTERS_DEFAULT, GAP_REGISTERS_MAX,

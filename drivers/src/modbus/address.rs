@@ -3,7 +3,7 @@
 //! Two forms are read. `holding:0` names the area (`coil`, `discrete`, `input`, `holding`) and the
 //! offset of the wire, from 0. `40001` is the form of manuals: the first digit is the area (0
 //! coils, 1 discrete inputs, 3 input registers, 4 holding registers), the other four or five digits
-//! the number, from 1. `.3` after either form is bit 3 of a register, bit 0 being the lowest.
+//! the number, from 1. `.3` after either form is bit 3 of a register, bit 0 being the lowest, and `.4-7` are four bits.
 //! Inside there is only the offset from 0.
 
 use std::fmt;
@@ -53,8 +53,47 @@ pub struct Address {
     pub area: Area,
     /// The offset in the table, as on the wire: from 0.
     pub offset: u16,
-    /// The bit of the register, 0 the lowest to 15; only in register areas.
-    pub bit: Option<u8>,
+    /// Bits of the register; only in register areas.
+    pub bits: Option<Bits>,
+}
+
+/// Bits of a register that lie side by side; 0 is the lowest, 15 the highest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Bits {
+    first: u8,
+    last: u8,
+}
+
+impl Bits {
+    /// One of them.
+    pub fn one(bit: u8) -> Option<Self> {
+        Self::range(bit, bit)
+    }
+
+    /// From one to another; `None` if there are none such.
+    pub fn range(first: u8, last: u8) -> Option<Self> {
+        (first <= last && last < 16).then_some(Self { first, last })
+    }
+
+    /// How many.
+    pub fn count(self) -> u8 {
+        self.last - self.first + 1
+    }
+
+    /// The number they hold in a register.
+    pub fn of(self, register: u16) -> u16 {
+        (register & self.mask()) >> self.first
+    }
+
+    /// A register that has a number in these bits and nothing in the others; what does not fit is cut off.
+    pub fn put(self, number: u16) -> u16 {
+        number << self.first & self.mask()
+    }
+
+    /// The register that has these bits and no other.
+    pub fn mask(self) -> u16 {
+        u16::MAX >> (16 - self.count()) << self.first
+    }
 }
 
 /// Why a text is no address.
@@ -76,7 +115,7 @@ pub enum AddressError {
     #[error("the number after the first digit counts from 1 and ends at 65536")]
     Number,
     /// The bit after the dot.
-    #[error("the bit is not a number between 0 and 15")]
+    #[error("the bit is not a number between 0 and 15, nor are they from one to a higher one as in .4-7")]
     Bit,
     /// A bit of something that is one.
     #[error("only a register has bits")]
@@ -87,18 +126,18 @@ impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let (place, bit) = match text.split_once('.') {
-            Some((place, bit)) => (place, Some(parse_bit(bit)?)),
+        let (place, bits) = match text.split_once('.') {
+            Some((place, bits)) => (place, Some(parse_bits(bits)?)),
             None => (text, None),
         };
         let (area, offset) = match place.split_once(':') {
             Some((area, offset)) => (parse_area(area)?, parse_offset(offset)?),
             None => parse_number(place)?,
         };
-        if bit.is_some() && area.is_bits() {
+        if bits.is_some() && area.is_bits() {
             return Err(AddressError::BitOfBit);
         }
-        Ok(Self { area, offset, bit })
+        Ok(Self { area, offset, bits })
     }
 }
 
@@ -119,11 +158,14 @@ fn parse_offset(text: &str) -> Result<u16, AddressError> {
     text.parse().map_err(|_| AddressError::Offset)
 }
 
-fn parse_bit(text: &str) -> Result<u8, AddressError> {
-    match text.parse() {
-        Ok(bit) if is_digits(text) && bit <= 15 => Ok(bit),
-        _ => Err(AddressError::Bit),
-    }
+fn parse_bits(text: &str) -> Result<Bits, AddressError> {
+    let bit = |text: &str| text.parse().ok().filter(|_| is_digits(text));
+    let bits = match text.split_once('-') {
+        // One bit has one form.
+        Some((first, last)) => bit(first).zip(bit(last)).filter(|(first, last)| first < last),
+        None => bit(text).map(|bit| (bit, bit)),
+    };
+    bits.and_then(|(first, last)| Bits::range(first, last)).ok_or(AddressError::Bit)
 }
 
 fn parse_number(text: &str) -> Result<(Area, u16), AddressError> {
@@ -151,8 +193,9 @@ fn is_digits(text: &str) -> bool {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.area, self.offset)?;
-        match self.bit {
-            Some(bit) => write!(f, ".{bit}"),
+        match self.bits {
+            Some(Bits { first, last }) if first == last => write!(f, ".{first}"),
+            Some(Bits { first, last }) => write!(f, ".{first}-{last}"),
             None => Ok(()),
         }
     }
@@ -178,6 +221,8 @@ mod tests {
             ("40011.3", "holding:10.3"),
             ("holding:10.15", "holding:10.15"),
             ("input:7.0", "input:7.0"),
+            ("40011.4-7", "holding:10.4-7"),
+            ("holding:10.0-15", "holding:10.0-15"),
             ("coil:3", "coil:3"),
             ("discrete:65535", "discrete:65535"),
         ] {
@@ -209,11 +254,25 @@ mod tests {
             ("holding:1.", E::Bit),
             ("holding:1.+1", E::Bit),
             ("40001.1.1", E::Bit),
+            ("40001.7-4", E::Bit),
+            ("40001.4-4", E::Bit),
+            ("40001.4-16", E::Bit),
+            ("40001.-4", E::Bit),
             ("coil:1.0", E::BitOfBit),
             ("10001.2", E::BitOfBit),
         ] {
             assert_eq!(text.parse::<Address>(), Err(error), "{text}");
         }
+    }
+
+    #[test]
+    fn bits_are_taken_out_and_put_back() {
+        let bits = Bits::range(4, 7).unwrap();
+        assert_eq!((bits.mask(), bits.of(0xABCD), bits.put(0x1C)), (0x00F0, 0xC, 0x00C0));
+        let all = Bits::range(0, 15).unwrap();
+        assert_eq!((all.mask(), all.of(0xABCD), all.put(0xABCD)), (0xFFFF, 0xABCD, 0xABCD));
+        assert_eq!(Bits::one(15).unwrap().mask(), 0x8000);
+        assert_eq!((Bits::one(16), Bits::range(3, 2)), (None, None));
     }
 
     proptest! {
@@ -227,7 +286,7 @@ mod tests {
         #[test]
         fn six_digits_are_offset_plus_one(offset: u16) {
             let number = format!("4{:05}", u32::from(offset) + 1);
-            let address = Address { area: Area::HoldingRegister, offset, bit: None };
+            let address = Address { area: Area::HoldingRegister, offset, bits: None };
             prop_assert_eq!(number.parse::<Address>(), Ok(address));
         }
     }

@@ -3,7 +3,7 @@
 //! Made from a tag by [`Point::new`], which refuses what Modbus cannot do, so that reading and
 //! writing need not ask again.
 
-use super::address::Address;
+use super::address::{Address, Bits};
 use super::config::Options;
 use super::plan::Span;
 use super::session::{Answer, Write};
@@ -56,8 +56,8 @@ impl Point {
             Answer::Bits(bits) => bits.get(start).map(|bit| Scalar::Bool(*bit)).ok_or(MISSING),
             Answer::Registers(registers) => {
                 let registers = registers.get(range).ok_or(MISSING)?;
-                match self.address.bit {
-                    Some(bit) => Ok(Scalar::Bool(registers[0] >> bit & 1 == 1)),
+                match self.address.bits {
+                    Some(bits) => self.show_bits(bits.of(registers[0])),
                     None => self.encoding.decode(registers),
                 }
             }
@@ -67,13 +67,20 @@ impl Point {
     /// What to send for a value, and the value as it will read back.
     pub(crate) fn encode(&self, value: &Scalar) -> Result<(Write, Scalar), Unfit> {
         let offset = self.address.offset;
+        if let Some(bits) = self.address.bits {
+            let number = match self.encoding.data_type {
+                DataType::Bool => u16::from(truth(value)?),
+                _ => {
+                    let range = 0..=i128::from(bits.of(u16::MAX));
+                    self.encoding.scaling.raw_whole(value, &range)? as u16
+                }
+            };
+            let seen = self.show_bits(number).map_err(|_| Unfit::OutOfRange)?;
+            return Ok((Write::Bits { offset, bits, number }, seen));
+        }
         if self.encoding.data_type == DataType::Bool {
             let value = truth(value)?;
-            let write = match self.address.bit {
-                Some(bit) => Write::RegisterBit { offset, bit, value },
-                None => Write::Coil { offset, value },
-            };
-            return Ok((write, Scalar::Bool(value)));
+            return Ok((Write::Coil { offset, value }, Scalar::Bool(value)));
         }
         let registers = self.encoding.encode(value)?;
         let seen = self.encoding.decode(&registers).map_err(|_| Unfit::OutOfRange)?;
@@ -81,13 +88,37 @@ impl Point {
     }
 }
 
+impl Point {
+    fn show_bits(&self, number: u16) -> Result<Scalar, &'static str> {
+        match self.encoding.data_type {
+            DataType::Bool => Ok(Scalar::Bool(number == 1)),
+            _ => self.encoding.scaling.show_whole(number.into()),
+        }
+    }
+}
+
 fn check_type(tag: &TagConfig, address: Address) -> Result<(), ConfigError> {
-    let is_bit = address.area.is_bits() || address.bit.is_some();
+    let count = address.bits.map(Bits::count);
+    let is_bit = address.area.is_bits() || count == Some(1);
     if tag.data_type == DataType::Auto {
         return Err(ConfigError::new("type", "Modbus does not tell types: name one"));
     }
+    if count.is_some() && tag.byte_order != ByteOrder::Abcd {
+        return Err(ConfigError::new("byte_order", "bits have none"));
+    }
+    if let Some(count @ 2..) = count {
+        let has_room = match tag.data_type {
+            DataType::Uint8 => count <= 8,
+            data_type => data_type == DataType::Uint16,
+        };
+        if !has_room {
+            let reason = format!("{} at {address}, which are {count} bits: uint16", tag.data_type);
+            return Err(ConfigError::new("type", reason));
+        }
+        return check_access(tag, address);
+    }
     if matches!(tag.data_type, DataType::Int8 | DataType::Uint8) {
-        return Err(ConfigError::new("type", "Modbus has nothing of 8 bits: a register has 16"));
+        return Err(ConfigError::new("type", "a register has 16 bits: name those that count"));
     }
     let is_bool = tag.data_type == DataType::Bool;
     if is_bit && !is_bool {
@@ -105,6 +136,10 @@ fn check_type(tag: &TagConfig, address: Address) -> Result<(), ConfigError> {
     if is_text && tag.byte_order.is_low_register_first() {
         return Err(ConfigError::new("byte_order", "a string is ABCD or BADC"));
     }
+    check_access(tag, address)
+}
+
+fn check_access(tag: &TagConfig, address: Address) -> Result<(), ConfigError> {
     if tag.access == Access::ReadWrite && !address.area.is_writable() {
         let reason = format!("Modbus cannot write {address}");
         return Err(ConfigError::new("access", reason));
@@ -158,6 +193,11 @@ mod tests {
             ("holding:0.3", "uint16", json!({}), "type"),
             ("holding:0", "bool", json!({}), "type"),
             ("holding:0", "string(33)", json!({}), "type"),
+            ("holding:0", "uint8", json!({}), "type"),
+            ("holding:0.1-3", "bool", json!({}), "type"),
+            ("holding:0.0-8", "uint8", json!({}), "type"),
+            ("holding:0.1-3", "uint16", json!({"byte_order": "DCBA"}), "byte_order"),
+            ("input:0.1-3", "uint16", json!({"access": "read_write"}), "access"),
             ("coil:0", "bool", json!({"byte_order": "DCBA"}), "byte_order"),
             ("holding:0", "string(4)", json!({"byte_order": "CDAB"}), "byte_order"),
             ("input:0", "uint16", json!({"access": "read_write"}), "access"),
@@ -176,8 +216,28 @@ mod tests {
             let answer = Answer::Registers(vec![0, register]);
             assert_eq!(point.decode(read, &answer), Ok(Scalar::Bool(is_set)), "{register:b}");
         }
-        let write = Write::RegisterBit { offset: 10, bit: 3, value: true };
+        let bits = Bits::one(3).unwrap();
+        let write = Write::Bits { offset: 10, bits, number: 1 };
         assert_eq!(point.encode(&Scalar::Bool(true)), Ok((write, Scalar::Bool(true))));
+    }
+
+    #[test]
+    fn some_bits_of_a_register() {
+        let more = json!({"access": "read_write", "labels": {"0": "off", "5": "manual"}});
+        let point = point("holding:10.4-6", "uint8", &more).unwrap();
+        let read = point.span();
+        let shown = |register| point.decode(read, &Answer::Registers(vec![register]));
+        assert_eq!(shown(0b0101_1111), Ok(Scalar::Text("manual".to_owned())));
+        assert_eq!(shown(0b1000_1111), Ok(Scalar::Text("off".to_owned())));
+        assert!(shown(0b0001_0000).is_err(), "a number without a label");
+        let manual = Scalar::Text("manual".to_owned());
+        let bits = Bits::range(4, 6).unwrap();
+        let write = Write::Bits { offset: 10, bits, number: 5 };
+        assert_eq!(point.encode(&manual), Ok((write, manual)));
+
+        let point = self::point("holding:10.4-6", "uint16", &json!({"scale": 10.0})).unwrap();
+        assert_eq!(point.decode(read, &Answer::Registers(vec![0x70])), Ok(Scalar::Float(70.0)));
+        assert_eq!(point.encode(&Scalar::Int(80)).unwrap_err(), Unfit::OutOfRange);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! the next one. For the same reason the connection is held by the request under way: a caller that
 //! gives up drops it.
 
-use super::address::Area;
+use super::address::{Area, Bits};
 use super::bus::Bus;
 use super::config::Options;
 use super::line;
@@ -36,7 +36,7 @@ pub(crate) enum Answer {
 pub(crate) enum Write {
     Coil { offset: u16, value: bool },
     Registers { offset: u16, registers: Vec<u16> },
-    RegisterBit { offset: u16, bit: u8, value: bool },
+    Bits { offset: u16, bits: Bits, number: u16 },
 }
 
 /// Why there is no answer.
@@ -313,11 +313,10 @@ fn request_to(write: &Write, write_multiple: bool) -> Request<'_> {
         Write::Registers { offset, ref registers } => {
             Request::WriteMultipleRegisters(offset, Cow::Borrowed(registers))
         }
-        // The machine changes the one bit by itself: reading and writing back would undo what it,
+        // The machine changes these bits by itself: reading and writing back would undo what it,
         // or somebody else, does to the other bits in between.
-        Write::RegisterBit { offset, bit, value } => {
-            let mask = 1 << bit;
-            Request::MaskWriteRegister(offset, !mask, if value { mask } else { 0 })
+        Write::Bits { offset, bits, number } => {
+            Request::MaskWriteRegister(offset, !bits.mask(), bits.put(number))
         }
     }
 }
