@@ -6,6 +6,7 @@
 //! - [`modbus`]: Modbus, over TCP and serial lines
 //! - [`opcua`]: OPC UA
 //! - [`simulator`]: a machine that is not there
+//! - [`sheets`]: tags as other products write them down
 //! - [`virtual_tags`](virtual_tags()): values that are computed from those of a machine
 //! - [`mqtt`]: devices that speak MQTT in their own way
 //! - [`bridge`]: a client of another MQTT broker, for bridges
@@ -28,6 +29,7 @@ pub mod open;
 pub mod port;
 mod scaling;
 pub mod schedule;
+pub mod sheets;
 pub mod simulator;
 mod virtual_tags;
 

@@ -32,7 +32,7 @@ async fn every_command_of_the_page_does_what_the_page_says() {
         let (code, said) = run(&node, folder.path(), &block).await;
         assert_eq!(code, Some(i32::from(is_refused)), "{block}: {said}");
     }
-    assert_eq!(blocks, 9);
+    assert_eq!(blocks, 10);
 
     assert_eq!(plant.read_holding(0).await, 300, "the last write of the page");
     let mut admin = Admin::enter(&node).await;
@@ -214,4 +214,48 @@ async fn next_value(app: &mut Peer) -> Value {
     let mut value: Value = serde_json::from_slice(&message.payload).expect("JSON");
     assert_eq!(value["q"], "good", "{value}");
     value["v"].take()
+}
+
+/// Tags as Neuron and EdgeX write them down, read from the plant.
+#[tokio::test]
+async fn tags_of_other_products_are_taken_over() {
+    let site = Site::new();
+    let node = site.start().await;
+    let plant = Plant::start().await;
+    plant.write_holding(0, 0x00A5).await;
+    let mut admin = Admin::enter(&node).await;
+    let config = json!({ "protocol": "modbus_tcp", "address": plant.address().to_string() });
+    admin.must("drivers", "create", json!({ "driver": "plc", "config": config })).await;
+    let sheet = "group,name,address,attribute,type,description,decimal,precision\n\
+                 line 1,speed,1!400001,Read Write,UINT16,belt,0.1,1\n\
+                 line 1,bit,1!400001.2,Read,BIT,,,\n\
+                 line 1,far,2!400001,Read,UINT16,,,\n\
+                 line 1,raw,1!400001,Read,BYTES,,,\n";
+    let import = |format: &str, text: &str| json!({ "driver": "plc", "format": format, "text": text, "location": "acme/hall" });
+    let done = admin.must("tags", "import", import("neuron", sheet)).await;
+    assert_eq!((&done["created"], &done["refused"]), (&json!(2), &json!(2)), "{done}");
+    assert_eq!(done["rows"][2]["error"]["field"], "address", "{done}");
+    assert_eq!(done["rows"][3]["error"]["field"], "type", "{done}");
+    let again = admin.must("tags", "import", import("neuron", sheet)).await;
+    assert_eq!(again["unchanged"], json!(2), "{again}");
+    let profile = "deviceResources:\n  - name: Mode\n    attributes: { primaryTable: \
+                   HOLDING_REGISTERS, startingAddress: 0 }\n    properties: { valueType: Uint16, \
+                   readWrite: R, mask: \"0xF0\", shift: \"4\" }\n  - name: Gone\n";
+    let done = admin.must("tags", "import", import("edgex", profile)).await;
+    assert_eq!((&done["created"], &done["refused"]), (&json!(1), &json!(1)), "{done}");
+    let tags = ["line_1.speed", "line_1.bit", "Mode"];
+    let read = admin.must("tags", "read", json!({ "driver": "plc", "tags": tags })).await;
+    let values: Vec<&Value> = (0..3).map(|it| &read["values"][it]["v"]).collect();
+    assert_eq!(values, [&json!(16.5), &json!(true), &json!(10)], "{read}");
+    let speed = json!({ "driver": "plc", "tag": "line_1.speed" });
+    let speed = admin.must("tags", "get", speed).await;
+    assert_eq!(speed["path"], "acme/hall/line_1/_raw/speed");
+    for (format, text, field) in [
+        ("neuron", "name,colour\na,red\n", "text"),
+        ("edgex", "name: Meter\n", "text"),
+        ("edgex", ": [", "text"),
+    ] {
+        let refusal = admin.ask("tags", "import", import(format, text)).await.expect_err("refused");
+        assert_eq!(refusal["field"], field, "{refusal}");
+    }
 }

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 use std::collections::HashMap;
 
+mod sheet;
 mod table;
 mod touch;
 

@@ -115,7 +115,9 @@ pub enum AddressError {
     #[error("the number after the first digit counts from 1 and ends at 65536")]
     Number,
     /// The bit after the dot.
-    #[error("the bit is not a number between 0 and 15, nor are they from one to a higher one as in .4-7")]
+    #[error(
+        "the bit is not a number between 0 and 15, nor are they from one to a higher one as in .4-7"
+    )]
     Bit,
     /// A bit of something that is one.
     #[error("only a register has bits")]

@@ -41,6 +41,10 @@ pub(super) struct Table {
 enum Format {
     Csv,
     Jsonl,
+    /// A tag sheet of Neuron, as CSV.
+    Neuron,
+    /// A device profile of EdgeX, which is sent whole.
+    Edgex,
 }
 
 /// Some rows of a file.
@@ -87,6 +91,8 @@ impl Table {
         let format = match given.as_ref().map_or(Some(&*by_name), Value::as_str) {
             Some("csv") => Format::Csv,
             Some("jsonl") => Format::Jsonl,
+            Some("neuron") if resource == "tags" && is_import => Format::Neuron,
+            Some("edgex") if resource == "tags" && is_import => Format::Edgex,
             _ => return Err("is it format=csv or format=jsonl?".to_owned()),
         };
         let edge = edge.map(str::to_owned);
@@ -107,8 +113,9 @@ impl Table {
         let name = self.file.display();
         let text = std::fs::read_to_string(&self.file).with_context(|| format!("{name}"))?;
         let (header, pieces) = match self.format {
-            Format::Csv => csv_pieces(&text),
+            Format::Csv | Format::Neuron => csv_pieces(&text),
             Format::Jsonl => (0..0, line_pieces(&text)),
+            Format::Edgex => (0..0, vec![Piece { bytes: 0..text.len(), rows: 1 }]),
         };
         let all: usize = pieces.iter().map(|piece| piece.rows).sum();
         let mut progress = Progress::new(all);
@@ -120,7 +127,13 @@ impl Table {
             let data = self.ask(line, "import", json!({ "text": text })).await?;
             let rows = data["rows"].as_array().map_or(&[][..], Vec::as_slice);
             print(&results(rows, self.name, progress.done, as_json))?;
-            progress.step(piece.rows, &data);
+            // How many resources a profile has is known to the node.
+            let is_whole = self.format == Format::Edgex;
+            let done = if is_whole { rows.len() } else { piece.rows };
+            if is_whole {
+                progress.all = done;
+            }
+            progress.step(done, &data);
         }
         progress.end()
     }
@@ -158,6 +171,8 @@ impl Format {
         match self {
             Self::Csv => "csv",
             Self::Jsonl => "jsonl",
+            Self::Neuron => "neuron",
+            Self::Edgex => "edgex",
         }
     }
 }
@@ -322,6 +337,7 @@ mod tests {
         assert_eq!(format(json!({"file":"a.csv"})), Ok(Some(Format::Csv)));
         assert_eq!(format(json!({"file":"a.txt","format":"jsonl"})), Ok(Some(Format::Jsonl)));
         assert_eq!(format(json!({"text":"thing","format":"csv"})), Ok(None));
+        assert!(format(json!({"file":"a.csv","format":"neuron"})).is_err(), "of tags only");
         assert!(format(json!({"file":"a.txt"})).is_err() && format(json!({"file":7})).is_err());
     }
 }

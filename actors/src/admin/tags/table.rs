@@ -3,15 +3,16 @@
 //! The rows of one request are one commit and one new start of the driver. A row that is refused changes nothing, and
 //! the others count all the same. What a row does not name stays as it is, or is the default of a new tag.
 
+use super::sheet::{self, Sheet};
 use super::{Paths, changed, clear_value, has_moved, refused_one};
 use crate::admin::drivers::{check, must_find, tags_of};
 use crate::admin::list::limited;
 use crate::admin::plan::{Owner, Plan, Request};
 use crate::admin::room::{self, Counted};
 use crate::admin::table::{ADMIN, Operation, READER};
-use crate::admin::tabular::{self, Columns, Format, Record, Writer, value};
+use crate::admin::tabular::{Columns, Format, Record, Writer, value};
 use crate::driver::row::{DriverKey, DriverRow, TagKey, TagRow};
-use ::drivers::{TagConfig, TagKind};
+use ::drivers::{ByteOrder, TagConfig, TagKind};
 use proto::uns::RAW_CONTRACT;
 use proto::{DriverId, Expression, Refusal, RefusalCode, TagId};
 use schemars::JsonSchema;
@@ -91,12 +92,16 @@ fn object(columns: &csv::StringRecord, cells: &csv::StringRecord) -> Json {
 #[serde(deny_unknown_fields)]
 struct ImportTags {
     driver: DriverId,
-    format: Format,
+    format: Sheet,
     /// The table, at most 1000 rows.
     text: String,
-    /// Where new tags without a `path` go: `<location>/_raw/<tag>`, or `<location>/_event/<tag>` if they are `events`.
+    /// Where new tags without a `path` go: `<location>/_raw/<tag>`, or `<location>/_event/<tag>` if they are `events`;
+    /// those of a group of Neuron go to `<location>/<group>/_raw/<name>`.
     #[serde(default)]
     location: Option<String>,
+    /// The order of the bytes of numbers of 32 and 64 bits whose row says none, in a tag sheet of Neuron.
+    #[serde(default)]
+    byte_order: ByteOrder,
     /// Says what would become of each row, and changes nothing.
     #[serde(default)]
     dry_run: bool,
@@ -127,6 +132,7 @@ struct Batch<'a> {
     driver: DriverId,
     row: DriverRow,
     location: Option<String>,
+    is_foreign: bool,
     tags: BTreeMap<TagId, TagConfig>,
     /// Whose path is whose, with what was imported so far.
     paths: Paths,
@@ -138,18 +144,28 @@ struct Batch<'a> {
 
 /// Creates and changes many tags.
 fn import(request: &Request<'_>) -> Result<Plan, Refusal> {
-    let ImportTags { driver, format, text, location, dry_run } = request.read()?;
+    let ImportTags { driver, format, text, location, byte_order, dry_run } = request.read()?;
     let key: DriverKey = (request.namespace.clone(), driver.clone());
     let row = request.must_get::<DriverRow>(&key, "driver", &driver);
     let row = row.map_err(|refusal| refusal.at("driver"))?;
     let changed_row = row.clone().changed(request.now());
-    let records = tabular::read::<Map<String, Json>>(format, &text, &TABLE)?;
+    let records = sheet::records((format, &text), &row.config, byte_order, &TABLE)?;
     let tags = tags_of(request, &key)?.into_iter().map(|tag| (tag.tag.clone(), tag)).collect();
     let room = room::take_some::<TagRow>(request, Counted::Tags, records.len() as u64)?;
     let plan = Plan::default();
     let (paths, seen) = (Paths::read(request)?, HashSet::new());
-    let mut batch =
-        Batch { request, driver: driver.clone(), row, location, tags, paths, seen, plan, room };
+    let mut batch = Batch {
+        request,
+        driver: driver.clone(),
+        row,
+        location,
+        is_foreign: format.is_foreign(),
+        tags,
+        paths,
+        seen,
+        plan,
+        room,
+    };
     let mut counts = [0_usize; 4];
     let mut rows = Vec::with_capacity(records.len());
     for (row, name, outcome) in batch.apply_all(records) {
@@ -229,9 +245,11 @@ impl Batch<'_> {
             return Err(Refusal::new(RefusalCode::AlreadyExists, message).at("tag"));
         }
         let before = self.tags.get(&name).cloned();
+        // Where a tag of another product goes, if it is new.
+        let place = if self.is_foreign { fields.remove("place") } else { None };
         let after = match &before {
             Some(before) => changed(before, fields)?,
-            None => self.created(&name, fields)?,
+            None => self.created(&name, fields, place)?,
         };
         if before.as_ref() == Some(&after) {
             self.seen.insert(name);
@@ -256,7 +274,12 @@ impl Batch<'_> {
         Ok(if before.is_some() { Done::Updated } else { Done::Created })
     }
 
-    fn created(&self, name: &TagId, mut fields: Map<String, Json>) -> Result<TagConfig, Refusal> {
+    fn created(
+        &self,
+        name: &TagId,
+        mut fields: Map<String, Json>,
+        place: Option<Json>,
+    ) -> Result<TagConfig, Refusal> {
         if self.tags.len() >= ::drivers::config::TAGS_MAX {
             let message = format!("a driver has at most {} tags", ::drivers::config::TAGS_MAX);
             return Err(Refusal::new(RefusalCode::Invalid, message).at("tag"));
@@ -265,7 +288,9 @@ impl Batch<'_> {
         if let Some(location) = self.location.as_ref().filter(|_| !fields.contains_key("path")) {
             let is_events = fields.get("kind").is_some_and(|it| *it == TagKind::Events.name());
             let contract = if is_events { "_event" } else { RAW_CONTRACT };
-            fields.insert("path".to_owned(), format!("{location}/{contract}/{name}").into());
+            let below = format!("{contract}/{name}");
+            let below = place.as_ref().and_then(Json::as_str).unwrap_or(&below);
+            fields.insert("path".to_owned(), format!("{location}/{below}").into());
         }
         crate::admin::request::read(Json::Object(fields))
     }
@@ -352,6 +377,7 @@ fn write(writer: &mut Writer, tag: &TagConfig) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::tabular;
 
     #[test]
     fn the_columns_are_the_fields_of_a_tag() {
