@@ -29,7 +29,7 @@ const FORMAT_WITHOUT_LOG: u32 = 1;
 
 /// Pages redb keeps in memory, at most. The operating system caches the file as well, so that a page which is not here
 /// costs some microseconds.
-const CACHE_BYTES: usize = 24 << 20;
+const CACHE_BYTES: usize = 16 << 20;
 
 const META: TableDefinition<'static, &'static str, &'static str> = TableDefinition::new("meta");
 const FORMAT_KEY: &str = "format";
