@@ -100,6 +100,13 @@ async fn the_contract_of_the_port_over_tcp() {
 }
 
 #[tokio::test]
+async fn the_contract_of_the_port_on_a_line_that_is_shared() {
+    let machine = Machine::start().await;
+    let config = config(machine.address, TIMEOUT_MS);
+    keeps_the_contract(ModbusTcpConfig { shared: true, ..config }).await;
+}
+
+#[tokio::test]
 async fn the_contract_of_the_port_with_the_frames_of_a_serial_line() {
     let machine = Machine::start_rtu().await;
     let config = config(machine.address, TIMEOUT_MS);

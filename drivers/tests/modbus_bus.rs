@@ -143,7 +143,14 @@ async fn a_line_has_one_setting_and_is_not_waited_for_without_end() {
     let mut other = driver(other, &site);
     let refused = other.connect().await.unwrap_err();
     assert!(refused.to_string().contains("another framing"), "{refused}");
-    drop((first, other));
+    // As soon as the last one with the old setting is gone.
+    let third = ModbusTcpConfig { framing: Framing::Rtu, ..config(&gateway, 3) };
+    let mut third = driver(third, &site);
+    drop(other);
+    assert!(third.connect().await.is_err());
+    drop(first);
+    third.connect().await.unwrap();
+    drop(third);
 
     // Ten of its own time-outs, while another one waits longer than that for an answer.
     let slow = ModbusTcpConfig { timeout_ms: 5000, ..config(&gateway, DEAD) };

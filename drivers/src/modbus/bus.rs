@@ -21,13 +21,15 @@ pub(crate) const TURN_TIMEOUTS: u32 = 10;
 /// For a late answer to pass by, before the line is opened anew.
 const REST: Duration = Duration::from_millis(50);
 
-/// The lines of a node, while drivers are on them.
+/// The lines of a node by their names, while drivers are on them.
 #[derive(Default)]
-pub(crate) struct Buses(Mutex<HashMap<String, Weak<Bus>>>);
+pub(crate) struct Buses(Mutex<HashMap<String, Vec<Weak<Bus>>>>);
 
 /// See the module.
 pub(crate) struct Bus {
     line: Line,
+    /// Those of the same name with other settings that were there first, as while its drivers are changed one by one.
+    rivals: Vec<Weak<Bus>>,
     place: Arc<tokio::sync::Mutex<Place>>,
 }
 
@@ -47,13 +49,17 @@ impl Buses {
             Line::Tcp { address, is_shared: true, .. } => format!("tcp {address}"),
             Line::Tcp { is_shared: false, .. } => return None,
         };
-        let mut buses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(bus) = buses.get(&name).and_then(Weak::upgrade) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, buses| buses.iter().any(|bus| bus.strong_count() > 0));
+        let buses = all.entry(name).or_default();
+        buses.retain(|bus| bus.strong_count() > 0);
+        let is_it = |bus: &Arc<Bus>| bus.line.differs_from(&options.line).is_none();
+        if let Some(bus) = buses.iter().filter_map(Weak::upgrade).find(is_it) {
             return Some(bus);
         }
-        buses.retain(|_, bus| bus.strong_count() > 0);
-        let bus = Arc::new(Bus { line: options.line.clone(), place: Arc::default() });
-        buses.insert(name, Arc::downgrade(&bus));
+        let (line, rivals) = (options.line.clone(), buses.clone());
+        let bus = Arc::new(Bus { line, rivals, place: Arc::default() });
+        buses.push(Arc::downgrade(&bus));
         Some(bus)
     }
 }
@@ -61,9 +67,10 @@ impl Buses {
 impl Bus {
     /// Waits for the turn of a driver, with the line open.
     pub(crate) async fn turn(&self, options: &Options) -> Result<OwnedMutexGuard<Place>, NoTurn> {
-        if let Some(field) = self.line.differs_from(&options.line) {
+        let mut rivals = self.rivals.iter().filter_map(Weak::upgrade);
+        if let Some(field) = rivals.find_map(|rival| rival.line.differs_from(&self.line)) {
             let (address, reason) = (
-                options.line.name().to_owned(),
+                self.line.name().to_owned(),
                 format!("another driver is on this line with another {field}"),
             );
             return Err(NoTurn::Closed(ConnectError::Unreachable { address, reason }));

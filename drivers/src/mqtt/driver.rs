@@ -76,6 +76,9 @@ impl MqttDriver {
     }
 
     async fn connect_now(&mut self) -> Result<(), ConnectError> {
+        if self.connection.as_ref().is_some_and(|it| it.known.ended().is_some()) {
+            self.health.counters.connections_lost += 1;
+        }
         self.leave();
         // One that has no points is only tried out, while another one may be at work.
         let suffix = self.points.all.is_empty().then_some("-test");
