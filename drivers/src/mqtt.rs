@@ -20,6 +20,6 @@ mod listen;
 mod payload;
 mod points;
 
-pub use config::{MqttConfig, SourceTime, TimeUnit};
+pub use config::{MqttConfig, Offline, SourceTime, TimeUnit};
 pub(crate) use driver::MqttDriver;
 pub use line::{LocalBroker, LocalClient};

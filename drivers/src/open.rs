@@ -131,7 +131,7 @@ mod tests {
     use crate::bridge::RemoteConfig;
     use crate::config::Publish;
     use crate::modbus::{ModbusSerialConfig, ModbusTcpConfig};
-    use crate::mqtt::{MqttConfig, SourceTime, TimeUnit};
+    use crate::mqtt::{MqttConfig, Offline, SourceTime, TimeUnit};
     use crate::opcua::{OpcUaConfig, OpcUaUser};
     use serde_json::json;
 
@@ -247,11 +247,12 @@ mod tests {
     fn the_reference_of_mqtt_names_every_option_with_its_default() {
         let time = SourceTime { path: "$.t".into(), unit: TimeUnit::default() };
         let broker = Some(RemoteConfig::new("mqtt://hub", "c"));
-        let config = MqttConfig { broker, time: Some(time), ..MqttConfig::default() };
+        let offline = Some(Offline { address: "a".into(), value: "b".into() });
+        let config = MqttConfig { broker, time: Some(time), offline, ..MqttConfig::default() };
         let options = serde_json::to_value(config).unwrap();
         for (option, value) in options.as_object().unwrap() {
             let default = match option.as_str() {
-                "broker" | "time" => "none".to_owned(),
+                "broker" | "time" | "offline" => "none".to_owned(),
                 _ => format!("`{value}`"),
             };
             assert_eq!(row(MQTT, option)[1], default, "{option}");

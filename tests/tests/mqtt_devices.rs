@@ -153,6 +153,28 @@ async fn topics_that_fall_silent_have_stale_values_until_they_speak_again() {
     assert_eq!(b["value"]["q"], "bad", "nothing has ever been heard: {b}");
 }
 
+#[tokio::test]
+async fn a_device_whose_will_says_that_it_is_gone_has_stale_values() {
+    let site = Site::new();
+    let node = site.start().await;
+    let mut admin = Admin::enter(&node).await;
+    let mut app = listener(&node, "app", "uns/acme/hall/_raw/+").await;
+    let mut device = node.client(&hello("plug")).await;
+    device.retain("tele/plug/LWT", b"Offline").await;
+    device.retain("stat/plug", b"7").await;
+    let offline = json!({ "address": "tele/plug/LWT", "value": "Offline" });
+    let tags = [tag("power", "stat/plug", &json!({}))];
+    create(&mut admin, json!({ "protocol": "mqtt", "offline": offline }), &tags).await;
+    assert_eq!(next_of(&mut app, "power").await.0, "7 stale", "it was gone before");
+    device.retain("tele/plug/LWT", b"Online").await;
+    assert_eq!(next_of(&mut app, "power").await.0, "7 uncertain");
+    device.publish_acked("stat/plug", b"7").await;
+    let (good, t) = next_of(&mut app, "power").await;
+    assert_eq!(good, "7 good");
+    device.retain("tele/plug/LWT", b"Offline").await;
+    assert_eq!(next_of(&mut app, "power").await, ("7 stale".to_owned(), t));
+}
+
 /// A device publishes without pause while the node is killed again and again.
 #[tokio::test]
 async fn what_a_device_was_acknowledged_is_a_value_whatever_happens() {

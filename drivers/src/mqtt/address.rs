@@ -44,7 +44,7 @@ impl Address {
 }
 
 impl Place {
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         // No topic name has a #.
         let (topic, part) = match text.split_once('#') {
             Some((topic, part)) => (topic, Part::parse(part)?),

@@ -1,5 +1,6 @@
 //! What an operator says about devices that speak MQTT in their own way.
 
+use super::address::{Part, Place};
 use super::json_path::JsonPath;
 use crate::bridge::RemoteConfig;
 use crate::config::{ConfigError, check_timeout_ms};
@@ -32,6 +33,19 @@ pub struct MqttConfig {
     /// Where a document says when its values came about; absent: the time of arrival counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<SourceTime>,
+    /// What says that the device is gone, as its will does; absent: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offline: Option<Offline>,
+}
+
+/// What says that a device is gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Offline {
+    /// Where it is said, as in the address of a tag: `tele/plug/LWT`, `z/bridge/state#$.state`.
+    pub address: String,
+    /// The value that says so; any other says that the device is there.
+    pub value: String,
 }
 
 /// Where a document says when its values came about.
@@ -66,7 +80,13 @@ fn timeout_ms() -> u32 {
 
 impl Default for MqttConfig {
     fn default() -> Self {
-        Self { broker: None, timeout_ms: TIMEOUT_MS, silent_after_secs: 0, time: None }
+        Self {
+            broker: None,
+            timeout_ms: TIMEOUT_MS,
+            silent_after_secs: 0,
+            time: None,
+            offline: None,
+        }
     }
 }
 
@@ -83,7 +103,19 @@ impl MqttConfig {
             let reason = format!("{} is more than {SILENT_AFTER_SECS_MAX}", self.silent_after_secs);
             return Err(ConfigError::new("silent_after_secs", reason));
         }
-        self.clock().map(drop)
+        self.clock()?;
+        self.presence().map(drop)
+    }
+
+    /// Where it is said whether the device is there, and what says that it is gone.
+    pub(super) fn presence(&self) -> Result<Option<(Place, String)>, ConfigError> {
+        let Some(Offline { address, value }) = &self.offline else { return Ok(None) };
+        let refused = |reason: String| ConfigError::new("offline.address", reason);
+        let place = Place::parse(address).map_err(refused)?;
+        if matches!(place.part, Part::Bytes { .. }) {
+            return Err(refused("it is a text or a value of a document".to_owned()));
+        }
+        Ok(Some((place, value.clone())))
     }
 
     /// How the time of a document is found.
@@ -134,6 +166,8 @@ mod tests {
             (json!({"timeout_ms": 9}), "timeout_ms"),
             (json!({"silent_after_secs": 2_592_001}), "silent_after_secs"),
             (json!({"time": {"path": "ts"}}), "time.path"),
+            (json!({"offline": {"address": "a/#", "value": "x"}}), "offline.address"),
+            (json!({"offline": {"address": "a#bytes:0", "value": "x"}}), "offline.address"),
         ] {
             let read: MqttConfig = serde_json::from_value(config).unwrap();
             assert_eq!(read.check().unwrap_err().path(), field);

@@ -96,6 +96,7 @@ impl MqttDriver {
             pushes: pushes_to,
             writes: writes_from,
             silence: Silence::new(self.config.silent_after_secs, &self.points),
+            is_gone: false,
         };
         listener.begin();
         let task = tokio::spawn(listener.run());

@@ -61,16 +61,29 @@ impl Known {
         lock(&self.ended).clone()
     }
 
+    /// The values that are known, with another quality.
+    fn all_as(&self, quality: Quality) -> Vec<PointRead> {
+        let latest = lock(&self.latest);
+        let sample = |latest: &Latest| latest.read.as_ref()?.as_ref().ok().cloned();
+        let samples = latest.iter().filter_map(sample);
+        samples.map(|sample| (sample.point, Ok(Sample { quality, ..sample }))).collect()
+    }
+
     pub(super) fn note(&self, reads: &[PointRead]) {
+        for (_, read) in reads {
+            self.tally[usize::from(read.is_err())].fetch_add(1, Ordering::Relaxed);
+        }
+        self.remember(reads);
+        self.news.notify_waiters();
+    }
+
+    fn remember(&self, reads: &[PointRead]) {
         let mut latest = lock(&self.latest);
         for (point, read) in reads {
-            self.tally[usize::from(read.is_err())].fetch_add(1, Ordering::Relaxed);
             if let Some(of) = latest.get_mut(point.index()) {
                 *of = Latest { read: Some(read.clone()), count: of.count + 1 };
             }
         }
-        drop(latest);
-        self.news.notify_waiters();
     }
 }
 
@@ -87,6 +100,8 @@ pub(super) struct Listener {
     pub(super) pushes: mpsc::Sender<Pushed>,
     pub(super) writes: mpsc::Receiver<Write>,
     pub(super) silence: Option<Silence>,
+    /// The device has said that it is gone, or its will has.
+    pub(super) is_gone: bool,
 }
 
 impl Listener {
@@ -150,7 +165,7 @@ impl Listener {
         while let Some(message) = next.take() {
             match message {
                 Ok((message, receipt)) => {
-                    points.extend(self.points.read(&message));
+                    points.extend(self.hear(&message, &points));
                     if let Some(silence) = &mut self.silence {
                         silence.heard(&message.topic);
                     }
@@ -172,6 +187,25 @@ impl Listener {
         lock(&self.known.ended).clone_from(&lost);
         let kept = move || receipts.into_iter().for_each(Receipt::kept);
         (Pushed { points, events: Vec::new(), lost, receipt: Receipt::new(kept) }, is_lost)
+    }
+
+    /// What follows from a message. What was kept of a device that is gone is as stale as what was heard of it.
+    fn hear(&mut self, message: &RemoteMessage, before: &[PointRead]) -> Vec<PointRead> {
+        let mut reads = self.points.read(message);
+        if let Some(is_gone) = self.points.is_gone(message).filter(|now| *now != self.is_gone) {
+            self.is_gone = is_gone;
+            // Whether it is still as it was before it was gone is not known.
+            let quality = if is_gone { Quality::Stale } else { Quality::Uncertain };
+            self.known.remember(before);
+            reads.extend(self.known.all_as(quality));
+        } else if self.is_gone && message.retain {
+            for (_, read) in &mut reads {
+                if let Ok(sample) = read {
+                    sample.quality = Quality::Stale;
+                }
+            }
+        }
+        reads
     }
 
     /// The values of topics that have said nothing for too long.

@@ -26,6 +26,8 @@ pub(super) struct Points {
     pub(super) all: Vec<Point>,
     by_topic: HashMap<TopicName, Vec<PointId>>,
     clock: Option<Clock>,
+    /// Where it is said whether the device is there, and what says that it is gone.
+    presence: Option<(Place, String)>,
 }
 
 impl Points {
@@ -40,13 +42,16 @@ impl Points {
             by_topic.entry(point.read.topic.clone()).or_default().push(id);
             all.push(point);
         }
-        Ok(Self { all, by_topic, clock: config.clock()? })
+        Ok(Self { all, by_topic, clock: config.clock()?, presence: config.presence()? })
     }
 
     /// The filters that match them.
     pub(super) fn filters(&self) -> Vec<TopicFilter> {
         let filter = |topic: &TopicName| TopicFilter::parse(topic.as_str().to_owned()).ok();
-        self.by_topic.keys().filter_map(filter).collect()
+        // First whether the device is there: what is retained of one that is not is told as such.
+        let presence = self.presence.as_ref().map(|(place, _)| &place.topic);
+        let others = self.by_topic.keys().filter(|topic| Some(*topic) != presence);
+        presence.into_iter().chain(others).filter_map(filter).collect()
     }
 
     /// The points on a topic.
@@ -57,6 +62,19 @@ impl Points {
     /// The topics, each once.
     pub(super) fn topics(&self) -> impl Iterator<Item = &TopicName> {
         self.by_topic.keys()
+    }
+
+    /// Whether a message says that the device is gone, or that it is there; `None` if it says nothing of that.
+    pub(super) fn is_gone(&self, message: &RemoteMessage) -> Option<bool> {
+        let (place, gone) = self.presence.as_ref()?;
+        if place.topic != message.topic || message.payload.is_empty() {
+            return None;
+        }
+        let data_type = DataType::Auto;
+        let encoding =
+            Encoding { data_type, byte_order: Default::default(), scaling: Scaling::default() };
+        let said = Payload::new(&message.payload).value(&place.part, &encoding);
+        said.ok().flatten().map(|value| value.to_string() == *gone)
     }
 
     /// What a message says of its points. A value that was retained, of which nobody knows how old it is, is doubted.
@@ -192,6 +210,26 @@ mod tests {
         let remote = json!({"broker": {"url": "mqtt://hub", "client_id": "c"}});
         let remote: MqttConfig = serde_json::from_value(remote).unwrap();
         assert!(Points::new(&remote, &[tag(&json!({"address": "uns/acme/_raw/x"}))]).is_ok());
+    }
+
+    #[test]
+    fn a_will_says_that_the_device_is_gone() {
+        let with = |address: &str| {
+            let config = json!({"offline": {"address": address, "value": "Offline"}});
+            let config: MqttConfig = serde_json::from_value(config).unwrap();
+            Points::new(&config, &[tag(&json!({"address": "a"}))]).unwrap()
+        };
+        let plain = with("tele/LWT");
+        assert_eq!(plain.filters().len(), 2);
+        assert_eq!(with("a#$.state").filters().len(), 1);
+        for (payload, expected) in
+            [("Offline", Some(true)), ("Online", Some(false)), ("", None), ("{}", None)]
+        {
+            assert_eq!(plain.is_gone(&message("tele/LWT", payload, true)), expected, "{payload}");
+        }
+        assert_eq!(plain.is_gone(&message("a", "Offline", true)), None);
+        let inner = with("a#$.state").is_gone(&message("a", r#"{"state":"Offline"}"#, false));
+        assert_eq!(inner, Some(true));
     }
 
     #[test]
