@@ -11,8 +11,8 @@
 //! configuration that is refused is none either: the status says `faulted`, and writes are refused.
 //! Values that must reach the bus are derived anew at start from what is retained there. Where the protocol pushes, the
 //! points are subscribed to and not polled. [`asks`] is what operators ask of a machine while it runs, [`backlog`] what
-//! it tells besides its values: events, and what it has kept of the time when it could not be reached. [`bus`] is the way
-//! to devices that are clients of the node itself.
+//! it tells besides its values: events, and what it has kept of the time when it could not be reached. [`bus`] is the
+//! way to devices that are clients of the node itself.
 
 mod actor;
 mod asks;

@@ -10,7 +10,8 @@ mod neuron;
 
 pub use edgex::resources;
 
-/// The fields of a tag, as far as they are said; a place below the location of the import may be among them, as `place`.
+/// The fields of a tag, as far as they are said. A place below the location of the import may be among them, as
+/// `place`.
 pub type Fields = Map<String, Json>;
 
 /// Reads one row of a tag sheet of Neuron. `byte_order` is that of numbers of 32 and 64 bits whose address says none.

@@ -136,7 +136,7 @@ async fn a_table_is_played_and_one_that_is_not_there_is_named() {
 fn what_makes_no_sense_is_refused_with_the_field() {
     let refused = |config: Value, tag: &TagConfig| {
         let config: DriverConfig = serde_json::from_value(config).expect("a configuration");
-        open(&config, std::slice::from_ref(tag), &anywhere()).err().expect("a refusal").field
+        open(&config, std::slice::from_ref(tag), &anywhere()).err().expect("a refusal").path()
     };
     let good = tag("a", "sine", &json!({}));
     let down =
@@ -158,6 +158,6 @@ fn what_makes_no_sense_is_refused_with_the_field() {
     let tables: Vec<TagConfig> = (0..17).map(table).collect();
     let config: DriverConfig = serde_json::from_value(plain).expect("a configuration");
     assert!(open(&config, &tables[..16], &anywhere()).is_ok());
-    let field = open(&config, &tables, &anywhere()).err().expect("too many").field;
+    let field = open(&config, &tables, &anywhere()).err().expect("too many").path();
     assert_eq!(field, "tags[16].address");
 }

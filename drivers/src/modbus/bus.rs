@@ -1,5 +1,5 @@
-//! Lines that several units are on: a serial line, or a gateway that takes one request at a time. All drivers of one line
-//! share one connection, and take turns: whoever has waited longest is next.
+//! Lines that several units are on: a serial line, or a gateway that takes one request at a time. All drivers of one
+//! line share one connection, and take turns: whoever has waited longest is next.
 //!
 //! A request without an answer closes the connection, since a late answer would be taken for that of the next one; the
 //! next turn opens it anew after a rest. Which units are there is known to their drivers alone: one that does not

@@ -1,7 +1,7 @@
 //! The connection to one unit: one request at a time, each under a deadline, each answer checked.
 //!
-//! With `line` and `bus` the only file that calls the Modbus library. It has no time-out of its own and takes answers on
-//! trust, so this does both. A refusal by the machine (an exception) leaves the connection as it
+//! With `line` and `bus` the only file that calls the Modbus library. It has no time-out of its own and takes answers
+//! on trust, so this does both. A refusal by the machine (an exception) leaves the connection as it
 //! is; anything else than the right answer in time drops it, since a late answer would be taken for
 //! the next one. For the same reason the connection is held by the request under way: a caller that
 //! gives up drops it.

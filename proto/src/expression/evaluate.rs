@@ -59,14 +59,7 @@ impl Node {
             Self::Name(place) => Ok(names.value(*place)),
             Self::Or(parts) => Self::settled(parts, names, "or", true),
             Self::And(parts) => Self::settled(parts, names, "and", false),
-            Self::Xor(parts) => {
-                let mut is_odd = Some(false);
-                for part in parts {
-                    let truth = part.truth(names, "xor")?;
-                    is_odd = is_odd.zip(truth).map(|(odd, truth)| odd != truth);
-                }
-                Ok(is_odd.map(Scalar::Bool))
-            }
+            Self::Xor(parts) => Self::is_odd(parts, names),
             Self::Not(inner) => Ok(inner.truth(names, "not")?.map(|it| Scalar::Bool(!it))),
             Self::Compare(compare, sides) => {
                 let [left, right] = &**sides;
@@ -75,15 +68,7 @@ impl Node {
                 Ok(held.map(Scalar::Bool))
             }
             Self::IsNull(inner) => Ok(Some(Scalar::Bool(inner.evaluate(names)?.is_none()))),
-            Self::Between(three) => {
-                let [value, low, high] = &**three;
-                let Some(value) = value.evaluate(names)? else { return Ok(None) };
-                let bounds = low.evaluate(names)?.zip(high.evaluate(names)?);
-                let Some((low, high)) = bounds else { return Ok(None) };
-                let is_above = Compare::GreaterOrEqual.holds(&value, &low)?;
-                let is_below = Compare::LessOrEqual.holds(&value, &high)?;
-                Ok(Some(Scalar::Bool(is_above && is_below)))
-            }
+            Self::Between(three) => Self::is_between(three, names),
             Self::In(list) => Self::is_in(list, names),
             Self::Join(parts) => {
                 let mut joined = String::new();
@@ -152,6 +137,26 @@ impl Node {
             }
         }
         Ok(is_known.then_some(Scalar::Bool(!settles)))
+    }
+
+    /// Whether an odd number of them holds.
+    fn is_odd(parts: &[Self], names: &impl Names) -> Result<Option<Scalar>> {
+        let mut is_odd = Some(false);
+        for part in parts {
+            let truth = part.truth(names, "xor")?;
+            is_odd = is_odd.zip(truth).map(|(odd, truth)| odd != truth);
+        }
+        Ok(is_odd.map(Scalar::Bool))
+    }
+
+    fn is_between(three: &[Self; 3], names: &impl Names) -> Result<Option<Scalar>> {
+        let [value, low, high] = three;
+        let Some(value) = value.evaluate(names)? else { return Ok(None) };
+        let bounds = low.evaluate(names)?.zip(high.evaluate(names)?);
+        let Some((low, high)) = bounds else { return Ok(None) };
+        let is_above = Compare::GreaterOrEqual.holds(&value, &low)?;
+        let is_below = Compare::LessOrEqual.holds(&value, &high)?;
+        Ok(Some(Scalar::Bool(is_above && is_below)))
     }
 
     fn is_in(list: &[Self], names: &impl Names) -> Result<Option<Scalar>> {
