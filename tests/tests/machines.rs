@@ -231,7 +231,10 @@ async fn tags_of_other_products_are_taken_over() {
                  line 1,bit,1!400001.2,Read,BIT,,,\n\
                  line 1,far,2!400001,Read,UINT16,,,\n\
                  line 1,raw,1!400001,Read,BYTES,,,\n";
-    let import = |format: &str, text: &str| json!({ "driver": "plc", "format": format, "text": text, "location": "acme/hall" });
+    let import = |format: &str, text: &str| {
+        let location = "acme/hall";
+        json!({ "driver": "plc", "format": format, "text": text, "location": location })
+    };
     let done = admin.must("tags", "import", import("neuron", sheet)).await;
     assert_eq!((&done["created"], &done["refused"]), (&json!(2), &json!(2)), "{done}");
     assert_eq!(done["rows"][2]["error"]["field"], "address", "{done}");
