@@ -235,7 +235,7 @@ impl DriverCore {
         let random = self.context.random();
         let Some(running) = &mut self.running else { return Ok(()) };
         let state = &mut running.state;
-        let answers = match outcome {
+        let mut answers = match outcome {
             Outcome::Connected(outcome, counters) => {
                 self.counters = counters;
                 if let Err(error) = &outcome {
@@ -294,6 +294,9 @@ impl DriverCore {
             }
             Outcome::Panicked(text) => return Err(format!("the driver panicked: {text}").into()),
         };
+        if let Some(running) = &mut self.running {
+            answers.extend(running.state.late(now, random));
+        }
         self.answer_all(answers).await;
         Ok(())
     }

@@ -59,6 +59,8 @@ pub(crate) struct DriverState {
     must_subscribe: bool,
     /// A command is under way.
     is_busy: bool,
+    /// Found out while a command was under way, which may not have noticed.
+    late_loss: Option<String>,
     /// The ticket of the write or question that is under way, if it is one.
     serving: Option<u64>,
     schedule: Schedule,
@@ -104,6 +106,7 @@ impl DriverState {
             must_subscribe: false,
             link: Link::Down { retry_at_ms: now.ms },
             is_busy: false,
+            late_loss: None,
             serving: None,
             schedule: Schedule::new([], now.ms),
             backoff: Backoff::of_machine(),
@@ -206,12 +209,22 @@ impl DriverState {
             }
         }
         self.compute(now);
-        match outcome.lost {
-            // What is under way fails by the same loss, and says so.
-            Some(lost) if !self.is_busy && self.is_connected() => {
-                self.lost(lost.to_string(), now, random)
+        // What is under way fails by the same loss, and says so; if it does not, it is lost all the same.
+        if let Some(lost) = outcome.lost.filter(|_| self.is_connected()) {
+            self.late_loss = Some(lost.to_string());
+        }
+        self.late(now, random)
+    }
+
+    /// What follows from a loss that was found out while a command was under way, once that is over.
+    pub(crate) fn late(&mut self, now: Now, random: u64) -> Vec<Answer> {
+        match self.late_loss.take() {
+            Some(reason) if self.is_busy => {
+                self.late_loss = Some(reason);
+                Vec::new()
             }
-            _ => Vec::new(),
+            Some(reason) => self.lost(reason, now, random),
+            None => Vec::new(),
         }
     }
 
@@ -322,6 +335,7 @@ impl DriverState {
         let retry_at_ms = now.ms + self.backoff.next_delay_ms(random);
         self.link = Link::Down { retry_at_ms };
         self.is_busy = false;
+        self.late_loss = None;
         self.must_subscribe = false;
         self.backlog.lost();
         self.reread.clear();

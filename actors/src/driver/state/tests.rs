@@ -260,6 +260,19 @@ fn a_loss_while_a_command_is_under_way_is_that_commands_to_tell() {
     assert!(!state.is_connected());
 }
 
+/// Such as a read of what is known already: it is no reason to believe in the connection.
+#[test]
+fn a_loss_that_a_command_has_not_noticed_is_one_when_that_is_over() {
+    let mut state = connected(1);
+    assert_eq!(state.next_command(at(0)), read(&[0]));
+    state.pushed(by_itself(lost()), at(10), 0);
+    assert_eq!(state.late(at(10), 0), []);
+    assert_eq!(state.read(good(&[1]), at(20), 0), []);
+    assert!(state.is_connected());
+    state.late(at(20), 0);
+    assert!(!state.is_connected());
+}
+
 #[test]
 fn a_machine_that_does_not_push_after_all_is_polled() {
     let mut state = DriverState::new(vec![tag(0, None)], true, 0, 2, at(0));
