@@ -7,6 +7,7 @@ use crate::backups::Backups;
 use crate::bells::Bells;
 use crate::bridge::status::Board;
 use crate::edges::hotline::Hotline;
+use crate::edges::things::due::DueThings;
 use crate::figures::Counters;
 use crate::model::ModelCache;
 use crate::newcomers::Desks;
@@ -38,6 +39,8 @@ pub(crate) struct Context {
     pub(crate) bridges: Board,
     /// What edge nodes are asked.
     pub(crate) hotline: Hotline,
+    /// Things at edge nodes that have changed.
+    pub(crate) due_things: DueThings,
     /// That drivers have changed.
     pub(crate) reconfigured: Bells,
     /// That rules have changed.
@@ -73,6 +76,7 @@ impl Context {
             desks: Desks::default(),
             bridges: Board::default(),
             hotline: Hotline::default(),
+            due_things: DueThings::default(),
             reconfigured: Bells::default(),
             rules_changed: Bells::default(),
             rules: Deeds::default(),

@@ -9,13 +9,15 @@
 //! Presence is derived anew from the broker's connections whenever the tenant starts; nothing else has to
 //! reach the bus after a crash, since rows and messages are one commit. The actor sleeps through the time that
 //! commands have; the tenant wakes it at their deadlines. A thing that has a model keeps to it ([`model`]): what does
-//! not fit is refused whole. Jobs and files are not its own yet.
+//! not fit is refused whole. A thing may be at an edge node, or be given by a hub ([`elsewhere`]). Jobs and files are
+//! not its own yet.
 
 mod actor;
 mod batch;
 mod certificate;
 pub(crate) mod command;
 mod commands;
+mod elsewhere;
 mod event;
 pub(crate) mod life;
 mod model;
@@ -31,5 +33,6 @@ mod telemetry;
 
 pub(crate) use actor::{DeviceActor, DeviceArgs, DeviceMsg, status_message};
 pub(crate) use commands::reject_invocation;
+pub(crate) use elsewhere::Becoming;
 pub(crate) use orders::Order;
 pub(crate) use shadows::reject_unregistered;

@@ -4,8 +4,9 @@
 //! A shipment is committed as one: its messages with the numbers of its records ([`received`]), so that a record that
 //! comes again is known by its number, also after a crash of either side. Only then is it acknowledged to the edge
 //! node, which keeps it until that. [`arrival`] says what of a shipment is published, and how; [`desired`] gives edge
-//! nodes the drivers that are wanted of them; [`worker`] is the task around both. Shipments of one edge node are taken
-//! in one after the other; edge nodes do not wait for each other.
+//! nodes the drivers that are wanted of them, [`things`] the devices that connect there, with their shadows and
+//! commands; [`worker`] is the task around all of it. Shipments of one edge node are taken in one after the other; edge
+//! nodes do not wait for each other.
 
 mod arrival;
 pub(crate) mod desired;
@@ -13,6 +14,7 @@ pub(crate) mod hotline;
 mod received;
 pub(crate) mod row;
 mod status;
+pub(crate) mod things;
 mod worker;
 
 pub(crate) use received::ReceivedRow;

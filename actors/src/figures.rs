@@ -163,7 +163,13 @@ pub struct Figures {
     pub edge_records_lost: u64,
     /// Records of edge nodes on topics that they may not publish on.
     pub edge_records_refused: u64,
-    /// Drivers of edge nodes that were told there what the hub has.
+    /// Registrations of things that edge nodes were given.
+    pub edge_things_given: u64,
+    /// Things that edge nodes did not take.
+    pub edge_things_refused: u64,
+    /// Shadows that have changed at edge nodes, and so at the hub.
+    pub edge_shadows_merged: u64,
+    /// Drivers that edge nodes were told to have as the hub does.
     pub edge_drivers_applied: u64,
     /// Drivers of edge nodes that the hub took over from there.
     pub edge_drivers_adopted: u64,
@@ -278,6 +284,9 @@ pub(crate) struct Counters {
     pub(crate) edge_records_again: Counter,
     pub(crate) edge_records_lost: Counter,
     pub(crate) edge_records_refused: Counter,
+    pub(crate) edge_things_given: Counter,
+    pub(crate) edge_things_refused: Counter,
+    pub(crate) edge_shadows_merged: Counter,
     pub(crate) edge_drivers_applied: Counter,
     pub(crate) edge_drivers_adopted: Counter,
     pub(crate) edge_drivers_refused: Counter,
@@ -407,6 +416,9 @@ impl Counters {
             edge_records_again: self.edge_records_again.read(),
             edge_records_lost: self.edge_records_lost.read(),
             edge_records_refused: self.edge_records_refused.read(),
+            edge_things_given: self.edge_things_given.read(),
+            edge_things_refused: self.edge_things_refused.read(),
+            edge_shadows_merged: self.edge_shadows_merged.read(),
             edge_drivers_applied: self.edge_drivers_applied.read(),
             edge_drivers_adopted: self.edge_drivers_adopted.read(),
             edge_drivers_refused: self.edge_drivers_refused.read(),

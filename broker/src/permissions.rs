@@ -220,8 +220,8 @@ fn is_platform_speech(topic: &PlatformTopic) -> bool {
         }
         PlatformTopic::Uns(_) | PlatformTopic::UnsSet(_) | PlatformTopic::Admin { .. } => false,
         PlatformTopic::Edge { topic, .. } => {
-            use EdgeTopic::{Configuration, Question, UplinkKnown, UplinkStatus};
-            matches!(topic, Configuration | UplinkStatus | UplinkKnown | Question)
+            use EdgeTopic::{Configuration, Question, Thing, UplinkKnown, UplinkStatus};
+            matches!(topic, Configuration | UplinkStatus | UplinkKnown | Question | Thing(..))
         }
         PlatformTopic::Thing { topic, .. } => match topic {
             ThingTopic::Telemetry | ThingTopic::Event(_) | ThingTopic::File(..) => false,

@@ -11,7 +11,7 @@ pub mod filters;
 pub mod sys;
 mod thing;
 
-pub use edge::EdgeTopic;
+pub use edge::{EdgeTopic, ThingNews};
 pub use thing::{CommandTopic, JobTopic, ShadowTopic, ShadowVerb, Stage, ThingRoot, ThingTopic};
 
 use crate::id::{AdminWord, BridgeId, ClientId, EdgeId, Id, RequestId, RuleId, ThingId, kind};
@@ -245,6 +245,9 @@ mod tests {
         "things/pump7/files/t1/chunk",
         "edges/line1/status",
         "edges/line1/drivers/plc/status",
+        "edges/line1/things/pump7/result",
+        "edges/line1/things/pump7/shadow",
+        "edges/line1/things/pump7/status",
         "edges/line1/uplink",
         "edges/line1/uplink/known",
         "edges/line1/question",

@@ -40,7 +40,7 @@ async fn every_command_of_the_page_does_what_the_page_says() {
             status(&mut admin, "online", |it| it["online"] == true).await;
         }
     }
-    assert_eq!(blocks, 7);
+    assert_eq!(blocks, 8);
 
     assert_eq!(plant.read_holding(0).await, 250, "the write of the page");
     let topic = "uns/acme/berlin/press/_raw/setpoint";
@@ -49,6 +49,15 @@ async fn every_command_of_the_page_does_what_the_page_says() {
     let records = admin.must("audit", "list", json!({ "action": "tags write" })).await;
     let writes = records["items"].as_array().expect("records").len();
     assert!(writes >= 3, "begun, ok and the refusal: {records}");
+    let is_given = async |admin: &mut Admin| {
+        let fan = admin.must("things", "get", json!({ "thing": "fan1" })).await;
+        fan["given"]["state"] == "in_sync"
+    };
+    let deadline = tokio::time::Instant::now() + manifold_tests::process::PATIENCE;
+    while !is_given(&mut admin).await {
+        assert!(tokio::time::Instant::now() < deadline, "the edge node does not get the thing");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
     let exported = std::fs::read(folder.path().join("plc.json")).expect("the page exports");
     let exported: serde_json::Value = serde_json::from_slice(&exported).expect("it is JSON");
     assert_eq!(exported["tags"].as_array().map(Vec::len), Some(1000));

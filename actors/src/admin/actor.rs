@@ -415,6 +415,11 @@ impl AdminCore {
             After::Broadcast(id) => drop(self.tenant.cast(TenantMsg::Broadcast(id))),
             After::Rules(namespace) => self.context.rules_changed.ring(&namespace),
             After::Registered(rows) => self.registered(rows),
+            After::Due(things) => {
+                for (edge, thing) in things {
+                    self.context.due_things.add(self.client.namespace(), edge, thing);
+                }
+            }
             After::Tenancy(namespaces) => {
                 namespaces.iter().for_each(|it| crate::cluster::apply(&self.context, it));
                 // A cluster that is gone starts its tenants from what the broker knows now.

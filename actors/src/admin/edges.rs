@@ -2,7 +2,7 @@
 
 use super::list::list as list_rows;
 use super::live::Live;
-use super::plan::{After, Plan, Request, Terms, cleared};
+use super::plan::{After, Plan, Request, Terms, cleared, unreadable};
 use super::request::rank;
 use super::table::{self, ADMIN, Operation, READER, Resource};
 use super::things::{check_revision, forget_certificates};
@@ -11,7 +11,9 @@ use crate::edges::ReceivedRow;
 use crate::edges::desired::{KnownEditsRow, SyncRow};
 use crate::edges::hotline::Question;
 use crate::edges::row::{EdgeKey, EdgeRow};
+use crate::edges::things::rows::GivenRow;
 use crate::edges::topic;
+use crate::registry::row::AtEdge;
 use crate::secret;
 use broker::credential::{Credential, CredentialIdentity, CredentialKey};
 use proto::admin::ListRequest;
@@ -187,8 +189,17 @@ fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
 fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
     let (key, _) = find(request)?;
     let edge = key.1.clone();
+    let things = store::prefix(&key);
+    let first = request.snapshot.first::<AtEdge>(&things).map_err(|it| unreadable(&it))?;
+    if let Some(first) = first {
+        let (at, _) = first.map_err(|error| unreadable(&error))?;
+        let message =
+            format!("things are at it, such as `{}`: give them another `edge` first", at.2);
+        return Err(Refusal::new(RefusalCode::Invalid, message).at("edge"));
+    }
     let (credential, _) = credential_of(request.namespace, &edge)?;
     let mut plan = Plan::answer(json!({ "edge": edge }));
+    plan.changes.delete_prefix::<GivenRow>(&things);
     plan.changes.delete::<EdgeRow>(&key);
     plan.changes.delete::<ReceivedRow>(&key);
     plan.changes.delete::<KnownEditsRow>(&key);

@@ -6,16 +6,18 @@ use super::live::Live;
 use super::request::{Body, Caller};
 use crate::context::Context;
 use crate::device::Order;
-use crate::device::row::ThingRow;
+use crate::device::row::{ThingKey, ThingRow};
+use crate::registry::index;
 use broker::credential::{Credential, CredentialIdentity, CredentialKey};
 use broker::{AclRule, Client, Outgoing, Reason};
 use proto::platform::EventTopic;
 use proto::{
-    BridgeId, ClientId, CommandId, DriverId, Identity, Namespace, PlatformTopic, Qos, Refusal,
-    RoleId, ThingId, TimestampMs, UserId,
+    BridgeId, ClientId, CommandId, DriverId, EdgeId, Identity, Namespace, PlatformTopic, Qos,
+    Refusal, RoleId, ThingId, TimestampMs, UserId,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
+use std::collections::BTreeSet;
 use store::{Changes, ReadError, Row, Snapshot};
 
 /// A request on its way through an operation.
@@ -127,6 +129,8 @@ pub(super) enum After {
     Broadcast(CommandId),
     /// Has gateways speak for these things, and their devices know what they are now.
     Registered(Vec<(ThingId, ThingRow)>),
+    /// Has edge nodes be given what has changed of these things.
+    Due(Vec<(EdgeId, ThingId)>),
     /// Ends one connection.
     Disconnect(ClientId, Reason),
     /// Ends one session, and its connection.
@@ -158,6 +162,21 @@ impl Plan {
     /// An answer that changes nothing.
     pub(super) fn answer(data: Json) -> Self {
         Self { data, ..Self::default() }
+    }
+
+    /// Keeps what a thing is now, and tells who has to know.
+    pub(super) fn put_thing(&mut self, key: &ThingKey, before: Option<&ThingRow>, row: &ThingRow) {
+        index::put(&mut self.changes, key, before, row);
+        self.is_due(&key.1, [before, Some(row)]);
+    }
+
+    /// The edge nodes that a thing was at, or is, are to be told.
+    pub(super) fn is_due(&mut self, thing: &ThingId, rows: [Option<&ThingRow>; 2]) {
+        let edges: BTreeSet<&EdgeId> = rows.into_iter().flatten().flat_map(|it| &it.edge).collect();
+        if !edges.is_empty() {
+            let due = edges.into_iter().map(|edge| (edge.clone(), thing.clone()));
+            self.after.push(After::Due(due.collect()));
+        }
     }
 }
 

@@ -1,24 +1,33 @@
 //! `admin/shadows/…`: the shadows of a thing by name, and who changed them.
 //!
-//! The classic shadow has no name here, as on its topics; shadows are changed on their topics only.
+//! The classic shadow has no name here, as on its topics. Devices and apps change shadows on their topics; `apply` is
+//! how a hub gives an edge node a shadow.
 
 use super::list::{limited, list as list_rows};
-use super::plan::{Plan, Request, unreadable};
-use super::table::{Operation, READER, Resource};
+use super::plan::{Owner, Plan, Request, unreadable};
+use super::table::{ADMIN, Operation, READER, Resource};
 use crate::device::row::{ShadowKey, ThingKey, ThingRow};
-use crate::device::shadow::ShadowState;
 use crate::device::shadow::history::{self, ShadowChange};
+use crate::device::shadow::{ShadowState, Stamped};
+use crate::device::{Becoming, Order};
+use crate::edges::things::documents::ShadowThere;
 use proto::admin::ListRequest;
 use proto::{Refusal, RefusalCode, ShadowName, ThingId};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 
 /// See [`super::table`].
 pub(super) const RESOURCE: Resource = Resource {
     name: "shadows",
     is: "what apps want of a device and what it says",
     operations: &[
+        Operation::changes::<ApplyShadow>(
+            "apply",
+            ADMIN,
+            "makes a shadow what the request says, whole, if it is the one that it replaces",
+            apply,
+        ),
         Operation::reads::<OneShadow>("get", READER, "shows a shadow", get),
         Operation::reads::<ShadowHistory>(
             "history",
@@ -29,6 +38,34 @@ pub(super) const RESOURCE: Resource = Resource {
         Operation::reads::<ListShadows>("list", READER, "lists the shadows of a thing", list),
     ],
 };
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ApplyShadow {
+    thing: ThingId,
+    /// Absent: the classic shadow.
+    #[serde(default)]
+    name: Option<ShadowName>,
+    /// The shadow that it replaces.
+    over: Over,
+    /// Its version at the hub, which is told with what becomes of it.
+    #[serde(default)]
+    version: Option<u64>,
+    /// Whether there is to be one.
+    exists: bool,
+    desired: Map<String, Json>,
+    reported: Map<String, Json>,
+}
+
+/// The shadow that another one replaces.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Over {
+    /// 0: there never was one.
+    version: u64,
+    /// Whether it is there; one that was deleted keeps its version.
+    exists: bool,
+}
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -60,6 +97,40 @@ struct ListShadows {
     limit: Option<usize>,
     #[serde(default)]
     cursor: Option<String>,
+}
+
+/// Makes a shadow what the request says, each section with its metadata. Answers with what it is then, or is instead.
+fn apply(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let ApplyShadow { thing, name, over, version, exists, desired, reported } = request.read()?;
+    let key = key_of(request, &thing, name.as_ref())?;
+    let row = request.must_get::<ThingRow>(&(key.0.clone(), thing.clone()), "thing", &thing)?;
+    let (desired, reported) = (stamped("desired", desired)?, stamped("reported", reported)?);
+    let wanted = ShadowState {
+        version: 0,
+        exists,
+        desired,
+        reported,
+        of_hub: version.map(|it| (it, !exists)),
+    };
+    let known = request.get::<ShadowState>(&key)?.unwrap_or_default();
+    let over = (over.version, !over.exists);
+    // What was taken already is not taken again: whoever asks has not heard of it.
+    let is_taken = version.is_some() && known.of_hub == wanted.of_hub;
+    if is_taken || known.place() != over {
+        return Ok(Plan::answer(json!(ShadowThere::of(&key.2, row.created, &known))));
+    }
+    let next = ShadowState { version: known.version + u64::from(exists), ..wanted };
+    let mut plan = Plan::answer(json!(ShadowThere::of(&key.2, row.created, &next)));
+    let becoming = Box::new(Becoming { name: key.2, over, shadow: next });
+    let by = format!("{} {}", request.caller.role, request.caller.name);
+    plan.owner = Owner::Command(thing, Box::new(Order::Become { becoming, by }));
+    Ok(plan)
+}
+
+/// A section with its metadata.
+fn stamped(field: &str, section: Map<String, Json>) -> Result<Stamped, Refusal> {
+    serde_json::from_value(Json::Object(section))
+        .map_err(|error| Refusal::new(RefusalCode::Invalid, error.to_string()).at(field))
 }
 
 /// Shows a shadow with its metadata.

@@ -1,5 +1,6 @@
 //! `admin/things/…`: the registry of devices.
 
+mod apply;
 mod delete;
 mod edit;
 mod export;
@@ -18,7 +19,7 @@ use super::room::{self, Counted};
 use super::table::{ADMIN, Operation, READER, Resource};
 use super::values::{ThingValues, values};
 use crate::device::row::{DeviceRow, ThingKey, ThingRow};
-use crate::registry::index;
+use crate::edges::things::rows::{GivenKey, GivenRow};
 use crate::secret;
 use broker::credential::{
     CertificateInUse, CertificateRow, Credential, CredentialIdentity, CredentialKey,
@@ -26,7 +27,7 @@ use broker::credential::{
 pub(super) use edit::{Edit, check_revision};
 use proto::admin::{ListRequest, Page};
 use proto::id::Label;
-use proto::{Identity, ModelRef, Namespace, Refusal, RefusalCode, ThingId, UserId};
+use proto::{EdgeId, Identity, ModelRef, Namespace, Refusal, RefusalCode, ThingId, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value as Json, json};
@@ -37,6 +38,7 @@ pub(super) const RESOURCE: Resource = Resource {
     name: "things",
     is: "devices",
     operations: &[
+        apply::OPERATION,
         Operation::changes::<CreateThing>(
             "create",
             ADMIN,
@@ -81,6 +83,9 @@ struct CreateThing {
     /// The gateway that speaks for it.
     #[serde(default)]
     parent: Option<ThingId>,
+    /// The edge node that it connects to; absent: this node.
+    #[serde(default)]
+    edge: Option<EdgeId>,
     /// The number that its maker gave it, at most 128 bytes; no two things have the same.
     #[serde(default)]
     serial: Option<String>,
@@ -106,6 +111,9 @@ struct UpdateThing {
     /// Absent: as it is. Null: back to the default.
     #[serde(default, deserialize_with = "present")]
     location: Option<Option<String>>,
+    /// The edge node that it connects to; null: this node.
+    #[serde(default, deserialize_with = "present")]
+    edge: Option<Option<EdgeId>>,
     /// The gateway that speaks for it; null: none.
     #[serde(default, deserialize_with = "present")]
     parent: Option<Option<ThingId>>,
@@ -174,6 +182,7 @@ fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
         model: asked.model.map(Some),
         location: asked.location.map(Some),
         parent: asked.parent.map(Some),
+        edge: asked.edge.map(Some),
         serial: asked.serial.map(Some),
         tags: Some(asked.tags),
         attributes: asked.attributes,
@@ -204,7 +213,7 @@ pub(super) fn registered(
     let mut data = show(request, &key, row.clone());
     data["secret"] = secret.clone().into();
     let mut plan = Plan::answer(data);
-    index::put(&mut plan.changes, &key, None, &row);
+    plan.put_thing(&key, None, &row);
     plan.messages.push(request.thing_event(&thing, "created"));
     let terms = Terms { is_disabled: row.is_disabled, ..Terms::default() };
     request.set_secret(&mut plan, credential_key, identity, secret, terms);
@@ -320,7 +329,7 @@ fn changed(
     row.updated = request.now();
     row.revision = before.revision + 1;
     let mut plan = Plan::answer(show(request, key, row.clone()));
-    index::put(&mut plan.changes, key, Some(before), &row);
+    plan.put_thing(key, Some(before), &row);
     plan.messages.push(request.thing_event(thing, event));
     change_credential(request, &mut plan, thing, (before, &row), secret)?;
     plan.owner = Owner::ChangedDevice(thing.clone(), Box::new(row));
@@ -356,8 +365,9 @@ fn change_credential(
 
 impl UpdateThing {
     fn split(self) -> (Edit, Option<String>) {
-        let Self { model, location, parent, serial, tags, attributes, enabled, secret, .. } = self;
-        (Edit { model, location, parent, serial, tags, attributes, enabled }, secret)
+        let Self { model, location, parent, edge, .. } = self;
+        let Self { serial, tags, attributes, enabled, secret, .. } = self;
+        (Edit { model, location, parent, edge, serial, tags, attributes, enabled }, secret)
     }
 }
 
@@ -371,6 +381,8 @@ fn show(request: &Request<'_>, key: &ThingKey, row: ThingRow) -> Json {
         "model": row.model,
         "location": row.location(namespace, thing),
         "parent": row.parent,
+        "edge": row.edge,
+        "given": given(request, key, &row),
         "serial": row.serial,
         "tags": row.tags,
         "attributes": row.attributes,
@@ -380,6 +392,22 @@ fn show(request: &Request<'_>, key: &ThingKey, row: ThingRow) -> Json {
         "created": row.created,
         "updated": row.updated,
     })
+}
+
+/// How far the edge node that a thing is at has it.
+fn given(request: &Request<'_>, (namespace, thing): &ThingKey, row: &ThingRow) -> Option<Json> {
+    let edge = row.edge.clone()?;
+    let key: GivenKey = (namespace.clone(), edge, thing.clone());
+    // What cannot be read is not known to be there.
+    let given = request.snapshot.get::<GivenRow>(&key).ok().flatten().unwrap_or_default();
+    let refused = given.refused.filter(|it| it.revision == row.revision);
+    let state = match (&refused, given.revision) {
+        (Some(_), _) => "refused",
+        (None, Some(revision)) if revision == row.revision => "in_sync",
+        (None, _) => "pending",
+    };
+    let reason = refused.map(|it| it.refusal);
+    Some(json!({ "state": state, "revision": given.revision, "reason": reason }))
 }
 
 /// The credential of a thing that is to be; its name must be nobody's yet.

@@ -42,6 +42,8 @@ pub(crate) enum DeviceMsg {
     },
     /// The device hears requests of commands that it may not have heard before.
     Listening(AckToken),
+    /// The edge node that the thing is at has said something, which is kept.
+    EdgeSaid,
     /// A deadline of a command has come, or a look at them is due for another reason.
     CommandsDue,
     /// An operator wants something of the commands of the thing.
@@ -113,6 +115,8 @@ pub(crate) struct DeviceCore {
     /// With what is decided and not yet kept.
     pub(super) state: DeviceState,
     pub(super) batch: Batch,
+    /// The edge node has yet to be given something of what is decided.
+    pub(super) owes_edge: bool,
     /// The row as it is stored.
     pub(super) kept: DeviceRow,
     /// Messages of the tenant handled; as many as it has sent means that the mailbox is empty.
@@ -130,7 +134,11 @@ impl Actor for DeviceActor {
         myself: ActorRef<DeviceMsg>,
         args: DeviceArgs,
     ) -> Result<DeviceCore, ActorProcessingErr> {
-        let core = DeviceCore::load(args)?;
+        let mut core = DeviceCore::load(args)?;
+        if core.edge().is_some() {
+            // It may have been said while the actor was not there to hear it.
+            core.edge_said(&myself).await?;
+        }
         core.arm(&myself, core.context.settings.device_idle_ms);
         Ok(core)
     }
@@ -169,6 +177,7 @@ impl DeviceCore {
             model: None,
             state: DeviceState::new(row.clone()),
             batch: Batch::default(),
+            owes_edge: false,
             kept: row,
             handled: 0,
             last_used_ms,
@@ -208,6 +217,7 @@ impl DeviceCore {
                 self.look_at_commands(myself, Waiting::Broker(token)).await?;
             }
             DeviceMsg::CommandsDue => self.commands_due(myself).await?,
+            DeviceMsg::EdgeSaid => self.edge_said(myself).await?,
             DeviceMsg::Order { order, changes, reply } => {
                 self.order(myself, *order, changes, reply).await?;
             }
@@ -266,10 +276,14 @@ impl DeviceCore {
         &mut self,
         row: ThingRow,
         changes: Changes,
-        messages: Vec<Outgoing>,
+        mut messages: Vec<Outgoing>,
     ) -> Result<(), Refusal> {
         if self.registration.is_none() {
             return Err(Refusal::not_found("thing", &self.thing));
+        }
+        if row.is_hubs {
+            self.flush().await;
+            messages.extend(self.all_news(&row).map_err(Refusal::internal)?);
         }
         self.keep(changes, messages).await?;
         self.follow_gateway(row.parent.clone());

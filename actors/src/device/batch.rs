@@ -85,12 +85,14 @@ impl DeviceCore {
                     self.finish(entry.done);
                 }
                 self.tell_next_deadline();
+                self.tell_what_is_owed();
             }
             Err(error) => {
                 tracing::warn!(%error, messages = entries.len(), "changes not kept");
                 self.state = DeviceState::new(self.kept.clone());
                 self.shadows = Shadows::default();
                 self.forget_commands();
+                self.forget_elsewhere();
                 for entry in entries {
                     self.take_back(entry, &error);
                 }

@@ -110,6 +110,10 @@ impl DeviceCore {
         myself: &ActorRef<DeviceMsg>,
     ) -> Result<(), ReadError> {
         self.commands.told = None;
+        if self.edge().is_some() {
+            // It could not be kept the last time, perhaps.
+            self.edge_said(myself).await?;
+        }
         self.look_at_commands(myself, Waiting::Nobody).await
     }
 
@@ -167,6 +171,9 @@ impl DeviceCore {
         let (now, limits) = (self.context.now(), self.command_limits());
         let mut book = self.take_book(now, effects)?;
         let (id, reply) = (invocation.id.clone(), asker.reply.clone());
+        // The edge node waits for its device, as far as it can be told of it at all.
+        let invocation =
+            Invocation { queue: invocation.queue || self.is_edge_online(), ..invocation };
         let is_new = book.open(&id).is_none() && book.ended(&id).is_none();
         if is_new && let Err(refusal) = self.check_action(name, &invocation.input)? {
             self.commands.book = Some(book);
@@ -280,18 +287,21 @@ impl DeviceCore {
     }
 
     /// Puts changes in force, and notes what they mean for rows and bus.
-    pub(super) fn carry(&self, book: &mut Book, list: Vec<Change>, effects: &mut Effects) {
+    pub(super) fn carry(&mut self, book: &mut Book, list: Vec<Change>, effects: &mut Effects) {
         let mut altered = BTreeSet::new();
         for change in list {
             book.apply(&change);
             match change {
                 Change::Taken(id, _) => {
                     effects.tally.taken += 1;
+                    self.owes_edge = true;
                     altered.insert((id, true));
                 }
                 Change::Sent(id, now) => {
                     effects.tally.sent += 1;
                     let open = book.open(&id);
+                    // What an edge node has been given is told by it.
+                    let open = open.filter(|_| self.edge().is_none());
                     let request = open.map(|open| answer::request(&self.thing, &id, open, now));
                     effects.says.extend(request);
                     altered.insert((id, true));
@@ -302,6 +312,7 @@ impl DeviceCore {
                 Change::Ended(id, ended, reply) => {
                     effects.tally.ended[ended.status as usize] += 1;
                     effects.says.extend(answer::result(&self.thing, &id, &ended, reply.as_ref()));
+                    effects.says.extend(self.result_news(&id, &ended));
                     self.end(id, ended, &mut effects.changes);
                 }
                 Change::Forgotten(id) => effects.changes.delete::<Ended>(&self.command_key(id)),
@@ -357,7 +368,8 @@ impl DeviceCore {
 
     /// Nothing of what was decided is kept: all of it is decided anew, and what has no publisher soon.
     pub(super) fn forget_commands(&mut self) {
-        if std::mem::take(&mut self.commands).book.is_none() {
+        let had_none = std::mem::take(&mut self.commands).book.is_none();
+        if had_none && self.edge().is_none() {
             return;
         }
         self.ask_to_be_woken(TimestampMs(self.context.now().0 + RETRY_MS));
@@ -368,6 +380,9 @@ impl DeviceCore {
     }
 
     fn is_heard(&self, name: &CommandName) -> bool {
+        if self.edge().is_some() {
+            return false;
+        }
         let topic = ThingTopic::Command(name.clone(), CommandTopic::Request);
         let topic = PlatformTopic::thing(&self.thing, topic).topic();
         let listener = Identity::Thing(self.thing.clone());

@@ -29,7 +29,8 @@ pub(crate) enum ThingState {
 impl DeviceRow {
     /// Whether the device has ever connected or said anything.
     pub(crate) fn is_activated(&self) -> bool {
-        self.heard.is_some() || self.presence.status.is_some() || self.keys > 0
+        let has_connected = self.presence.status.is_some() || self.there.is_some();
+        has_connected || self.heard.is_some() || self.keys > 0
     }
 
     /// Whether it has been heard of since `gateway` came, which is connected.
@@ -39,11 +40,13 @@ impl DeviceRow {
     }
 }
 
-/// The state of a thing, with what is kept of its device and of the gateways that it is behind.
+/// The state of a thing, with what is kept of its device and of the gateways that it is behind, and whether the edge
+/// node that it is at is connected.
 pub(crate) fn state_of(
     row: &ThingRow,
     device: Option<&DeviceRow>,
     mut gateways: impl Iterator<Item = DeviceRow>,
+    is_edge_online: impl FnOnce() -> bool,
 ) -> ThingState {
     if row.is_disabled {
         return ThingState::Disabled;
@@ -51,7 +54,11 @@ pub(crate) fn state_of(
     let Some(device) = device.filter(|it| it.is_activated()) else {
         return ThingState::Unactivated;
     };
-    match device.presence.is_online() || gateways.any(|it| device.is_heard_through(&it)) {
+    let is_online_there = || device.there.as_ref().is_some_and(|it| it.online);
+    let is_online = device.presence.is_online()
+        || gateways.any(|it| device.is_heard_through(&it))
+        || row.edge.is_some() && is_online_there() && is_edge_online();
+    match is_online {
         true => ThingState::Online,
         false => ThingState::Offline,
     }
@@ -73,12 +80,12 @@ impl DeviceCore {
 mod tests {
     use super::super::presence::{Presence, Status};
     use super::*;
-    use proto::TimestampMs;
+    use proto::{EdgeId, TimestampMs};
 
     fn device(online: Option<bool>, t: u64, heard: Option<u64>) -> DeviceRow {
         let status = online.map(|online| Status { online, t: TimestampMs(t), reason: "x".into() });
         let presence = Presence { status, ..Presence::default() };
-        DeviceRow { presence, keys: 0, heard: heard.map(TimestampMs) }
+        DeviceRow { presence, heard: heard.map(TimestampMs), ..DeviceRow::default() }
     }
 
     #[test]
@@ -97,10 +104,26 @@ mod tests {
             (Some(&device(None, 0, Some(200))), vec![gone.clone()], ThingState::Offline),
             (Some(&device(None, 0, Some(200))), vec![gone, gateway], ThingState::Online),
         ] {
-            assert_eq!(state_of(&row, own, above.into_iter()), expected, "{own:?}");
+            let state = state_of(&row, own, above.into_iter(), || true);
+            assert_eq!(state, expected, "{own:?}");
+        }
+        let said = |online| Some(Status { online, t: TimestampMs(1), reason: "x".into() });
+        let at_edge = ThingRow { edge: Some(EdgeId::parse("press").unwrap()), ..row.clone() };
+        for (row, there, is_edge_online, expected) in [
+            (&at_edge, said(true), true, ThingState::Online),
+            (&at_edge, said(true), false, ThingState::Offline),
+            (&at_edge, said(false), true, ThingState::Offline),
+            (&at_edge, None, true, ThingState::Unactivated),
+            // It was there before.
+            (&row, said(true), true, ThingState::Offline),
+        ] {
+            let device = DeviceRow { there, ..DeviceRow::default() };
+            let state = state_of(row, Some(&device), std::iter::empty(), || is_edge_online);
+            assert_eq!(state, expected, "{device:?} {is_edge_online}");
         }
         let disabled = ThingRow { is_disabled: true, ..row };
         let online = device(Some(true), 5, None);
-        assert_eq!(state_of(&disabled, Some(&online), std::iter::empty()), ThingState::Disabled);
+        let state = state_of(&disabled, Some(&online), std::iter::empty(), || true);
+        assert_eq!(state, ThingState::Disabled);
     }
 }

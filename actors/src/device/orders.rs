@@ -1,4 +1,4 @@
-//! What operators want of the commands of a thing, and how a device actor carries it out.
+//! What operators want of the commands of a thing, and a hub of its shadows; and how a device actor carries it out.
 
 use super::actor::{DeviceCore, DeviceMsg};
 use super::command::book::Asker;
@@ -6,11 +6,12 @@ use super::command::broadcast::{BroadcastRow, MemberRow};
 use super::command::document::Invocation;
 use super::command::row::{Ended, Final};
 use super::commands::{Effects, Waiting};
+use super::elsewhere::Becoming;
 use proto::{CommandId, CommandName, Refusal, TimestampMs};
 use ractor::{ActorRef, RpcReplyPort};
 use store::{Changes, ReadError};
 
-/// What an operator wants of the commands of a thing.
+/// What an operator, or a hub, wants of a thing.
 #[derive(Debug, Clone)]
 pub(crate) enum Order {
     /// A command, by its deadline.
@@ -25,6 +26,13 @@ pub(crate) enum Order {
         by: String,
         /// Whether it is one of a broadcast.
         is_broadcast: bool,
+    },
+    /// A shadow, as the other end of an uplink has it.
+    Become {
+        /// Which, and what.
+        becoming: Box<Becoming>,
+        /// Who asks.
+        by: String,
     },
     /// An end to one.
     Cancel {
@@ -85,6 +93,7 @@ impl DeviceCore {
                 let outcome = self.decide_invoke((name, invocation), asker, effects)?;
                 Ok(outcome.and_then(|()| self.must_be_taken(&id, *is_broadcast)))
             }
+            Order::Become { becoming, by } => self.become_as_wanted(becoming, by, effects),
             Order::Cancel { id, .. } => {
                 let mut book = self.take_book(now, effects)?;
                 let decided = book.cancel(id, now, &self.command_limits());

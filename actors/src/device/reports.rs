@@ -126,7 +126,9 @@ impl DeviceCore {
         token: Option<AckToken>,
     ) {
         let changes = put_row(self, &change.row);
-        let says = change.status.iter().map(|it| status_message(&self.thing, it)).collect();
+        let status = change.status.as_ref();
+        let own = status.map(|it| status_message(&self.thing, it));
+        let says = own.into_iter().chain(status.and_then(|it| self.status_news(it))).collect();
         let is_change = change.status.is_some();
         self.state.apply_presence(change);
         self.add(myself, changes, says, Done::Presence(token, is_change)).await;

@@ -1,9 +1,9 @@
 //! The rows of a thing: its registration, the presence of its device, its shadows.
 
-use super::presence::Presence;
+use super::presence::{Presence, Status};
 use super::shadow::ShadowState;
 use proto::id::Label;
-use proto::{ModelVersion, Namespace, ThingId, TimestampMs};
+use proto::{EdgeId, ModelVersion, Namespace, ThingId, TimestampMs};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +28,12 @@ pub(crate) struct ThingRow {
     /// The gateway that it is behind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) parent: Option<ThingId>,
+    /// The edge node that it is at; absent: it comes to this node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) edge: Option<EdgeId>,
+    /// The hub has given it to this edge node, and hears what becomes of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_hubs: bool,
     /// The number that its maker gave it; no two things of a namespace have the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) serial: Option<String>,
@@ -64,6 +70,9 @@ pub(crate) struct DeviceRow {
     /// When it was last heard of through a gateway, to within some seconds; or when it first said anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) heard: Option<TimestampMs>,
+    /// What the edge node that it is at last said of its connections.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) there: Option<Status>,
 }
 
 impl ThingRow {
@@ -73,6 +82,8 @@ impl ThingRow {
             model: None,
             location: None,
             parent: None,
+            edge: None,
+            is_hubs: false,
             serial: None,
             tags: BTreeSet::new(),
             is_disabled: false,

@@ -22,12 +22,21 @@ pub(crate) struct Shadows {
 }
 
 impl Shadows {
-    fn get(&mut self, context: &Context, key: &ShadowKey) -> Result<&mut ShadowState, ReadError> {
+    pub(super) fn get(
+        &mut self,
+        context: &Context,
+        key: &ShadowKey,
+    ) -> Result<&mut ShadowState, ReadError> {
         if !self.loaded.contains_key(&key.2) {
             let row = context.outside.store.read()?.get::<ShadowState>(key)?;
             self.loaded.insert(key.2.clone(), row.unwrap_or_default());
         }
         Ok(self.loaded.entry(key.2.clone()).or_default())
+    }
+
+    /// A shadow is another one now.
+    pub(super) fn put(&mut self, name: String, state: ShadowState) {
+        self.loaded.insert(name, state);
     }
 }
 
@@ -64,15 +73,11 @@ impl DeviceCore {
         let mut changes = Changes::new();
         let (says, done) = match outcome {
             Ok(decision) => {
-                let says = origin.messages(&decision);
+                let mut says = origin.messages(&decision);
                 if let Some(next) = decision.next {
                     let key = self.shadow_key(&origin);
-                    changes.put::<ShadowState>(&key, &next);
-                    if let Some(change) = change {
-                        let max = self.context.settings.shadow_changes_max;
-                        change.keep((&key, next.version), max, &mut changes);
-                    }
-                    self.shadows.loaded.insert(key.2, next);
+                    says.extend(self.keep_shadow(key, next, change, &mut changes));
+                    self.owes_edge = true;
                 }
                 self.hear(&delivery, &mut changes);
                 (says, Done::Shadow(delivery, Box::new(origin), client_token))
@@ -110,8 +115,7 @@ impl DeviceCore {
     }
 
     fn shadow_key(&self, origin: &Origin) -> ShadowKey {
-        let name = origin.topic.shadow.as_ref().map_or("", |name| name.as_str());
-        (self.client.namespace().clone(), self.thing.clone(), name.to_owned())
+        self.shadow_key_of(origin.topic.shadow.as_ref().map_or("", |name| name.as_str()))
     }
 
     /// How many shadows the thing has, with those that are decided and not yet kept.

@@ -1,12 +1,14 @@
 //! What of a shipment is published, and how.
 
 use super::received::ReceivedRow;
+use super::things::rows::{Said, SaidRow};
+use super::things::said;
 use crate::uplink::properties::{HISTORICAL, apply};
 use broker::Outgoing;
 use bytes::Bytes;
 use proto::platform::crossing;
 use proto::uplink::{BlockReader, Damaged, Lane, Range, Record};
-use proto::{EdgeId, TimestampMs, TopicName, Value};
+use proto::{EdgeId, ThingId, TimestampMs, TopicName, Value};
 
 /// The most that one shipment may become: a few bytes of it can stand for many.
 const BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -22,17 +24,26 @@ pub(super) enum Unfit {
     TooLarge,
 }
 
-/// The messages of a shipment whose numbers are not here yet; `row` then has them. `retained` tells what is retained on
-/// a topic.
-pub(super) fn messages(
-    edge: &EdgeId,
+/// What is in a shipment.
+#[derive(Default)]
+pub(super) struct Arrived {
+    /// To be published.
+    pub(super) messages: Vec<Outgoing>,
+    /// For device actors.
+    pub(super) said: Vec<(ThingId, SaidRow)>,
+}
+
+/// What is in a shipment under numbers that are not here yet; `row` then has them. `retained` tells what is retained on
+/// a topic, `is_here` whether a thing is at this edge node, of whose data folder `life` is one.
+pub(super) fn open(
+    (edge, life): (&EdgeId, u64),
     lane: Lane,
     block: BlockReader,
     (row, now): (&mut ReceivedRow, TimestampMs),
-    retained: impl Fn(&TopicName) -> Option<Bytes>,
-) -> Result<Vec<Outgoing>, Unfit> {
+    (retained, is_here): (impl Fn(&TopicName) -> Option<Bytes>, impl Fn(&ThingId) -> bool),
+) -> Result<Arrived, Unfit> {
     let range = block.range();
-    let mut messages = Vec::new();
+    let mut arrived = Arrived::default();
     let mut bytes = 0;
     for record in block {
         let (number, record) = record?;
@@ -48,11 +59,30 @@ pub(super) fn messages(
             row.refused += 1;
             continue;
         }
+        if let Some((thing, said)) = of_thing(&record) {
+            match said.filter(|_| is_here(&thing)) {
+                Some(said) => {
+                    row.records += 1;
+                    arrived.said.push((thing, SaidRow { edge: edge.clone(), life, said }));
+                }
+                None => row.refused += 1,
+            }
+            continue;
+        }
         row.records += 1;
-        messages.extend(message(record, lane, now, &retained));
+        arrived.messages.extend(message(record, lane, now, &retained));
     }
     row.numbers.add(Range { ..range });
-    Ok(messages)
+    Ok(arrived)
+}
+
+/// What a record says of a thing, if it is one that does; nothing if it cannot be read.
+fn of_thing(record: &Record) -> Option<(ThingId, Option<Said>)> {
+    let (thing, news) = crossing::news_of_thing(&record.topic)?;
+    let said = said::read(news, &record.payload);
+    let why = |error: &_| tracing::warn!(%error, %thing, "what is said is not understood");
+    let said = said.inspect_err(why).ok();
+    Some((thing, said))
 }
 
 /// A record as it is published here; `None` if its time is over.
@@ -116,17 +146,45 @@ mod tests {
         EdgeId::parse("press").unwrap()
     }
 
+    fn messages(
+        lane: Lane,
+        block: BlockReader,
+        row: &mut ReceivedRow,
+        retained: impl Fn(&TopicName) -> Option<Bytes>,
+    ) -> Vec<Outgoing> {
+        open((&edge(), 1), lane, block, (row, NOW), (retained, |_: &_| true)).unwrap().messages
+    }
+
+    #[test]
+    fn what_is_said_of_a_thing_is_for_its_device_and_published_to_nobody() {
+        let status = Bytes::from_static(br#"{"online":true,"t":5,"reason":"connected"}"#);
+        let records = [
+            ("edges/press/things/fan/status", status.clone()),
+            ("edges/press/things/fan/status", Bytes::from_static(b"nonsense")),
+            ("edges/press/things/strange/status", status),
+        ];
+        let mut row = ReceivedRow::default();
+        let around = (|_: &_| None, |thing: &ThingId| thing.as_str() == "fan");
+        let block = block(0, &records);
+        let arrived = open((&edge(), 7), Lane::Live, block, (&mut row, NOW), around).unwrap();
+        assert!(arrived.messages.is_empty());
+        let [(thing, said)] = &arrived.said[..] else { panic!("one can be read, of one thing") };
+        assert_eq!((thing.as_str(), said.life), ("fan", 7));
+        assert!(matches!(&said.said, Said::Status(status) if status.online));
+        assert_eq!((row.records, row.refused), (1, 2));
+    }
+
     #[test]
     fn a_number_counts_once_and_a_topic_of_others_not_at_all() {
         let mut row = ReceivedRow::default();
         let records = [("a", value(1, 1)), ("edges/paint/status", value(1, 1)), ("b", value(2, 1))];
-        let found = messages(&edge(), Lane::Live, block(5, &records), (&mut row, NOW), |_| None);
-        let names: Vec<_> = found.unwrap().iter().map(|it| it.topic.to_string()).collect();
+        let found = messages(Lane::Live, block(5, &records), &mut row, |_| None);
+        let names: Vec<_> = found.iter().map(|it| it.topic.to_string()).collect();
         assert_eq!(names, ["a", "b"]);
         assert_eq!((row.records, row.refused, row.again), (2, 1, 0));
         let records = [("b", value(2, 1)), ("b", value(3, 2))];
-        let found = messages(&edge(), Lane::Live, block(7, &records), (&mut row, NOW), |_| None);
-        assert_eq!(found.unwrap().len(), 1);
+        let found = messages(Lane::Live, block(7, &records), &mut row, |_| None);
+        assert_eq!(found.len(), 1);
         assert_eq!((row.records, row.again, row.numbers.runs().len()), (3, 1, 1));
     }
 
@@ -141,9 +199,7 @@ mod tests {
         let names = ["newer", "older", "scalar", "nothing"];
         let records = names.map(|name| (name, value(1, 50)));
         let mut row = ReceivedRow::default();
-        let found =
-            messages(&edge(), Lane::Backfill, block(0, &records), (&mut row, NOW), retained);
-        let found = found.unwrap();
+        let found = messages(Lane::Backfill, block(0, &records), &mut row, retained);
         let retained: Vec<bool> = found.iter().map(|it| it.retain).collect();
         assert_eq!(retained, [false, true, false, true]);
         let historical = |it: &Outgoing| !it.properties.user_properties.is_empty();
@@ -151,11 +207,9 @@ mod tests {
         assert_eq!(historical, [true, false, true, false]);
         // What comes live is as it was published.
         let mut row = ReceivedRow::default();
-        let live = messages(&edge(), Lane::Live, block(0, &records), (&mut row, NOW), |_| None);
+        let live = messages(Lane::Live, block(0, &records), &mut row, |_| None);
         assert!(
-            live.unwrap()
-                .iter()
-                .all(|it| it.retain && !it.properties.user_properties.iter().any(|_| true))
+            live.iter().all(|it| it.retain && !it.properties.user_properties.iter().any(|_| true))
         );
     }
 }

@@ -107,7 +107,7 @@ impl Hotline {
 }
 
 /// Whether an edge node is there.
-pub(super) fn is_online(client: &Client, edge: &EdgeId) -> bool {
+pub(crate) fn is_online(client: &Client, edge: &EdgeId) -> bool {
     let status = client.retained(&super::topic(edge).into()).pop();
     let status = status.and_then(|(_, payload)| serde_json::from_slice::<Json>(&payload).ok());
     status.is_some_and(|status| status["online"] == true)

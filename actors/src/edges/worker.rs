@@ -1,22 +1,27 @@
 //! The task that takes in what edge nodes send up.
 
-use super::arrival;
+use super::arrival::{self, Arrived};
 use super::desired::Wanted;
 use super::received::ReceivedRow;
 use super::row::{EdgeKey, EdgeRow};
 use super::status::EdgeStatus;
+use super::things::{rows::SaidRow, said};
 use crate::context::Shared;
+use crate::device::row::{ThingKey, ThingRow};
 use crate::task::Stopped;
+use crate::tenant::TenantMsg;
 use crate::uplink::report::Report;
-use broker::{AttachOptions, Client, Delivery, Outgoing, Reason};
+use broker::{AttachOptions, Client, Delivery, Inbox, Outgoing, Reason};
 use bytes::Bytes;
 use configuring::{Configuring, Ended};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
+use minding::{Minded, Minding};
 use proto::platform::{EdgeTopic, EventTopic, filters};
 use proto::uplink::{Known, Lane, Shipment};
-use proto::{ClientId, EdgeId, Identity, Namespace, PlatformTopic, Qos, TopicName};
+use proto::{ClientId, EdgeId, Identity, Namespace, PlatformTopic, Qos, ThingId, TopicName};
+use ractor::ActorRef;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use store::{Changes, CommitError, ReadError};
 
@@ -36,6 +41,7 @@ struct Node {
     status: EdgeStatus,
     received: Option<ReceivedRow>,
     configuring: Configuring,
+    minding: Minding,
 }
 
 /// What a commit brings about when it has ended.
@@ -44,15 +50,28 @@ struct Taken {
     delivery: Delivery,
     row: ReceivedRow,
     lag_ms: Option<u64>,
+    /// Things that something was said of.
+    things: BTreeSet<ThingId>,
     outcome: Result<(), CommitError>,
 }
 
+/// What a shipment says.
+struct Opened {
+    row: ReceivedRow,
+    messages: Vec<Outgoing>,
+    /// What it says of things.
+    said: Vec<(ThingId, SaidRow)>,
+    lag_ms: Option<u64>,
+}
+
 mod configuring;
+mod minding;
 mod presence;
 
 struct Worker {
     context: Shared,
     client: Client,
+    tenant: ActorRef<TenantMsg>,
     nodes: BTreeMap<EdgeId, Node>,
     commits: FuturesUnordered<BoxFuture<'static, Taken>>,
     rounds: FuturesUnordered<BoxFuture<'static, Ended>>,
@@ -61,41 +80,33 @@ struct Worker {
     /// Those that are tried again after a while.
     pauses: FuturesUnordered<BoxFuture<'static, EdgeId>>,
     wanted: Wanted,
+    minding: FuturesUnordered<BoxFuture<'static, Minded>>,
+    /// What is tried again after a while.
+    resting: FuturesUnordered<BoxFuture<'static, Minded>>,
+    /// Edge nodes whose errands wait for those of others to end.
+    waiting: BTreeSet<EdgeId>,
 }
 
 /// Takes in what edge nodes of a namespace send, until it is told to stop.
 pub(crate) async fn run(
     context: Shared,
+    tenant: ActorRef<TenantMsg>,
     namespace: Namespace,
     mut stopped: Stopped,
 ) -> Result<(), String> {
-    let number = context.next_number();
-    let client_id = ClientId::parse(&format!("$platform/intake/{number}"));
-    let client_id = client_id.map_err(|error| error.to_string())?;
-    let options = AttachOptions { window: WINDOW };
-    let attached = context.outside.broker.attach(&namespace, client_id, options);
-    let (client, mut inbox) = attached.ok_or("it cannot attach to its namespace")?;
-    for filter in filters::uplinks() {
-        client.subscribe(filter, Qos::AtLeastOnce);
-    }
-    client.subscribe(filters::client_events(), Qos::AtLeastOnce);
-    let reconfigured = context.reconfigured.listen(&namespace);
-    let mut worker = Worker {
-        context,
-        client,
-        nodes: BTreeMap::new(),
-        commits: FuturesUnordered::new(),
-        rounds: FuturesUnordered::new(),
-        queued: BTreeSet::new(),
-        pauses: FuturesUnordered::new(),
-        wanted: Wanted::new(),
-    };
+    let (mut worker, mut inbox) = attach(context, tenant, &namespace)?;
+    let reconfigured = worker.context.reconfigured.listen(&namespace);
+    let things_changed = worker.context.due_things.listen(&namespace);
     worker.nobody_is_there().map_err(|error| error.to_string())?;
     worker.first_look();
+    worker.take_up_what_was_said().map_err(|error| error.to_string())?;
     loop {
         tokio::select! {
             () = stopped.told() => return Ok(()),
             () = reconfigured.notified() => worker.reconfigured(),
+            () = things_changed.notified() => worker.things_changed(),
+            Some(minded) = worker.minding.next() => worker.minded(minded),
+            Some(minded) = worker.resting.next() => worker.minded(minded),
             Some(ended) = worker.rounds.next() => worker.round_ended(ended),
             Some(edge) = worker.pauses.next() => worker.pause_over(&edge),
             Some(taken) = worker.commits.next() => worker.taken(taken),
@@ -104,6 +115,39 @@ pub(crate) async fn run(
             }
         }
     }
+}
+
+/// A worker that hears what edge nodes of a namespace send.
+fn attach(
+    context: Shared,
+    tenant: ActorRef<TenantMsg>,
+    namespace: &Namespace,
+) -> Result<(Worker, Inbox), String> {
+    let number = context.next_number();
+    let client_id = ClientId::parse(&format!("$platform/intake/{number}"));
+    let client_id = client_id.map_err(|error| error.to_string())?;
+    let options = AttachOptions { window: WINDOW };
+    let attached = context.outside.broker.attach(namespace, client_id, options);
+    let (client, inbox) = attached.ok_or("it cannot attach to its namespace")?;
+    for filter in filters::uplinks() {
+        client.subscribe(filter, Qos::AtLeastOnce);
+    }
+    client.subscribe(filters::client_events(), Qos::AtLeastOnce);
+    let worker = Worker {
+        context,
+        client,
+        tenant,
+        nodes: BTreeMap::new(),
+        commits: FuturesUnordered::new(),
+        rounds: FuturesUnordered::new(),
+        queued: BTreeSet::new(),
+        pauses: FuturesUnordered::new(),
+        wanted: Wanted::new(),
+        minding: FuturesUnordered::new(),
+        resting: FuturesUnordered::new(),
+        waiting: BTreeSet::new(),
+    };
+    Ok((worker, inbox))
 }
 
 impl Worker {
@@ -181,7 +225,7 @@ impl Worker {
         if let Ok(Shipment::Hello { epoch }) = Shipment::parse(&delivery.payload) {
             return self.greet(edge, &row.of_life(epoch), delivery);
         }
-        let (row, messages, lag_ms) = match self.open(edge, &delivery.payload, row) {
+        let Opened { row, messages, said, lag_ms } = match self.open(edge, &delivery.payload, row) {
             Ok(opened) => opened,
             Err(why) => {
                 tracing::warn!(%edge, why, "a shipment of an edge node is refused");
@@ -193,11 +237,16 @@ impl Worker {
         }
         let mut changes = Changes::new();
         changes.put::<ReceivedRow>(&key, &row);
+        let mut things = BTreeSet::new();
+        for (thing, row) in said {
+            said::keep(&mut changes, &key.0, &thing, row);
+            things.insert(thing);
+        }
         let client = self.client.clone();
         let edge = edge.clone();
         let commit = async move {
             let outcome = client.publish_patiently(changes, messages).await;
-            Taken { edge, delivery, row, lag_ms, outcome }
+            Taken { edge, delivery, row, lag_ms, things, outcome }
         };
         self.commits.push(commit.boxed());
     }
@@ -210,7 +259,12 @@ impl Worker {
         let topic = PlatformTopic::Edge { edge: edge.clone(), topic }.topic();
         self.client.publish(Outgoing::new(topic, payload).qos(Qos::AtLeastOnce));
         delivery.ack();
+        if let Some(node) = self.nodes.get_mut(edge) {
+            node.minding.life = Some(row.epoch);
+        }
         self.has_spoken(edge);
+        // Also if it was here all the time: what it was given meanwhile it may not have got.
+        self.look_for_errands(edge);
     }
 
     /// What is known of the numbers of an edge node; `None` if it is not registered.
@@ -238,27 +292,25 @@ impl Worker {
     }
 
     /// What a shipment says: the numbers that are then here, what to publish, and how long it was on its way.
-    fn open(
-        &self,
-        edge: &EdgeId,
-        payload: &Bytes,
-        row: ReceivedRow,
-    ) -> Result<(ReceivedRow, Vec<Outgoing>, Option<u64>), String> {
+    fn open(&self, edge: &EdgeId, payload: &Bytes, row: ReceivedRow) -> Result<Opened, String> {
         let now = self.context.now();
         match Shipment::parse(payload).map_err(|error| error.to_string())? {
-            Shipment::Hello { .. } => Ok((row, Vec::new(), None)),
+            Shipment::Hello { .. } => {
+                Ok(Opened { row, messages: Vec::new(), said: Vec::new(), lag_ms: None })
+            }
             Shipment::Records { epoch, lane, block } => {
                 let mut row = row.of_life(epoch);
                 let at = block.at();
                 let numbers = (&mut row, now);
-                let messages =
-                    arrival::messages(edge, lane, block, numbers, |topic| self.retained(topic));
-                let messages = messages.map_err(|error| error.to_string())?;
+                let around =
+                    (|topic: &_| self.retained(topic), |thing: &_| self.is_at(edge, thing));
+                let arrived = arrival::open((edge, epoch), lane, block, numbers, around);
+                let Arrived { messages, said } = arrived.map_err(|error| error.to_string())?;
                 if row.is_torn() {
                     return Err("its numbers have too many holes".to_owned());
                 }
                 let lag_ms = (lane == Lane::Live).then(|| now.0.saturating_sub(at.0));
-                Ok((row, messages, lag_ms))
+                Ok(Opened { row, messages, said, lag_ms })
             }
             Shipment::Gap { epoch, range, reason, oldest, newest } => {
                 let mut row = row.of_life(epoch);
@@ -271,7 +323,8 @@ impl Worker {
                     "from": oldest, "to": newest,
                 });
                 let told = (records > 0).then(|| event_message(edge, &event));
-                Ok((row, told.into_iter().collect(), None))
+                let messages = told.into_iter().collect();
+                Ok(Opened { row, messages, said: Vec::new(), lag_ms: None })
             }
         }
     }
@@ -280,9 +333,16 @@ impl Worker {
         self.client.retained(&topic.clone().into()).pop().map(|(_, payload)| payload)
     }
 
+    /// Whether a thing is at an edge node. What cannot be looked up is: the device actor looks again.
+    fn is_at(&self, edge: &EdgeId, thing: &ThingId) -> bool {
+        let key: ThingKey = (self.client.namespace().clone(), thing.clone());
+        let row = self.context.outside.store.read().and_then(|it| it.get::<ThingRow>(&key));
+        row.map_or(true, |row| row.is_some_and(|row| row.edge.as_ref() == Some(edge)))
+    }
+
     /// The commit of a shipment has ended: the next one.
     fn taken(&mut self, taken: Taken) {
-        let Taken { edge, delivery, row, lag_ms, outcome } = taken;
+        let Taken { edge, delivery, row, lag_ms, things, outcome } = taken;
         let Some(node) = self.nodes.get_mut(&edge) else { return };
         node.is_busy = false;
         match outcome {
@@ -300,6 +360,7 @@ impl Worker {
                     self.client.publish(node.status.message(&edge));
                 }
                 delivery.ack();
+                self.has_said(things);
             }
             // Dropped: it comes again.
             Err(error) => {
@@ -357,5 +418,6 @@ impl Drop for Worker {
         let online = self.nodes.values().filter(|node| node.status.online).count();
         self.context.counters.edges_online.subtract(online as u64);
         self.context.reconfigured.forget(self.client.namespace());
+        self.context.due_things.forget(self.client.namespace());
     }
 }

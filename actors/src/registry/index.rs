@@ -1,7 +1,8 @@
 //! Keeps the indexes of things true: what changes in them with a row, in the same commit.
 
-use super::row::{ByParent, BySerial, ByTag};
+use super::row::{AtEdge, ByParent, BySerial, ByTag};
 use crate::device::row::{ThingKey, ThingRow};
+use crate::edges::things;
 use crate::model::row::UseRow;
 use store::Changes;
 
@@ -52,6 +53,18 @@ pub(crate) fn reindex(
             changes.put(&(namespace.clone(), parent, thing.clone()), &ByParent);
         }
     }
+    let edge = |row: Option<&ThingRow>| row.and_then(|row| row.edge.clone());
+    let (old, new) = (edge(before), edge(after));
+    if old != new {
+        if let Some(edge) = old {
+            changes.delete::<AtEdge>(&(namespace.clone(), edge, thing.clone()));
+            // What is known of it there means nothing elsewhere.
+            things::forget(changes, namespace, thing);
+        }
+        if let Some(edge) = new {
+            changes.put(&(namespace.clone(), edge, thing.clone()), &AtEdge);
+        }
+    }
     let serial = |row: Option<&ThingRow>| row.and_then(|row| row.serial.clone());
     let (old, new) = (serial(before), serial(after));
     if old != new {
@@ -69,7 +82,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use proto::id::Label;
-    use proto::{Namespace, ThingId, TimestampMs};
+    use proto::{EdgeId, Namespace, ThingId, TimestampMs};
     use std::collections::BTreeSet;
     use store::Store;
 
@@ -77,12 +90,13 @@ mod tests {
         ThingId::parse(&format!("t{number}")).unwrap()
     }
 
-    fn row((tags, parent, serial): (u8, u8, u8)) -> ThingRow {
+    fn row((tags, parent, edge, serial): (u8, u8, u8, u8)) -> ThingRow {
         let all = ["a", "b", "c"].into_iter().enumerate();
         let tags = all.filter(|(bit, _)| tags & (1 << bit) != 0);
         ThingRow {
             tags: tags.map(|(_, tag)| Label::parse(tag).unwrap()).collect(),
             parent: (parent > 0).then(|| thing(parent + 10)),
+            edge: (edge > 0).then(|| EdgeId::parse(&format!("e{edge}")).unwrap()),
             serial: (serial > 0).then(|| format!("s{serial}")),
             ..ThingRow::new(TimestampMs(1))
         }
@@ -93,7 +107,7 @@ mod tests {
         #[test]
         fn the_indexes_say_what_the_rows_say(
             steps in proptest::collection::vec(
-                (0u8..3, proptest::option::of((0u8..8, 0u8..3, 0u8..3))), 1..20),
+                (0u8..3, proptest::option::of((0u8..8, 0u8..3, 0u8..3, 0u8..3))), 1..20),
         ) {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             let store = Store::in_memory_inline().unwrap();
@@ -102,8 +116,8 @@ mod tests {
                 let key = (Namespace::default(), thing(number));
                 let at = &mut rows[usize::from(number)];
                 // Serials are unique: each thing has its own.
-                let next = wanted.map(|(tags, parent, serial)| {
-                    row((tags, parent, if serial == 0 { 0 } else { serial + number * 10 }))
+                let next = wanted.map(|(tags, parent, edge, serial)| {
+                    row((tags, parent, edge, if serial == 0 { 0 } else { serial + number * 10 }))
                 });
                 let mut changes = Changes::new();
                 reindex(&mut changes, &key, at.as_ref(), next.as_ref());
@@ -117,15 +131,20 @@ mod tests {
                 .map(|it| it.unwrap().0).map(|(_, parent, thing)| (parent, thing)).collect();
             let serials: BTreeSet<_> = snapshot.scan::<BySerial>(&[]).unwrap().into_iter()
                 .map(|it| it.unwrap()).map(|((_, serial), row)| (serial, row.0)).collect();
+            let edges: BTreeSet<_> = snapshot.scan::<AtEdge>(&[]).unwrap().into_iter()
+                .map(|it| it.unwrap().0).map(|(_, edge, thing)| (edge, thing)).collect();
             let (mut by_tag, mut by_parent, mut by_serial) =
                 (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+            let mut by_edge = BTreeSet::new();
             for (number, row) in (0u8..).zip(&rows) {
                 let Some(row) = row else { continue };
                 by_tag.extend(row.tags.iter().map(|tag| (tag.clone(), thing(number))));
                 by_parent.extend(row.parent.iter().map(|it| (it.clone(), thing(number))));
+                by_edge.extend(row.edge.iter().map(|it| (it.clone(), thing(number))));
                 by_serial.extend(row.serial.iter().map(|it| (it.clone(), thing(number))));
             }
             prop_assert_eq!((tags, parents, serials), (by_tag, by_parent, by_serial));
+            prop_assert_eq!(edges, by_edge);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::admin::ThingQuery;
 use proto::id::{GroupId, Label};
-use proto::{Namespace, ThingId, TimestampMs, TopicName};
+use proto::{EdgeId, Namespace, ThingId, TimestampMs, TopicName};
 use serde::{Deserialize, Serialize};
 use store::{Row, RowError};
 
@@ -60,6 +60,8 @@ marks! {
     ByTag: (Namespace, Label, ThingId), "things_by_tag";
     /// A thing is behind a gateway, which comes first.
     ByParent: (Namespace, ThingId, ThingId), "things_by_parent";
+    /// A thing is at an edge node.
+    AtEdge: (Namespace, EdgeId, ThingId), "things_at_edges";
     /// A thing was added to a group.
     GroupMemberRow: (Namespace, GroupId, ThingId), "thing_group_members";
     /// A thing has reported the value of a topic.

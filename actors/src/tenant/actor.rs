@@ -17,7 +17,7 @@ use broker::{Client, Delivery};
 use proto::platform::{ThingRoot, ThingTopic};
 use proto::{CommandId, ThingId, TimestampMs};
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use tracing::{Instrument, Span};
 
@@ -59,6 +59,8 @@ pub(crate) enum TenantMsg {
     WakeAt(ThingId, TimestampMs),
     /// The timer of the first of these times is over.
     AlarmsRing,
+    /// Edge nodes have said something of these things, which is kept.
+    EdgeSaid(BTreeSet<ThingId>),
     /// A broadcast is there, or taken back: its members are to be told.
     Broadcast(CommandId),
     /// The pause of a failed device is over.
@@ -190,6 +192,11 @@ impl TenantCore {
             }
             TenantMsg::WakeAt(thing, at) => self.wake_at(myself, thing, at),
             TenantMsg::AlarmsRing => self.alarms_ring(myself).await,
+            TenantMsg::EdgeSaid(things) => {
+                for thing in things {
+                    self.send(myself, thing, DeviceMsg::EdgeSaid).await;
+                }
+            }
             TenantMsg::Broadcast(id) => self.broadcast(myself, id).await,
             TenantMsg::Registered(rows) => {
                 rows.into_iter().for_each(|(thing, row)| self.registered(&thing, row));

@@ -257,7 +257,9 @@ impl TenantCore {
             DeviceMsg::Change { reply, .. } | DeviceMsg::Retire { reply, .. } => {
                 let _ = reply.send(Err(refusal.clone()));
             }
+            // What was said of it stays until it is out of quarantine, or goes with what else it had.
             DeviceMsg::CommandsDue
+            | DeviceMsg::EdgeSaid
             | DeviceMsg::Resume(_)
             | DeviceMsg::Registered(_)
             | DeviceMsg::Tick

@@ -88,7 +88,7 @@ impl TenantCore {
         myself: &ActorRef<TenantMsg>,
         part: TaskPart,
     ) -> Result<(), ActorProcessingErr> {
-        let Some(work) = self.work_of(part)? else { return Ok(()) };
+        let Some(work) = self.work_of(myself, part)? else { return Ok(()) };
         let span = tracing::info_span!("task", tenant = %self.client.namespace(), ?part);
         let args = TaskArgs { span, work };
         let (actor, _) = TaskActor::spawn_linked(None, TaskActor, args, myself.get_cell()).await?;
@@ -102,7 +102,11 @@ impl TenantCore {
         Ok(())
     }
 
-    fn work_of(&self, part: TaskPart) -> Result<Option<Work>, ActorProcessingErr> {
+    fn work_of(
+        &self,
+        myself: &ActorRef<TenantMsg>,
+        part: TaskPart,
+    ) -> Result<Option<Work>, ActorProcessingErr> {
         let (context, namespace) = (self.context.clone(), self.client.namespace().clone());
         match part {
             TaskPart::Uplink => {
@@ -115,7 +119,10 @@ impl TenantCore {
                 Ok(Some(Box::new(move |stopped| uplink::run(args, tape, stopped).boxed())))
             }
             TaskPart::Edges => {
-                Ok(Some(Box::new(move |stopped| edges::run(context, namespace, stopped).boxed())))
+                let tenant = myself.clone();
+                Ok(Some(Box::new(move |stopped| {
+                    edges::run(context, tenant, namespace, stopped).boxed()
+                })))
             }
             TaskPart::Rules => {
                 Ok(Some(Box::new(move |stopped| rules::run(context, namespace, stopped).boxed())))

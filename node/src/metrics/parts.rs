@@ -281,6 +281,21 @@ fn edges(is: &actors::Figures) -> Vec<Figure> {
             is.edge_records_refused,
         ),
         counter(
+            "actors_edge_things_given",
+            "Registrations of things that edge nodes were given.",
+            is.edge_things_given,
+        ),
+        counter(
+            "actors_edge_things_refused",
+            "Things that edge nodes did not take.",
+            is.edge_things_refused,
+        ),
+        counter(
+            "actors_edge_shadows_merged",
+            "Shadows that have changed at edge nodes, and so at the hub.",
+            is.edge_shadows_merged,
+        ),
+        counter(
             "actors_edge_drivers_applied",
             "Drivers that edge nodes were told to have as the hub does.",
             is.edge_drivers_applied,

@@ -4,8 +4,8 @@
 //! topics, values and writes of the Unified Namespace, Sparkplug, telemetry and events of devices. Requests to the
 //! admin API and replies, which may carry secrets, neither come in nor go out.
 
-use super::{EdgeTopic, PlatformTopic, ThingTopic};
-use crate::id::EdgeId;
+use super::{EdgeTopic, PlatformTopic, ThingNews, ThingTopic};
+use crate::id::{EdgeId, ThingId};
 use crate::topic::TopicName;
 
 /// Roots that the platform keeps to itself; a topic below them that is none of its own is nobody's.
@@ -39,9 +39,24 @@ pub fn may_come_up(edge: &EdgeId, name: &TopicName) -> bool {
         None => !name.is_system() && !KEPT.contains(&root(name)),
         Some(PlatformTopic::Uns(_) | PlatformTopic::UnsSetResult(_)) => true,
         Some(PlatformTopic::Edge { edge: of, topic }) => {
-            of == *edge && matches!(topic, EdgeTopic::Status | EdgeTopic::DriverStatus(_))
+            use EdgeTopic::{DriverStatus, Status, Thing};
+            of == *edge && matches!(topic, Status | DriverStatus(_) | Thing(..))
         }
         Some(_) => false,
+    }
+}
+
+/// What a message that has come up says of a thing, if it does.
+pub fn news_of_thing(name: &TopicName) -> Option<(ThingId, ThingNews)> {
+    // Nearly all are values, which need no closer look.
+    if root(name) != "edges" {
+        return None;
+    }
+    match PlatformTopic::parse(name) {
+        Some(PlatformTopic::Edge { topic: EdgeTopic::Thing(thing, news), .. }) => {
+            Some((thing, news))
+        }
+        _ => None,
     }
 }
 
@@ -87,6 +102,11 @@ mod tests {
             ("uns/acme/press/_raw/speed/set", false),
             ("edges/press/status", true),
             ("edges/press/drivers/plc/status", true),
+            ("edges/press/things/pump/shadow", true),
+            ("edges/press/things/pump/result", true),
+            ("edges/press/things/pump/status", true),
+            ("edges/press/things/pump/telemetry", false),
+            ("edges/paint/things/pump/shadow", false),
             ("edges/press/uplink", false),
             ("edges/press/answer", false),
             ("edges/press/uplink/status", false),
@@ -100,6 +120,21 @@ mod tests {
             assert_eq!(may_come_up(&edge, &name), may, "{topic}");
             assert_eq!(goes_up(&edge, &name, || true), may, "{topic}");
             assert_eq!(goes_up(&edge, &name, || false), may && root(&name) == "edges", "{topic}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_a_thing_is_told_from_all_else() {
+        for (topic, of) in [
+            ("edges/press/things/pump/shadow", Some(("pump", ThingNews::Shadow))),
+            ("edges/press/things/pump/result", Some(("pump", ThingNews::Result))),
+            ("edges/press/things/pump/other", None),
+            ("edges/press/status", None),
+            ("things/pump/status", None),
+        ] {
+            let said = news_of_thing(&TopicName::parse(topic).unwrap());
+            let said = said.as_ref().map(|(thing, news)| (thing.as_str(), *news));
+            assert_eq!(said, of, "{topic}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! The topics of an edge node, below `edges/<edge>/`.
 
-use crate::id::DriverId;
+use crate::id::{DriverId, ThingId};
 use std::fmt;
 
 /// What follows `edges/<edge>/`.
@@ -24,6 +24,19 @@ pub enum EdgeTopic {
     Question,
     /// `answer`: the answer to one.
     Answer,
+    /// `things/<thing>/…`: what has become of a thing that the hub has given to the edge node, said to the hub.
+    Thing(ThingId, ThingNews),
+}
+
+/// What an edge node says of a thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ThingNews {
+    /// `shadow`: one of its shadows, as it is now.
+    Shadow,
+    /// `result`: how a command has ended.
+    Result,
+    /// `status`: whether its device is connected.
+    Status,
 }
 
 impl EdgeTopic {
@@ -46,6 +59,10 @@ impl EdgeTopic {
             "answer" => return Some(Self::Answer),
             _ => {}
         }
+        if let Some(rest) = text.strip_prefix("things/") {
+            let (thing, news) = rest.split_once('/')?;
+            return Some(Self::Thing(ThingId::parse(thing).ok()?, ThingNews::parse(news)?));
+        }
         let driver = text.strip_prefix("drivers/")?.strip_suffix("/status")?;
         Some(Self::DriverStatus(DriverId::parse(driver).ok()?))
     }
@@ -63,6 +80,23 @@ impl fmt::Display for EdgeTopic {
             Self::Question => f.write_str("question"),
             Self::Answer => f.write_str("answer"),
             Self::DriverStatus(driver) => write!(f, "drivers/{driver}/status"),
+            Self::Thing(thing, news) => write!(f, "things/{thing}/{}", news.as_str()),
+        }
+    }
+}
+
+impl ThingNews {
+    const ALL: [Self; 3] = [Self::Shadow, Self::Result, Self::Status];
+
+    fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.as_str() == text)
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Shadow => "shadow",
+            Self::Result => "result",
+            Self::Status => "status",
         }
     }
 }

@@ -54,6 +54,7 @@ fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
     let mut plan = Plan::answer(json!({ "thing": thing }));
     detach(request, &mut plan, &thing, children)?;
     index::reindex(&mut plan.changes, &key, Some(&row), None);
+    plan.is_due(&thing, [Some(&row), None]);
     for (group, _) in request.scan::<GroupRow>(&store::prefix(&namespace))? {
         plan.changes.delete::<GroupMemberRow>(&(namespace.clone(), group.1, thing.clone()));
     }
@@ -93,7 +94,7 @@ fn detach(
         let mut row = ThingRow { parent: None, ..before.clone() };
         row.updated = request.now();
         row.revision += 1;
-        index::put(&mut plan.changes, &view.key(&thing), Some(&before), &row);
+        plan.put_thing(&view.key(&thing), Some(&before), &row);
         plan.messages.push(request.thing_event(&thing, "updated"));
         detached.push((thing, row));
     }

@@ -3,9 +3,10 @@
 use super::view::View;
 use crate::admin::thing_model::resolve;
 use crate::device::row::{ThingRow, default_location};
+use crate::edges::row::{EdgeKey, EdgeRow};
 use proto::id::Label;
 use proto::uns::RAW_CONTRACT;
-use proto::{ModelRef, Namespace, Refusal, RefusalCode, ThingId, UnsPath};
+use proto::{EdgeId, ModelRef, Namespace, Refusal, RefusalCode, ThingId, UnsPath};
 use serde_json::{Map, Value as Json};
 
 /// The most bytes of a thing's attributes, as JSON.
@@ -25,6 +26,7 @@ pub(in crate::admin) struct Edit {
     /// Null: back to the default.
     pub(in crate::admin) location: Option<Option<String>>,
     pub(in crate::admin) parent: Option<Option<ThingId>>,
+    pub(in crate::admin) edge: Option<Option<EdgeId>>,
     pub(in crate::admin) serial: Option<Option<String>>,
     /// In place of those before.
     pub(in crate::admin) tags: Option<Vec<Label>>,
@@ -68,10 +70,22 @@ impl Edit {
             }
             row.parent = parent;
         }
+        if let Some(edge) = self.edge {
+            row.edge = edge.map(|edge| registered(view, edge)).transpose()?;
+        }
         if let Some(enabled) = self.enabled {
             row.is_disabled = !enabled;
         }
         Ok(())
+    }
+}
+
+/// An edge node of this hub.
+fn registered(view: &View<'_>, edge: EdgeId) -> Result<EdgeId, Refusal> {
+    let key: EdgeKey = (view.request.namespace.clone(), edge);
+    match view.request.get::<EdgeRow>(&key)? {
+        Some(_) => Ok(key.1),
+        None => Err(Refusal::not_found("edge node", &key.1).at("edge")),
     }
 }
 

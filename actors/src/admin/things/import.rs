@@ -12,7 +12,6 @@ use crate::admin::room::{self, Counted};
 use crate::admin::table::{ADMIN, Operation};
 use crate::admin::tabular::{Format, Record};
 use crate::device::row::ThingRow;
-use crate::registry::index;
 use crate::secret;
 use broker::credential::Credential;
 use proto::{Refusal, RefusalCode, ThingId};
@@ -181,7 +180,7 @@ impl Batch<'_> {
 
     fn keep(&mut self, thing: ThingId, before: Option<&ThingRow>, row: ThingRow) {
         if !self.is_dry {
-            index::put(&mut self.plan.changes, &self.view.key(&thing), before, &row);
+            self.plan.put_thing(&self.view.key(&thing), before, &row);
             // A new thing sleeps: only its gateway has to know.
             if before.is_some() || row.parent.is_some() {
                 self.registered.push((thing.clone(), row.clone()));

@@ -4,7 +4,7 @@ use super::edit::check_tags;
 use crate::device::life::ThingState;
 use crate::device::row::ThingRow;
 use proto::id::Label;
-use proto::{ModelRef, Namespace, Refusal, RefusalCode, ThingId};
+use proto::{EdgeId, ModelRef, Namespace, Refusal, RefusalCode, ThingId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -32,6 +32,9 @@ pub(crate) struct ThingQuery {
     /// Things right behind this gateway.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) parent: Option<ThingId>,
+    /// Things at this edge node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) edge: Option<EdgeId>,
     /// The thing with this serial number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) serial: Option<String>,
@@ -81,6 +84,7 @@ impl ThingQuery {
         self.model.as_ref().is_none_or(is_of)
             && self.all_tags().all(|tag| row.tags.contains(tag))
             && self.parent.as_ref().is_none_or(|it| row.parent.as_ref() == Some(it))
+            && self.edge.as_ref().is_none_or(|it| row.edge.as_ref() == Some(it))
             && self.serial.as_ref().is_none_or(|it| row.serial.as_ref() == Some(it))
             && self.location.as_ref().is_none_or(is_there)
             && self.name_prefix.as_ref().is_none_or(|it| name.starts_with(it.as_str()))

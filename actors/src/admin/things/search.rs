@@ -7,10 +7,11 @@ use super::query::ThingQuery;
 use crate::admin::plan::{Request, unreadable};
 use crate::device::life::{ThingState, state_of};
 use crate::device::row::{DeviceRow, ThingRow};
-use crate::registry::row::{ByParent, BySerial, ByTag, GroupMemberRow};
+use crate::edges::hotline::is_online;
+use crate::registry::row::{AtEdge, ByParent, BySerial, ByTag, GroupMemberRow};
 use broker::GENERATIONS_MAX;
 use proto::id::{GroupId, Label};
-use proto::{Refusal, ThingId};
+use proto::{EdgeId, Refusal, ThingId};
 use store::{ReadError, Row};
 
 /// Things looked at for one page, so that a query that fits few cannot hold the store's reader for long.
@@ -27,6 +28,8 @@ pub(in crate::admin) enum Source<'a> {
     Tag(&'a Label),
     /// Behind a gateway.
     Parent(&'a ThingId),
+    /// At an edge node.
+    Edge(&'a EdgeId),
     /// Among the members of a group.
     Group(&'a GroupId),
     /// Among the names that begin so.
@@ -53,7 +56,10 @@ pub(in crate::admin) fn search(
         ThingQuery { parent: Some(parent), .. } => Source::Parent(parent),
         query => match query.all_tags().next() {
             Some(tag) => Source::Tag(tag),
-            None => Source::Names(query.name_prefix.as_deref().unwrap_or_default()),
+            None => match &query.edge {
+                Some(edge) => Source::Edge(edge),
+                None => Source::Names(query.name_prefix.as_deref().unwrap_or_default()),
+            },
         },
     };
     search_in(request, &source, query, after, limit)
@@ -118,6 +124,11 @@ fn names(
             let after = after.map(|it| (namespace(), (*parent).clone(), it.clone()));
             page::<ByParent>(request, &prefix, after.as_ref(), |key| key.2)
         }
+        Source::Edge(edge) => {
+            let prefix = store::prefix(&(namespace(), (*edge).clone()));
+            let after = after.map(|it| (namespace(), (*edge).clone(), it.clone()));
+            page::<AtEdge>(request, &prefix, after.as_ref(), |key| key.2)
+        }
         Source::Group(group) => {
             let prefix = store::prefix(&(namespace(), (*group).clone()));
             let after = after.map(|it| (namespace(), (*group).clone(), it.clone()));
@@ -168,5 +179,6 @@ pub(in crate::admin) fn state_in(
     };
     let above = std::iter::successors(row.parent.clone(), |it| registered(it)?.parent);
     let gateways = above.take(GENERATIONS_MAX).filter_map(|it| device(&it));
-    state_of(row, device(thing).as_ref(), gateways)
+    let is_edge_online = || row.edge.as_ref().is_some_and(|it| is_online(request.client, it));
+    state_of(row, device(thing).as_ref(), gateways, is_edge_online)
 }

@@ -3,12 +3,12 @@
 use super::UpdateThing;
 use crate::admin::tabular::{self, Columns, Format, Record, value};
 use crate::device::row::ThingRow;
-use proto::{Refusal, ThingId};
+use proto::{EdgeId, Refusal, ThingId};
 use serde_json::{Map, Value as Json, json};
 
 /// The columns of an export, and the first of those that an import knows.
-const COLUMNS: [&str; 8] =
-    ["thing", "model", "location", "parent", "serial", "tags", "enabled", "attributes"];
+const COLUMNS: [&str; 9] =
+    ["thing", "model", "location", "parent", "edge", "serial", "tags", "enabled", "attributes"];
 
 /// What an import takes besides, and any `attributes.<name>`.
 const MORE_COLUMNS: [&str; 2] = ["secret", "revision"];
@@ -21,7 +21,8 @@ const TABLE: Columns = Columns {
             || COLUMNS.contains(&column)
             || MORE_COLUMNS.contains(&column)
     },
-    known: "thing, model, location, parent, serial, tags, enabled, attributes, attributes.<name>, secret, revision",
+    known: "thing, model, location, parent, edge, serial, tags, enabled, attributes, attributes.<name>, secret, \
+        revision",
     object,
 };
 
@@ -88,6 +89,7 @@ impl Writer {
                     row.model.as_ref().map(ToString::to_string).unwrap_or_default(),
                     row.location.clone().unwrap_or_default(),
                     row.parent.as_ref().map(ThingId::to_string).unwrap_or_default(),
+                    row.edge.as_ref().map(EdgeId::to_string).unwrap_or_default(),
                     row.serial.clone().unwrap_or_default(),
                     tags.join(";"),
                     (!row.is_disabled).to_string(),
@@ -99,6 +101,7 @@ impl Writer {
                 "model": row.model,
                 "location": row.location,
                 "parent": row.parent,
+                "edge": row.edge,
                 "serial": row.serial,
                 "tags": row.tags,
                 "enabled": !row.is_disabled,

@@ -195,6 +195,24 @@ impl Book {
         Ok(self.endings([end].into_iter(), now, limits))
     }
 
+    /// An edge node has a command now.
+    pub(crate) fn taken_elsewhere(&self, id: &CommandId, now: TimestampMs) -> Vec<Change> {
+        let is_waiting = self.open(id).is_some_and(|open| open.sent.is_none());
+        is_waiting.then(|| Change::Sent(id.clone(), now)).into_iter().collect()
+    }
+
+    /// A command has ended at an edge node, which may be heard of before it is known to have it.
+    pub(crate) fn end_elsewhere(
+        &self,
+        id: &CommandId,
+        (status, output, error): (Final, Option<Json>, Option<Json>),
+        now: TimestampMs,
+        limits: &Limits,
+    ) -> Vec<Change> {
+        let end = self.open(id).map(|open| (id, open, status, output, error));
+        self.endings(end.into_iter(), now, limits)
+    }
+
     /// Takes a command back that has yet to end. What the device has of it, it may do all the same.
     pub(crate) fn cancel(
         &self,

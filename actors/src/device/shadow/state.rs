@@ -25,7 +25,14 @@ pub(crate) struct ShadowState {
     pub(crate) desired: Stamped,
     /// What the device says.
     pub(crate) reported: Stamped,
+    /// At an edge node: the shadow of the hub that it was last made to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) of_hub: Option<Place>,
 }
+
+/// The place of a shadow among all that it has been: its version, and whether it was deleted then, which has the
+/// version of what it ends.
+pub(crate) type Place = (u64, bool);
 
 /// What is asked of a shadow.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,6 +69,11 @@ impl Command {
 }
 
 impl ShadowState {
+    /// Its place among all that it has been.
+    pub(crate) fn place(&self) -> Place {
+        (self.version, !self.exists)
+    }
+
     /// What `command` leads to at `now_secs`. Changes nothing itself.
     pub(crate) fn decide(
         &self,
@@ -141,7 +153,7 @@ impl ShadowState {
     fn decide_delete(&self, request: PlainRequest, now_secs: u64) -> Result<Decision, Refusal> {
         self.must_exist()?;
         self.must_have_version(request.version)?;
-        let next = Self { version: self.version, ..Self::default() };
+        let next = Self { version: self.version, of_hub: self.of_hub, ..Self::default() };
         let accepted = Accepted {
             state: None,
             metadata: None,
@@ -180,7 +192,7 @@ impl ShadowState {
         Err(Refusal::new(RefusalCode::TooLarge, message))
     }
 
-    fn document(&self) -> Document {
+    pub(super) fn document(&self) -> Document {
         Document {
             state: Sections {
                 desired: unless_empty(&self.desired.state),

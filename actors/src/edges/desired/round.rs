@@ -242,7 +242,7 @@ fn gone(outcome: Result<Json, Refusal>) -> Result<Option<(Base, bool)>, Refusal>
 }
 
 /// Whether it may be otherwise soon, with nothing changed at either end.
-fn is_of_the_moment(code: RefusalCode) -> bool {
+pub(crate) fn is_of_the_moment(code: RefusalCode) -> bool {
     use RefusalCode::{Internal, TimedOut, TooManyRequests, Unavailable, VersionConflict};
     matches!(code, Internal | TimedOut | TooManyRequests | Unavailable | VersionConflict)
 }

@@ -70,6 +70,7 @@ impl Worker {
         self.tell(edge, serde_json::json!({ "event": event, "t": now }));
         if online {
             self.edge_has_come(edge);
+            self.begin_errands(edge);
         }
     }
 
