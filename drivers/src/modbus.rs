@@ -7,8 +7,8 @@
 //! to a machine, `bus` those that several units share, `session` is the connection, `read`
 //! carries a plan out, `driver` is the port.
 //!
-//! Only function codes 1-6, 15, 16 and 22 are used. Pure parts know no connection; only `session`
-//! and `line` know the library underneath.
+//! Only function codes 1-6, 15, 16 and 22 are used. Pure parts know no connection; only `session`,
+//! `bus` and `line` know the library underneath.
 
 mod address;
 mod ascii;

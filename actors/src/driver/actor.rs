@@ -4,7 +4,7 @@
 use super::asks::{Ask, Batches, Reply, does_not_run};
 use super::backlog::Losses;
 use super::command::{Answer, Command, Now, Query};
-use super::io::Outcome;
+use super::io::{Outcome, tally};
 use super::journal::Journal;
 use super::pace::Pace;
 use super::start::{Running, Writable, points_first, subscribe_writes};
@@ -21,6 +21,7 @@ use serde_json::Value as Json;
 use std::collections::HashMap;
 use std::time::Duration;
 use store::Changes;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::AbortHandle;
 use tracing::{Instrument, Span};
 
@@ -75,8 +76,8 @@ pub(crate) struct DriverCore {
     pub(super) waiting: HashMap<u64, Waiting>,
     pub(super) batches: Batches,
     pub(super) next_ticket: u64,
-    /// Of what was pushed and is yet to be published.
-    receipts: Vec<Receipt>,
+    /// Of what was pushed and is yet to be published, each with the room that it takes: no more is taken meanwhile.
+    receipts: Vec<(Receipt, OwnedSemaphorePermit)>,
     turn: u64,
     timer: Option<AbortHandle>,
     counters: Counters,
@@ -250,29 +251,24 @@ impl DriverCore {
                 }
                 state.subscribed(outcome, now, random)
             }
-            Outcome::Pushed(mut outcome, counters, _room) => {
+            Outcome::Pushed(mut outcome, counters, room) => {
                 self.counters = counters;
-                let (good, bad) = tally(&outcome.points);
-                self.context.counters.points_good.add(good);
-                self.context.counters.points_bad.add(bad);
-                if good > 0 {
+                if tally(&outcome.points, &self.context.counters) {
                     self.pace.good(now.t);
                     self.journal.heard();
                 }
-                self.receipts.push(std::mem::take(&mut outcome.receipt));
+                let receipt = std::mem::take(&mut outcome.receipt);
+                self.receipts.extend((!receipt.is_empty()).then_some((receipt, room)));
                 state.pushed(outcome, now, random)
             }
             Outcome::Read(outcome, counters) => {
                 self.counters = counters;
-                let (good, bad) = tally(&outcome.points);
                 self.context.counters.driver_polls.increase();
                 self.pace.ended(now.ms);
-                if good > 0 {
+                if tally(&outcome.points, &self.context.counters) {
                     self.pace.good(now.t);
                     self.journal.heard();
                 }
-                self.context.counters.points_good.add(good);
-                self.context.counters.points_bad.add(bad);
                 state.read(outcome, now, random)
             }
             Outcome::Written(write, outcome, counters) => {
@@ -309,7 +305,7 @@ impl DriverCore {
         running.state.age(now);
         self.command(now);
         if self.publish_values(now).await {
-            self.receipts.drain(..).for_each(Receipt::kept);
+            self.receipts.drain(..).for_each(|(receipt, _)| receipt.kept());
         }
         let has_more = self.publish_backlog(now).await;
         // What waited for that to be on the bus.
@@ -492,9 +488,4 @@ pub(crate) fn status_message(edge: &EdgeId, driver: &DriverId, status: &DriverSt
     // Made of texts and numbers only: serialisation has no way to fail.
     let payload = serde_json::to_vec(status).unwrap_or_default();
     Outgoing::new(topic, payload).qos(Qos::AtLeastOnce).retained()
-}
-
-fn tally(points: &[drivers::PointRead]) -> (u64, u64) {
-    let good = points.iter().filter(|(_, outcome)| outcome.is_ok()).count();
-    (good as u64, (points.len() - good) as u64)
 }

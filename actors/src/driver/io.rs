@@ -8,8 +8,9 @@
 
 use super::command::{Command, Query};
 use super::write::Write;
+use crate::figures;
 use drivers::{
-    ConnectError, Counters, Driver, Found, Kept, Lost, Pushed, QueryError, ReadOutcome,
+    ConnectError, Counters, Driver, Found, Kept, Lost, PointRead, Pushed, QueryError, ReadOutcome,
     SubscribeError, Subscription, WriteError,
 };
 use futures_util::future::pending;
@@ -201,6 +202,14 @@ async fn work(driver: &mut dyn Driver, command: Command) -> (Outcome, Option<Sub
         }
     };
     (outcome, None)
+}
+
+/// Counts the points that were read well, and those that were not; whether there were any of the former.
+pub(super) fn tally(points: &[PointRead], counters: &figures::Counters) -> bool {
+    let good = points.iter().filter(|(_, outcome)| outcome.is_ok()).count();
+    counters.points_good.add(good as u64);
+    counters.points_bad.add((points.len() - good) as u64);
+    good > 0
 }
 
 fn text_of(panic: &(dyn std::any::Any + Send)) -> String {

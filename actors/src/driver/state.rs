@@ -445,8 +445,16 @@ impl DriverState {
         // What was due already is offered again with the next outcome, and not at once.
         let again = again.filter(|at_ms| *at_ms > self.seen_ms);
         // What could not be published; where it could, the shell goes on by itself.
-        let backlog = self.backlog.is_waiting().then_some(self.seen_ms + RETRY_MS);
-        machine.into_iter().chain(stale).chain(held).chain(again).chain(backlog).min()
+        let is_left = self.backlog.is_waiting() || self.has_unpublished();
+        let retry = is_left.then_some(self.seen_ms + RETRY_MS);
+        machine.into_iter().chain(stale).chain(held).chain(again).chain(retry).min()
+    }
+
+    /// Whether a value that is due has yet to be published.
+    fn has_unpublished(&self) -> bool {
+        let is_held =
+            |point: &PointId| self.tags[point.index()].held_until_ms(self.seen_ms).is_some();
+        !self.passed.is_empty() || self.dirty.iter().any(|point| !is_held(point))
     }
 
     /// The values to publish, each with its point; those that have passed first.

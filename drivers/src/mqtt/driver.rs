@@ -84,6 +84,7 @@ impl MqttDriver {
         let suffix = self.points.all.is_empty().then_some("-test");
         let opening = self.opening(suffix, RETAINED_OF_A_TOPIC);
         let (line, refused) = opening.open(self.points.filters()).await?;
+        self.health.counters.values_skipped += line.let_go;
         let topic = |filter: TopicFilter| TopicName::parse(filter.as_str().to_owned()).ok();
         let refused: HashSet<TopicName> = refused.into_iter().filter_map(topic).collect();
         let known = Arc::new(Known::new(self.points.all.len()));

@@ -4,7 +4,7 @@ use super::config::MqttConfig;
 use crate::bridge::{Link, LinkAck, LinkEvent, RemoteConfig, RemoteMessage, Sending};
 use crate::port::{ConnectError, Lost, Receipt};
 use futures_util::future::BoxFuture;
-use proto::TopicFilter;
+use proto::{Qos, TopicFilter};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,9 @@ const REQUEST: &str = "the subscription";
 
 /// What the node's own broker is called in messages.
 const OWN: &str = "the node's own broker";
+
+/// Messages that may come before the subscriptions are answered, as of a session that another broker has kept.
+const FIRST_MAX: usize = 4096;
 
 /// The node's own broker, as a driver sees it: one project of it.
 pub trait LocalBroker: Send + Sync {
@@ -40,6 +43,8 @@ pub(super) struct Line {
     end: End,
     /// Came before the subscriptions were answered, or is retained.
     first: VecDeque<(RemoteMessage, Receipt)>,
+    /// Messages that were let go since more than [`FIRST_MAX`] came. Those that have to be acknowledged come again.
+    pub(super) let_go: u64,
     acks: mpsc::Sender<LinkAck>,
     acked: mpsc::Receiver<LinkAck>,
 }
@@ -118,9 +123,12 @@ async fn dial(
             Some(LinkEvent::Connected(_)) => {}
             Some(LinkEvent::Subscribed(answer)) => return Ok((line, answer.refused)),
             Some(LinkEvent::Received(received)) => {
-                // Of a session that the broker has kept; no more than may be in flight.
-                let receipt = line.receipt(received.ack);
-                line.first.extend(received.message.map(|message| (message, receipt)));
+                if line.first.len() >= FIRST_MAX {
+                    line.let_go += 1;
+                } else if let Some(message) = received.message {
+                    let receipt = line.receipt(&message, received.ack);
+                    line.first.push_back((message, receipt));
+                }
             }
             Some(LinkEvent::Lost(reason)) => return Err(unreachable(reason)),
             None => return Err(unreachable("the client has ended".to_owned())),
@@ -131,7 +139,7 @@ async fn dial(
 impl Line {
     fn new(end: End, acks_max: usize) -> Self {
         let (acks, acked) = mpsc::channel(acks_max);
-        Self { end, first: VecDeque::new(), acks, acked }
+        Self { end, first: VecDeque::new(), let_go: 0, acks, acked }
     }
 
     /// The next message. Nothing is lost if it is given up.
@@ -158,11 +166,13 @@ impl Line {
                     };
                     match event {
                         Some(LinkEvent::Received(received)) => {
-                            let receipt = self.receipt(received.ack);
                             match received.message {
-                                Some(message) => return Ok((message, receipt)),
+                                Some(message) => {
+                                    let receipt = self.receipt(&message, received.ack);
+                                    return Ok((message, receipt));
+                                }
                                 // It has no topic, and will not have one next time either.
-                                None => receipt.kept(),
+                                None => link.acknowledge(received.ack),
                             }
                         }
                         Some(LinkEvent::Lost(reason)) => return Err(closed(&reason)),
@@ -176,7 +186,10 @@ impl Line {
 
     /// Fulfils the duty to acknowledge through the line, which may be busy elsewhere. There is room for all that can
     /// be in flight; one that finds none comes again with the next connection.
-    fn receipt(&self, ack: LinkAck) -> Receipt {
+    fn receipt(&self, message: &RemoteMessage, ack: LinkAck) -> Receipt {
+        if message.qos == Qos::AtMostOnce {
+            return Receipt::default();
+        }
         let acks = self.acks.clone();
         Receipt::new(move || drop(acks.try_send(ack)))
     }

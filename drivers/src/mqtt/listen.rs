@@ -161,7 +161,7 @@ impl Listener {
     fn take(&mut self, first: Result<(RemoteMessage, Receipt), Lost>) -> (Pushed, bool) {
         let (mut points, mut receipts) = (Vec::new(), Vec::new());
         let mut next = Some(first);
-        let mut lost = None;
+        let (mut lost, mut messages) = (None, 0);
         while let Some(message) = next.take() {
             match message {
                 Ok((message, receipt)) => {
@@ -178,15 +178,19 @@ impl Listener {
                     break;
                 }
             }
-            if receipts.len() < MESSAGES_AT_ONCE && points.len() < MESSAGES_AT_ONCE {
+            messages += 1;
+            if messages < MESSAGES_AT_ONCE && points.len() < MESSAGES_AT_ONCE {
                 next = self.line.next().now_or_never();
             }
         }
         self.known.note(&points);
         let is_lost = lost.is_some();
         lock(&self.known.ended).clone_from(&lost);
-        let kept = move || receipts.into_iter().for_each(Receipt::kept);
-        (Pushed { points, events: Vec::new(), lost, receipt: Receipt::new(kept) }, is_lost)
+        let receipt = match receipts.is_empty() {
+            true => Receipt::default(),
+            false => Receipt::new(move || receipts.into_iter().for_each(Receipt::kept)),
+        };
+        (Pushed { points, events: Vec::new(), lost, receipt }, is_lost)
     }
 
     /// What follows from a message. What was kept of a device that is gone is as stale as what was heard of it.

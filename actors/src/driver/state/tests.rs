@@ -90,6 +90,7 @@ fn one_command_at_a_time_and_writes_before_polls() {
     }
     assert_eq!(state.next_command(at(1500)), read(&[0, 1]), "due, and read back");
     state.read(good(&[1, 2]), at(1501), 0);
+    publish(&mut state, at(1501));
     assert_eq!(state.wake_at_ms(), Some(2000));
 }
 
@@ -136,6 +137,22 @@ fn what_was_not_published_is_offered_again() {
     state.read(good(&[1]), at(1000), 0);
     assert_eq!(publish(&mut state, at(1000)), "0:1 Good@1000");
     assert_eq!(publish(&mut state, at(1000)), "");
+}
+
+/// A machine that pushes may say nothing more, and wait for what it has said to be kept.
+#[test]
+fn what_was_not_published_is_offered_again_without_another_word_of_the_machine() {
+    let mut state = DriverState::new(vec![tag(0, None)], true, 0, 2, at(0));
+    state.next_command(at(0));
+    state.connected(Ok(()), at(0), 0);
+    state.next_command(at(0));
+    state.subscribed(Ok(()), at(0), 0);
+    state.pushed(by_itself(good(&[1])), at(10), 0);
+    state.age(at(10));
+    assert_eq!(state.unpublished(at(10)).len(), 1);
+    assert_eq!(state.wake_at_ms(), Some(10 + RETRY_MS));
+    assert_eq!(publish(&mut state, at(1010)), "0:1 Good@10");
+    assert_eq!(state.wake_at_ms(), None);
 }
 
 #[test]
