@@ -32,8 +32,9 @@ mod write;
 
 pub(crate) use actor::{DriverActor, DriverArgs, DriverMsg, status_message};
 pub(crate) use asks::{
-    Ask, Reply, TAGS_MAX as ASKED_TAGS_MAX, does_not_run, identity_of, refusal_of_query,
+    Ask, Reply, TAGS_MAX as ASKED_TAGS_MAX, does_not_run, identity_of, refusal_of_query, value_of,
 };
 pub(crate) use bus::Bus;
 pub use pace::{Pace, Span};
 pub use status::{DriverPhase, DriverStatus, PointFigures};
+pub(crate) use write::refusal_of_lost;

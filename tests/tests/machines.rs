@@ -262,3 +262,58 @@ async fn tags_of_other_products_are_taken_over() {
         assert_eq!(refusal["field"], field, "{refusal}");
     }
 }
+
+/// What a machine says of the rows of a table before any of them is kept.
+#[tokio::test]
+async fn rows_are_tried_against_the_machine_and_nothing_of_them_is_kept() {
+    let site = Site::new();
+    let node = site.start().await;
+    let plant = Plant::start().await;
+    let mut admin = Admin::enter(&node).await;
+    let create = |driver: &str, address: &str| {
+        let config = json!({ "protocol": "modbus_tcp", "address": address, "timeout_ms": 500 });
+        json!({ "driver": driver, "config": config })
+    };
+    admin.must("drivers", "create", create("press", &plant.address().to_string())).await;
+    // The plant has eight input registers.
+    let text = "tag,kind,address,expression,type\n\
+        ok,,input:0,,uint16\n\
+        beyond,,input:40000,,uint16\n\
+        wrong,,input:x,,uint16\n\
+        twice,virtual,,ok * 2,\n\
+        also,,input:1,,uint16\n\
+        typed,virtual,,ok,float64\n";
+    let table = |driver: &str| json!({ "driver": driver, "format": "csv", "text": text, "location": "acme/press" });
+    let tried = admin.must("tags", "try", table("press")).await;
+    let rows = tried["rows"].as_array().expect("rows");
+    let results: Vec<&str> = rows.iter().filter_map(|it| it["result"].as_str()).collect();
+    assert_eq!(results, ["good", "bad", "refused", "untried", "good", "refused"], "{tried}");
+    assert!(rows[0]["v"].is_number() && rows[4]["q"] == "good", "{tried}");
+    assert!(
+        rows[1]["error"]["message"].as_str().is_some_and(|it| it.contains("address")),
+        "{tried}"
+    );
+    assert_eq!(rows[2]["error"]["field"], "address");
+    assert_eq!(rows[5]["error"]["field"], "type");
+    assert_eq!(
+        (&tried["good"], &tried["bad"], &tried["refused"]),
+        (&json!(2), &json!(1), &json!(2))
+    );
+    let tags = admin.must("tags", "list", json!({ "driver": "press" })).await;
+    assert_eq!(tags["items"], json!([]));
+
+    admin.must("drivers", "create", create("nobody", "127.0.0.1:1")).await;
+    let refused = admin.ask("tags", "try", table("nobody")).await.expect_err("nobody is there");
+    assert_eq!(refused["code"], "unavailable", "{refused}");
+    let refused = admin.ask("tags", "try", table("unknown")).await.expect_err("there is none");
+    assert_eq!((&refused["code"], &refused["field"]), (&json!("not_found"), &json!("driver")));
+    // Over the command line a row that cannot be read is a failure.
+    let folder = tempfile::tempdir().expect("there is room");
+    std::fs::write(folder.path().join("t.csv"), text).expect("it is written");
+    let line = "manifold ctl tags try driver=press location=acme/press file=t.csv > t.out";
+    let (code, said) = run(&node, folder.path(), line).await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("3 of 6 rows bad or refused"), "{said}");
+    let told = std::fs::read_to_string(folder.path().join("t.out")).expect("a table");
+    assert!(told.starts_with("row,tag,result,v,error\n1,ok,good,"), "{told}");
+}

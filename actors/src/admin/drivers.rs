@@ -22,7 +22,7 @@ use serde_json::{Value as Json, json};
 mod apply;
 mod elsewhere;
 
-pub(super) use elsewhere::live;
+pub(super) use elsewhere::{ask_there, live};
 
 /// See [`super::table`].
 pub(super) const RESOURCE: Resource = Resource {

@@ -8,6 +8,7 @@ use super::actor::{AdminCore, AdminMsg, Found, Outcome};
 use super::recording;
 use super::reply::ReplyTo;
 use super::request::Caller;
+use super::tags::Trial;
 use crate::ask::ask;
 use crate::audit::entry::BEGUN;
 use crate::audit::{self, Entry};
@@ -47,6 +48,8 @@ pub(super) enum Live {
     OneTag(DriverId, Ask),
     /// Of a connection that is made for it and then closed.
     Fresh(Box<DriverConfig>),
+    /// Of a connection that is made for it: what rows of a table hold.
+    Trial(Box<Trial>),
     /// Of an edge node.
     Edge(EdgeId, Box<Question>),
     /// Of an edge node, about a driver that this node wants it to have.
@@ -204,6 +207,7 @@ async fn carry_out(
             of_one_tag(driver, told)
         }
         Live::Fresh(config) => test(context, client, config).await,
+        Live::Trial(trial) => trial.run(context, client).await,
         Live::Edge(edge, question) => {
             Hotline::ask(context, client, edge, Question::clone(question)).await
         }

@@ -150,7 +150,7 @@ mod tests {
     }
 
     /// The verbs that change nothing.
-    const READING: [&str; 13] = [
+    const READING: [&str; 14] = [
         "ask",
         "browse",
         "export",
@@ -162,6 +162,7 @@ mod tests {
         "revisions",
         "serials",
         "test",
+        "try",
         "values",
         "verify",
     ];

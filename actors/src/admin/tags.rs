@@ -18,8 +18,10 @@ use std::collections::HashMap;
 mod sheet;
 mod table;
 mod touch;
+mod trial;
 
 use touch::{ReadTags, WriteTags};
+pub(super) use trial::Trial;
 
 /// See [`super::table`].
 pub(super) const RESOURCE: Resource = Resource {
@@ -48,6 +50,7 @@ pub(super) const RESOURCE: Resource = Resource {
             "reads tags from the machine, now",
             touch::read_tags,
         ),
+        trial::OPERATION,
         Operation::changes::<UpdateTag>(
             "update",
             ADMIN,

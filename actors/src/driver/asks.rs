@@ -247,7 +247,12 @@ pub(crate) fn identity_of(told: &[(String, String)]) -> Json {
     told.iter().map(|(name, value)| (name.clone(), Json::from(value.as_str()))).collect()
 }
 
-fn value_of(tag: &TagId, unit: Option<&str>, read: &Result<drivers::Sample, ReadError>) -> Json {
+/// What a tag holds, or why that is not known.
+pub(crate) fn value_of(
+    tag: &TagId,
+    unit: Option<&str>,
+    read: &Result<drivers::Sample, ReadError>,
+) -> Json {
     match read {
         Ok(sample) => {
             let mut value = json!({ "tag": tag, "v": sample.value, "q": sample.quality });

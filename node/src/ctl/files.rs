@@ -1,4 +1,4 @@
-//! `import file=…` and `export file=…` of things and tags: a file of any size, sent and fetched in pieces.
+//! `import`, `try` and `export` with `file=…`, of things and tags: a file of any size, sent and fetched in pieces.
 //!
 //! The node takes so many rows at once and commits each piece by itself; what is done stays done. The result of each
 //! row goes to stdout, with the secret of each new thing, how far it is to stderr.
@@ -30,11 +30,20 @@ pub(super) struct Table {
     name: &'static str,
     file: PathBuf,
     format: Format,
-    is_import: bool,
+    deed: Deed,
     /// The rest of the request.
     body: Map<String, Value>,
     /// The edge node that carries it out.
     edge: Option<String>,
+}
+
+/// What is done with the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deed {
+    Import,
+    /// Its rows are read from the machine.
+    Try,
+    Export,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +67,7 @@ struct Piece {
 pub(super) fn note(resource: &str, verb: &str) -> Option<&'static str> {
     known(resource)?;
     match verb {
-        "import" => Some("file=FILE in place of text sends a file of any size, in pieces"),
+        "import" | "try" => Some("file=FILE in place of text sends a file of any size, in pieces"),
         "export" => Some("file=FILE writes all of it into a file"),
         _ => None,
     }
@@ -77,9 +86,14 @@ impl Table {
         body: &Map<String, Value>,
         edge: Option<&str>,
     ) -> Result<Option<Self>, String> {
-        let is_import = verb == "import";
-        let known = known(resource).filter(|_| is_import || verb == "export");
-        let Some((resource, name)) = known else { return Ok(None) };
+        let deed = match verb {
+            "import" => Deed::Import,
+            "try" => Deed::Try,
+            "export" => Deed::Export,
+            _ => return Ok(None),
+        };
+        let Some((resource, name)) = known(resource) else { return Ok(None) };
+        let is_sent = deed != Deed::Export;
         let mut body = body.clone();
         let file = match body.remove("file") {
             None => return Ok(None),
@@ -91,25 +105,26 @@ impl Table {
         let format = match given.as_ref().map_or(Some(&*by_name), Value::as_str) {
             Some("csv") => Format::Csv,
             Some("jsonl") => Format::Jsonl,
-            Some("neuron") if resource == "tags" && is_import => Format::Neuron,
-            Some("edgex") if resource == "tags" && is_import => Format::Edgex,
+            Some("neuron") if resource == "tags" && is_sent => Format::Neuron,
+            Some("edgex") if resource == "tags" && is_sent => Format::Edgex,
             _ => return Err("is it format=csv or format=jsonl?".to_owned()),
         };
         let edge = edge.map(str::to_owned);
-        Ok(Some(Self { resource, name, file, format, is_import, body, edge }))
+        Ok(Some(Self { resource, name, file, format, deed, body, edge }))
     }
 
     /// Does it.
     pub(super) async fn carry_out(self, mut line: Line<'_>, as_json: bool) -> Outcome {
-        let outcome = match self.is_import {
-            true => self.import(&mut line, as_json).await,
-            false => self.export(&mut line).await,
+        let outcome = match self.deed {
+            Deed::Import | Deed::Try => self.send(&mut line, as_json).await,
+            Deed::Export => self.export(&mut line).await,
         };
         line.close().await;
         outcome
     }
 
-    async fn import(&self, line: &mut Line<'_>, as_json: bool) -> Outcome {
+    /// Sends the file, piece by piece.
+    async fn send(&self, line: &mut Line<'_>, as_json: bool) -> Outcome {
         let name = self.file.display();
         let text = std::fs::read_to_string(&self.file).with_context(|| format!("{name}"))?;
         let (header, pieces) = match self.format {
@@ -118,15 +133,15 @@ impl Table {
             Format::Edgex => (0..0, vec![Piece { bytes: 0..text.len(), rows: 1 }]),
         };
         let all: usize = pieces.iter().map(|piece| piece.rows).sum();
-        let mut progress = Progress::new(all);
+        let mut progress = Progress::new(self.deed, all);
         if !as_json {
-            print(&format!("row,{},result,secret,error\n", self.name))?;
+            print(&format!("row,{},result,{},error\n", self.name, self.deed.found()))?;
         }
         for piece in pieces {
             let text = [&text[header.clone()], &text[piece.bytes.clone()]].concat();
-            let data = self.ask(line, "import", json!({ "text": text })).await?;
+            let data = self.ask(line, self.deed.verb(), json!({ "text": text })).await?;
             let rows = data["rows"].as_array().map_or(&[][..], Vec::as_slice);
-            print(&results(rows, self.name, progress.done, as_json))?;
+            print(&results(rows, (self.name, self.deed.found()), progress.done, as_json))?;
             // How many resources a profile has is known to the node.
             let is_whole = self.format == Format::Edgex;
             let done = if is_whole { rows.len() } else { piece.rows };
@@ -163,6 +178,29 @@ impl Table {
         let request = request.map_err(Failure::Usage)?;
         let answer: Answer = line.ask(&request).await?;
         answer.map_err(|refusal| Failure::failed(told(&refusal)))
+    }
+}
+
+impl Deed {
+    fn verb(self) -> &'static str {
+        match self {
+            Self::Import => "import",
+            Self::Try => "try",
+            Self::Export => "export",
+        }
+    }
+
+    /// The field of a row that tells something new.
+    fn found(self) -> &'static str {
+        if self == Self::Try { "v" } else { "secret" }
+    }
+
+    /// What can become of a row; whether that is a failure.
+    fn results(self) -> [(&'static str, bool); 4] {
+        match self {
+            Self::Try => [("good", false), ("bad", true), ("refused", true), ("untried", false)],
+            _ => [("created", false), ("updated", false), ("unchanged", false), ("refused", true)],
+        }
     }
 }
 
@@ -221,7 +259,7 @@ fn pieces(ends: &[usize]) -> Vec<Piece> {
 }
 
 /// The results of a piece, whose first row is number `before` + 1 of the file.
-fn results(rows: &[Value], name: &str, before: usize, as_json: bool) -> String {
+fn results(rows: &[Value], (name, found): (&str, &str), before: usize, as_json: bool) -> String {
     let mut text = String::new();
     let number = |row: &Value| row["row"].as_u64().map_or(0, |it| it as usize) + before;
     for row in rows {
@@ -231,13 +269,17 @@ fn results(rows: &[Value], name: &str, before: usize, as_json: bool) -> String {
             text.push_str(&format!("{row}\n"));
             continue;
         }
-        let cell = |field: &str| row[field].as_str().unwrap_or_default().to_owned();
+        let cell = |field: &str| match &row[field] {
+            Value::Null => String::new(),
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
         let error = match serde_json::from_value::<proto::Refusal>(row["error"].clone()) {
             Ok(refusal) => told(&refusal),
             Err(_) => String::new(),
         };
         let number = number(row).to_string();
-        let cells = [number, cell(name), cell("result"), cell("secret"), error];
+        let cells = [number, cell(name), cell("result"), cell(found), error];
         let mut writer = csv::Writer::from_writer(Vec::new());
         // Into memory: there is no way to fail.
         let _ = writer.write_record(&cells);
@@ -249,6 +291,7 @@ fn results(rows: &[Value], name: &str, before: usize, as_json: bool) -> String {
 
 /// How far an import is.
 struct Progress {
+    deed: Deed,
     all: usize,
     done: usize,
     counts: [u64; 4],
@@ -256,15 +299,13 @@ struct Progress {
 }
 
 impl Progress {
-    const RESULTS: [&'static str; 4] = ["created", "updated", "unchanged", "refused"];
-
-    fn new(all: usize) -> Self {
-        Self { all, done: 0, counts: [0; 4], told: Instant::now() }
+    fn new(deed: Deed, all: usize) -> Self {
+        Self { deed, all, done: 0, counts: [0; 4], told: Instant::now() }
     }
 
     fn step(&mut self, rows: usize, data: &Value) {
         self.done += rows;
-        for (count, name) in self.counts.iter_mut().zip(Self::RESULTS) {
+        for (count, (name, _)) in self.counts.iter_mut().zip(self.deed.results()) {
             *count += data[name].as_u64().unwrap_or(0);
         }
         if self.told.elapsed() >= PROGRESS_EVERY {
@@ -276,15 +317,18 @@ impl Progress {
     /// Some rows that were refused are a failure, all others were done all the same.
     fn end(&self) -> Outcome {
         self.tell();
-        match self.counts[3] {
+        let failures = self.counts.iter().zip(self.deed.results()).filter(|(_, (_, is))| *is);
+        let what = if self.deed == Deed::Try { "bad or refused" } else { "refused" };
+        match failures.map(|(count, _)| count).sum::<u64>() {
             0 => Ok(()),
-            refused => Err(Failure::failed(format_args!("{refused} of {} rows refused", self.all))),
+            count => Err(Failure::failed(format_args!("{count} of {} rows {what}", self.all))),
         }
     }
 
     fn tell(&self) {
-        let counts = self.counts.iter().zip(Self::RESULTS);
-        let counts: Vec<String> = counts.map(|(count, name)| format!("{count} {name}")).collect();
+        let counts = self.counts.iter().zip(self.deed.results());
+        let counts: Vec<String> =
+            counts.map(|(count, (name, _))| format!("{count} {name}")).collect();
         let line = format!("{} of {} rows: {}", self.done, self.all, counts.join(", "));
         // Nobody reads a closed stderr; the import goes on all the same.
         let _ = writeln!(std::io::stderr(), "{line}");
@@ -320,11 +364,25 @@ mod tests {
                 "error":{"code":"invalid","message":"a, b","field":"thing"}}),
         ];
         assert_eq!(
-            results(&rows, "thing", 500, false),
+            results(&rows, ("thing", "secret"), 500, false),
             "501,p1,created,s,\n502,,refused,,\"invalid: a, b (thing)\"\n"
         );
-        let first = results(&rows[..1], "thing", 500, true);
+        let first = results(&rows[..1], ("thing", "secret"), 500, true);
         assert_eq!(serde_json::from_str::<Value>(&first).unwrap()["row"], json!(501));
+    }
+
+    #[test]
+    fn what_was_tried_is_shown_with_its_value_and_bad_rows_are_a_failure() {
+        let rows = [
+            json!({"row":1,"tag":"a","result":"good","v":21.5}),
+            json!({"row":2,"tag":"b","result":"untried"}),
+        ];
+        assert_eq!(results(&rows, ("tag", "v"), 0, false), "1,a,good,21.5,\n2,b,untried,,\n");
+        let mut progress = Progress::new(Deed::Try, 2);
+        progress.step(2, &json!({"good":1,"untried":1}));
+        assert!(progress.end().is_ok());
+        progress.step(1, &json!({"bad":1}));
+        assert!(progress.end().is_err());
     }
 
     #[test]

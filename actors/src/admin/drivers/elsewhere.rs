@@ -15,14 +15,20 @@ pub(in crate::admin) fn live(
     operation: (&str, &str),
     ask_here: impl FnOnce(DriverId) -> Live,
 ) -> Result<Plan, Refusal> {
-    let row = must_find(request, &driver)?;
-    match row.edge == request.context.settings.edge {
-        true => Ok(Plan::ask(ask_here(driver))),
-        false => {
-            let question = question(request, operation);
-            Ok(Plan::ask(Live::Wanted(row.edge, driver, question)))
-        }
-    }
+    let there = ask_there(request, &driver, operation)?;
+    Ok(there.unwrap_or_else(|| Plan::ask(ask_here(driver))))
+}
+
+/// Has the edge node that has the driver carry out the request as it is; `None` if this one has it.
+pub(in crate::admin) fn ask_there(
+    request: &Request<'_>,
+    driver: &DriverId,
+    operation: (&str, &str),
+) -> Result<Option<Plan>, Refusal> {
+    let row = must_find(request, driver)?;
+    let question = (row.edge != request.context.settings.edge)
+        .then(|| Live::Wanted(row.edge, driver.clone(), question(request, operation)));
+    Ok(question.map(Plan::ask))
 }
 
 /// Has another edge node carry out the request as it is.

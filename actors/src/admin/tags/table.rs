@@ -12,7 +12,7 @@ use crate::admin::room::{self, Counted};
 use crate::admin::table::{ADMIN, Operation, READER};
 use crate::admin::tabular::{Columns, Format, Record, Writer, value};
 use crate::driver::row::{DriverKey, DriverRow, TagKey, TagRow};
-use ::drivers::{ByteOrder, TagConfig, TagKind};
+use ::drivers::{ByteOrder, ConfigError, DriverConfig, TagConfig, TagKind};
 use proto::uns::RAW_CONTRACT;
 use proto::{DriverId, Expression, Refusal, RefusalCode, TagId};
 use schemars::JsonSchema;
@@ -90,21 +90,21 @@ fn object(columns: &csv::StringRecord, cells: &csv::StringRecord) -> Json {
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct ImportTags {
-    driver: DriverId,
-    format: Sheet,
+pub(super) struct ImportTags {
+    pub(super) driver: DriverId,
+    pub(super) format: Sheet,
     /// The table, at most 1000 rows.
-    text: String,
+    pub(super) text: String,
     /// Where new tags without a `path` go: `<location>/_raw/<tag>`, or `<location>/_event/<tag>` if they are `events`;
     /// those of a group of Neuron go to `<location>/<group>/_raw/<name>`.
     #[serde(default)]
-    location: Option<String>,
+    pub(super) location: Option<String>,
     /// The order of the bytes of numbers of 32 and 64 bits whose row says none, in a tag sheet of Neuron.
     #[serde(default)]
-    byte_order: ByteOrder,
+    pub(super) byte_order: ByteOrder,
     /// Says what would become of each row, and changes nothing.
     #[serde(default)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -121,13 +121,14 @@ struct ExportTags {
 }
 
 /// What has become of a row.
-enum Done {
+pub(super) enum Done {
     Created,
     Updated,
     Unchanged,
 }
 
-struct Batch<'a> {
+/// The rows of a table among the tags of a driver.
+pub(super) struct Batch<'a> {
     request: &'a Request<'a>,
     driver: DriverId,
     row: DriverRow,
@@ -144,31 +145,14 @@ struct Batch<'a> {
 
 /// Creates and changes many tags.
 fn import(request: &Request<'_>) -> Result<Plan, Refusal> {
-    let ImportTags { driver, format, text, location, byte_order, dry_run } = request.read()?;
+    let asked: ImportTags = request.read()?;
+    let (driver, dry_run) = (asked.driver.clone(), asked.dry_run);
+    let (batch, outcomes) = read_rows(request, asked)?;
     let key: DriverKey = (request.namespace.clone(), driver.clone());
-    let row = request.must_get::<DriverRow>(&key, "driver", &driver);
-    let row = row.map_err(|refusal| refusal.at("driver"))?;
-    let changed_row = row.clone().changed(request.now());
-    let records = sheet::records((format, &text), &row.config, byte_order, &TABLE)?;
-    let tags = tags_of(request, &key)?.into_iter().map(|tag| (tag.tag.clone(), tag)).collect();
-    let room = room::take_some::<TagRow>(request, Counted::Tags, records.len() as u64)?;
-    let plan = Plan::default();
-    let (paths, seen) = (Paths::read(request)?, HashSet::new());
-    let mut batch = Batch {
-        request,
-        driver: driver.clone(),
-        row,
-        location,
-        is_foreign: format.is_foreign(),
-        tags,
-        paths,
-        seen,
-        plan,
-        room,
-    };
+    let changed_row = batch.row.clone().changed(request.now());
     let mut counts = [0_usize; 4];
-    let mut rows = Vec::with_capacity(records.len());
-    for (row, name, outcome) in batch.apply_all(records) {
+    let mut rows = Vec::with_capacity(outcomes.len());
+    for (row, name, outcome) in outcomes {
         let (count, result) = match &outcome {
             Ok(Done::Created) => (0, "created"),
             Ok(Done::Updated) => (1, "updated"),
@@ -199,14 +183,53 @@ fn import(request: &Request<'_>) -> Result<Plan, Refusal> {
     Ok(plan)
 }
 
+/// What becomes of the row with a number and a name.
+type RowOutcome = (usize, Option<String>, Outcome);
+
+/// Reads the rows of a table, and finds out what becomes of each.
+pub(super) fn read_rows<'a>(
+    request: &'a Request<'a>,
+    asked: ImportTags,
+) -> Result<(Batch<'a>, Vec<RowOutcome>), Refusal> {
+    let ImportTags { driver, format, text, location, byte_order, .. } = asked;
+    let key: DriverKey = (request.namespace.clone(), driver.clone());
+    let row = must_find(request, &driver)?;
+    let records = sheet::records((format, &text), &row.config, byte_order, &TABLE)?;
+    let tags = tags_of(request, &key)?.into_iter().map(|tag| (tag.tag.clone(), tag)).collect();
+    let room = room::take_some::<TagRow>(request, Counted::Tags, records.len() as u64)?;
+    let plan = Plan::default();
+    let (paths, seen) = (Paths::read(request)?, HashSet::new());
+    let mut batch = Batch {
+        request,
+        driver,
+        row,
+        location,
+        is_foreign: format.is_foreign(),
+        tags,
+        paths,
+        seen,
+        plan,
+        room,
+    };
+    let rows = batch.apply_all(records);
+    Ok((batch, rows))
+}
+
 type Outcome = Result<Done, Refusal>;
 
 impl Batch<'_> {
+    /// The machine.
+    pub(super) fn config(&self) -> &DriverConfig {
+        &self.row.config
+    }
+
+    /// A tag of the driver, as the rows so far make it.
+    pub(super) fn tag(&self, name: &str) -> Option<&TagConfig> {
+        self.tags.get(&TagId::parse(name).ok()?)
+    }
+
     /// What has become of each row, in their order. A virtual tag may stand before those that it is computed from.
-    fn apply_all(
-        &mut self,
-        records: Vec<Record<Map<String, Json>>>,
-    ) -> Vec<(usize, Option<String>, Outcome)> {
+    fn apply_all(&mut self, records: Vec<Record<Map<String, Json>>>) -> Vec<RowOutcome> {
         let is_virtual = |record: &Record<Map<String, Json>>| {
             record.read.as_ref().is_ok_and(|fields| {
                 fields.get("kind").is_some_and(|it| *it == TagKind::Virtual.name())
@@ -298,12 +321,15 @@ impl Batch<'_> {
     /// What can be known of one tag without the machine, and that its path is nobody else's.
     fn check(&self, tag: &TagConfig) -> Result<(), Refusal> {
         let checked = match tag.kind {
-            TagKind::Virtual => tag.check().and_then(|()| {
-                ::drivers::check_virtual_tag(tag, &|name| {
-                    let other = TagId::parse(name).ok().and_then(|name| self.tags.get(&name));
-                    if name == tag.tag.as_str() { Some(tag) } else { other }
-                })
-            }),
+            TagKind::Virtual => {
+                let checked = tag.check().and_then(|()| {
+                    ::drivers::check_virtual_tag(tag, &|name| {
+                        let other = TagId::parse(name).ok().and_then(|name| self.tags.get(&name));
+                        if name == tag.tag.as_str() { Some(tag) } else { other }
+                    })
+                });
+                checked.map_err(|error| ConfigError { tag: Some(0), ..error })
+            }
             _ => check(self.request, &self.row.config, std::slice::from_ref(tag)),
         };
         checked.map_err(refused_one)?;
