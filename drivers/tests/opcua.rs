@@ -218,6 +218,41 @@ async fn what_changes_is_pushed_and_a_bad_node_fails_nobody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_leaves_out_what_a_deadband_leaves_out() {
+    let dirs = dirs();
+    let server = OpcUaServer::start(dirs.server.path(), Kind::default()).await.expect("a server");
+    let tags = [
+        tag("coarse", &of_tank("Setpoint"), &json!({"scale": 0.1, "deadband": 0.5})),
+        tag("fine", &of_tank("Setpoint"), &json!({"scale": 0.1})),
+        // A text has no distance: no server filters it, and it is told all the same.
+        tag("recipe", &of_tank("Recipe"), &json!({"deadband": 0.5})),
+    ];
+    let (coarse, fine, recipe) = (PointId(0), PointId(1), PointId(2));
+    for at_server in [true, false] {
+        let config = OpcUaConfig { server_deadband: at_server, ..plain(&server) };
+        let mut driver = driver(&config, &tags, &dirs.site);
+        driver.connect().await.expect("a connection");
+        server.set("Setpoint", 0_i16).expect("a variable");
+        let mut stream = driver.subscribe(&all(&tags)).await.expect("a subscription");
+        let first = pushed(&mut stream, |seen| seen.len() == 3).await;
+        assert_eq!(first[&recipe], Ok(Scalar::Text("water".into())));
+        let mut heard = vec![first[&coarse].clone()];
+        for raw in [1_i16, 2, 4, 6, 7, 20] {
+            server.set("Setpoint", raw).expect("a variable");
+            let mark = Ok(Scalar::Float(f64::from(raw) / 10.0));
+            let seen = pushed(&mut stream, |seen| seen.get(&fine) == Some(&mark)).await;
+            heard.extend(seen.get(&coarse).cloned());
+        }
+        let floats = heard.iter().filter_map(|it| it.as_ref().ok()?.as_f64());
+        let floats: Vec<f64> = floats.collect();
+        match at_server {
+            true => assert_eq!(floats, [0.0, 0.6, 2.0]),
+            false => assert!(floats.len() > 4, "{floats:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_points_are_asked_for_in_as_many_parts_as_the_server_takes() {
     let dirs = dirs();
     let kind = Kind { items_max: 100, values: 1234, ..Kind::default() };

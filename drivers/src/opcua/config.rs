@@ -116,6 +116,10 @@ pub struct OpcUaConfig {
     /// How many values of one point the server keeps between two publishes, the oldest going first, 1 to 10 000.
     #[serde(default = "queue_size_default")]
     pub queue_size: u32,
+    /// Whether the server leaves out what a tag's `deadband` would, so that it need not be sent. Many servers then do
+    /// not tell of a value that becomes NaN.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub server_deadband: bool,
     /// The most nodes that the server takes in one request, 1 to 1000, for servers that take fewer than they say.
     #[serde(default = "nodes_per_request_max_default")]
     pub nodes_per_request_max: u32,
@@ -164,6 +168,7 @@ impl OpcUaConfig {
             subscribe: true,
             publishing_interval_ms: PUBLISHING_INTERVAL_MS_DEFAULT,
             queue_size: 1,
+            server_deadband: false,
             nodes_per_request_max: NODES_PER_REQUEST_MAX,
             backfill_max_secs: BACKFILL_MAX_SECS_DEFAULT,
         }

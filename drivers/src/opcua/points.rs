@@ -3,7 +3,7 @@
 use super::address::{Address, NodeRef};
 use super::status::{quality, refusal};
 use super::value::{kind_of, show};
-use crate::config::{Access, ByteOrder, ConfigError, DataType, TagConfig, TagKind};
+use crate::config::{Access, ByteOrder, ConfigError, DataType, Publish, TagConfig, TagKind};
 use crate::port::{PointId, PointRead, ReadError, Sample};
 use crate::scaling::Scaling;
 use opcua::types::{
@@ -11,6 +11,7 @@ use opcua::types::{
 };
 use proto::{Quality, Scalar, TimestampMs};
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
 
 /// One point.
 pub(crate) struct Point {
@@ -20,6 +21,8 @@ pub(crate) struct Point {
     pub(crate) scaling: Scaling,
     pub(crate) is_writable: bool,
     pub(crate) sampling_ms: u32,
+    /// By how much the server's value has to change before the server tells of it; 0: by anything.
+    pub(crate) server_deadband: f64,
 }
 
 impl Point {
@@ -43,6 +46,7 @@ impl Point {
             scaling: Scaling::of(tag),
             is_writable: tag.access == Access::ReadWrite,
             sampling_ms: tag.poll_interval_ms,
+            server_deadband: server_deadband(tag),
         })
     }
 
@@ -97,6 +101,19 @@ impl Point {
     }
 }
 
+/// The deadband of a tag in the numbers of the server, if leaving it to the server comes to the same: what the server
+/// tells of is then published, and the next change counts from it. So it is not for a tag whose values are rounded, are
+/// published in any case, or may be held back by another deadband, which the server has no equal of.
+fn server_deadband(tag: &TagConfig) -> f64 {
+    let is_exact = tag.precision.is_none() && tag.deadband_percent.is_none();
+    match tag.deadband {
+        Some(deadband) if is_exact && tag.publish == Publish::OnChange => {
+            deadband / tag.scale.abs()
+        }
+        _ => 0.0,
+    }
+}
+
 /// A time that a machine says, unless it says none, or one before there were any.
 pub(super) fn time_of(time: Option<DateTime>) -> Option<TimestampMs> {
     let ms = time.filter(|it| !it.is_null())?.as_chrono().timestamp_millis();
@@ -109,11 +126,13 @@ pub(crate) struct Node {
     pub(crate) id: Result<NodeId, StatusCode>,
     /// The type of its value, once it was seen.
     pub(crate) kind: OnceLock<VariantScalarTypeId>,
+    /// The server lets nobody filter its changes.
+    pub(crate) is_unfiltered: AtomicBool,
 }
 
 impl Node {
     pub(crate) fn new(id: Result<NodeId, StatusCode>) -> Self {
-        Self { id, kind: OnceLock::new() }
+        Self { id, kind: OnceLock::new(), is_unfiltered: AtomicBool::new(false) }
     }
 
     /// Remembers of which type the server's value is.

@@ -17,12 +17,14 @@ use crate::config::TagKind;
 use crate::port::{Lost, PointId, PointRead, SubscribeError};
 use opcua::client::Session;
 use opcua::types::{
-    AttributeId, CallMethodRequest, EventFilterResult, ExtensionObject, MethodId,
-    MonitoredItemCreateRequest, MonitoringMode, MonitoringParameters, NodeId, ObjectTypeId,
-    ReadValueId, StatusCode, TimestampsToReturn, Variant,
+    AttributeId, CallMethodRequest, DataChangeFilter, DataChangeTrigger, DeadbandType,
+    EventFilterResult, ExtensionObject, MethodId, MonitoredItemCreateRequest, MonitoringMode,
+    MonitoringParameters, NodeId, ObjectTypeId, ReadValueId, StatusCode, TimestampsToReturn,
+    Variant,
 };
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -48,8 +50,20 @@ pub(crate) struct Items {
     listener: Listener,
     subscriptions: Vec<u32>,
     queue_size: u32,
+    server_deadband: bool,
     /// How often the server says that it is there, as it was agreed on.
     keep_alive: Duration,
+}
+
+/// Whether a server says so of a filter that it does not take, for this node or at all (OPC 10000-4, 7.22.2).
+fn is_of_filter(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::BadFilterNotAllowed
+            | StatusCode::BadMonitoredItemFilterInvalid
+            | StatusCode::BadMonitoredItemFilterUnsupported
+            | StatusCode::BadDeadbandFilterInvalid
+    )
 }
 
 /// What became of some items.
@@ -67,9 +81,9 @@ impl Items {
         requests: &mut Requests<'_>,
         listener: Listener,
     ) -> Result<Self, SubscribeError> {
-        let queue_size = requests.config.queue_size;
-        let mut items =
-            Self { listener, subscriptions: Vec::new(), queue_size, keep_alive: KEEP_ALIVE };
+        let OpcUaConfig { queue_size, server_deadband, .. } = *requests.config;
+        let (subscriptions, keep_alive) = (Vec::new(), KEEP_ALIVE);
+        let mut items = Self { listener, subscriptions, queue_size, server_deadband, keep_alive };
         match items.open(requests).await? {
             Ok(()) => Ok(items),
             Err(StatusCode::BadServiceUnsupported | StatusCode::BadNotImplemented) => {
@@ -181,8 +195,45 @@ impl Items {
         Ok(added)
     }
 
-    /// One request for monitored items; the status of each.
+    /// Asks for monitored items; the status of each. Those whose changes the server lets nobody filter are asked for
+    /// once more without.
     async fn ask(
+        &self,
+        session: &Session,
+        asked: &[PointId],
+    ) -> Result<Vec<StatusCode>, opcua::types::Error> {
+        let mut statuses = self.ask_once(session, asked).await?;
+        let nodes = &self.listener.nodes;
+        let mut places = Vec::new();
+        for (place, (id, status)) in asked.iter().zip(&statuses).enumerate() {
+            if is_of_filter(*status)
+                && self.is_filtered(*id)
+                && !nodes[id.index()].is_unfiltered.swap(true, Ordering::Relaxed)
+            {
+                places.push(place);
+            }
+        }
+        if places.is_empty() {
+            return Ok(statuses);
+        }
+        let again: Vec<PointId> = places.iter().map(|place| asked[*place]).collect();
+        for (place, status) in places.into_iter().zip(self.ask_once(session, &again).await?) {
+            statuses[place] = status;
+        }
+        Ok(statuses)
+    }
+
+    /// Whether the server is asked to leave out small changes of a point.
+    fn is_filtered(&self, id: PointId) -> bool {
+        let Listener { points, nodes, .. } = &self.listener;
+        let point = &points[id.index()];
+        self.server_deadband
+            && point.kind == TagKind::Value
+            && point.server_deadband > 0.0
+            && !nodes[id.index()].is_unfiltered.load(Ordering::Relaxed)
+    }
+
+    async fn ask_once(
         &self,
         session: &Session,
         asked: &[PointId],
@@ -217,8 +268,16 @@ impl Items {
             // Virtual tags are no points of the server.
             TagKind::Value | TagKind::Method | TagKind::Virtual => {
                 let (sampling_interval, queue_size) = (point.sampling_ms.into(), self.queue_size);
+                let filter = match self.is_filtered(id) {
+                    true => ExtensionObject::from_message(DataChangeFilter {
+                        trigger: DataChangeTrigger::StatusValue,
+                        deadband_type: DeadbandType::Absolute as u32,
+                        deadband_value: point.server_deadband,
+                    }),
+                    false => ExtensionObject::null(),
+                };
                 let parameters =
-                    MonitoringParameters { sampling_interval, queue_size, ..parameters };
+                    MonitoringParameters { sampling_interval, queue_size, filter, ..parameters };
                 (value_of(node, point), parameters)
             }
         };
