@@ -199,6 +199,30 @@ def failures(app, server, directory, port):
     return server
 
 
+def deadband(app, hub, url, words):
+    """A server that is asked to leaves out what a deadband leaves out."""
+    options = ("config.publishing_interval_ms=100", "config.server_deadband=true")
+    hub.ctl("drivers", "create", "driver=damped", *options, *words)
+    address, path = f"address=nsu={TANK};s=Setpoint", "path=acme/damped/_raw/setpoint"
+    every = ("poll_interval_ms=50", "scale=0.1", "deadband=5")
+    hub.ctl("tags", "create", "driver=damped", "tag=setpoint", address, path, *every)
+    topic = "uns/acme/damped/_raw/setpoint"
+    first = app.wait_for(topic, lambda value: value["q"] == "good")
+    check("what is there at first comes", first and first["v"] == 45.5, first)
+    for value in (46.5, 47.5, 70.5):
+        hub.ctl("tags", "write", "driver=tank", "tag=setpoint", f"v={value}", "verify=true")
+        app.wait_for(SETPOINT, lambda found, value=value: found["v"] == value)
+    last = app.wait_for(topic, lambda value: value["v"] == 70.5)
+    check("and what exceeds the deadband", bool(last), last)
+    # The figures of a driver are told from time to time.
+    told, until = 0, time.monotonic() + 20
+    while told < 2 and time.monotonic() < until:
+        time.sleep(0.5)
+        told = hub.ctl("drivers", "get", "driver=damped")["status"]["counters"]["points_read"]
+    check("asyncua has left out what does not", told == 2, told)
+    hub.ctl("drivers", "delete", "driver=damped")
+
+
 def methods_and_events(app, hub):
     """A method is called by a topic and by an operator, and what it does is told as an event."""
     app.publish(f"{FILL}/set", {"v": [30.0, "by topic"], "id": 1})
@@ -293,6 +317,7 @@ def main(data, directory):
     hub.ctl("tags", "create", "driver=tank", "tag=fill", "kind=method", f"address=nsu={TANK};s=Fill", f"path={FILL[4:]}")
     hub.ctl("tags", "create", "driver=tank", "tag=plc", "kind=events", "address=i=2253", f"path={EVENTS[4:]}")
     values(app, hub, url)
+    deadband(app, hub, url, (*words, *named))
     methods_and_events(app, hub)
     history(app, proxy, url)
     server = failures(app, server, directory, port)
