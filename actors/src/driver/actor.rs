@@ -86,6 +86,8 @@ pub(crate) struct DriverCore {
     was_connected: bool,
     status: DriverStatus,
     status_due_ms: u64,
+    /// What has changed since is told when that time has come.
+    has_news: bool,
 }
 
 /// Who waits for what a ticket stands for.
@@ -174,6 +176,7 @@ impl DriverCore {
             was_connected: false,
             status,
             status_due_ms: 0,
+            has_news: false,
         };
         core.publish_status();
         Ok(core)
@@ -424,8 +427,9 @@ impl DriverCore {
         let Some(running) = &self.running else { return };
         let status = DriverStatus::of(&running.state, (self.counters, self.pace), now.t);
         let is_turn = status.is_turn_from(&self.status);
-        let is_due = now.ms >= self.status_due_ms && status.is_news_after(&self.status);
-        if is_turn || is_due {
+        self.has_news = is_turn || status.is_news_after(&self.status);
+        if is_turn || self.has_news && now.ms >= self.status_due_ms {
+            self.has_news = false;
             self.status = status;
             self.status_due_ms = now.ms + self.context.settings.driver_status_ms;
             self.publish_status();
@@ -441,7 +445,9 @@ impl DriverCore {
             timer.abort();
         }
         self.turn += 1;
-        let Some(at_ms) = self.running.as_ref().and_then(|it| it.state.wake_at_ms()) else {
+        let told_at_ms = self.has_news.then_some(self.status_due_ms);
+        let wake_at_ms = self.running.as_ref().and_then(|it| it.state.wake_at_ms());
+        let Some(at_ms) = wake_at_ms.into_iter().chain(told_at_ms).min() else {
             return;
         };
         let after = Duration::from_millis(at_ms.saturating_sub(self.context.uptime_ms()));
