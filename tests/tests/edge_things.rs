@@ -244,9 +244,14 @@ async fn another_secret_counts_there_and_a_thing_that_is_moved_goes() {
     let other = json!({ "thing": "fan", "secret": "another secret of the fan" });
     admin.must("things", "update", other).await;
     given(&mut admin, "fan").await;
-    drop(device(&edge, "another secret of the fan").await);
+    let fan = device(&edge, "another secret of the fan").await;
+    let mut look = listener(&hub_node, "look", "things/fan/status").await;
+    assert_eq!(look.next_message().await.json()["online"], true);
     admin.must("things", "update", json!({ "thing": "fan", "edge": null })).await;
     until(&mut edge_admin, ("things", "list"), json!({}), |it| it["items"] == json!([])).await;
+    let said = look.next_message().await.json();
+    assert_eq!((&said["online"], &said["reason"]), (&json!(false), &json!("moved")));
+    drop(fan);
     let refused = admin.ask("things", "update", json!({ "thing": "fan", "edge": "paint" })).await;
     assert_eq!(refused.expect_err("there is none")["field"], "edge");
 }

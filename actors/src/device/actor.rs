@@ -275,17 +275,25 @@ impl DeviceCore {
     async fn change(
         &mut self,
         row: ThingRow,
-        changes: Changes,
+        mut changes: Changes,
         mut messages: Vec<Outgoing>,
     ) -> Result<(), Refusal> {
         if self.registration.is_none() {
             return Err(Refusal::not_found("thing", &self.thing));
         }
+        // What is decided and not kept yet is of before.
+        self.flush().await;
+        if self.edge() != row.edge.as_ref() {
+            messages.extend(self.forget_there(&mut changes));
+        }
         if row.is_hubs {
-            self.flush().await;
             messages.extend(self.all_news(&row).map_err(Refusal::internal)?);
         }
-        self.keep(changes, messages).await?;
+        if let Err(refusal) = self.keep(changes, messages).await {
+            self.state.row = self.kept.clone();
+            return Err(refusal);
+        }
+        self.kept = self.state.row.clone();
         self.follow_gateway(row.parent.clone());
         self.registration = Some(row);
         self.model = None;

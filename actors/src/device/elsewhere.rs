@@ -191,6 +191,15 @@ impl DeviceCore {
         self.state.row = row;
     }
 
+    /// What its edge node has said of its connections is over: it is at another one, or at none. What is to be said.
+    pub(super) fn forget_there(&mut self, changes: &mut Changes) -> Option<Outgoing> {
+        let there = self.state.row.there.take()?;
+        changes.append(put_row(self, &self.state.row));
+        let (online, t) = (false, self.context.now());
+        let status = Status { online, t, reason: "moved".to_owned() };
+        there.online.then(|| status_message(&self.thing, &status))
+    }
+
     fn base(&self, key: &ShadowKey) -> Result<BaseRow, ReadError> {
         let base = self.context.outside.store.read()?.get::<BaseRow>(key)?;
         Ok(base.unwrap_or_else(BaseRow::none))

@@ -34,13 +34,15 @@ pub(super) struct Arrived {
 }
 
 /// What is in a shipment under numbers that are not here yet; `row` then has them. `retained` tells what is retained on
-/// a topic, `is_here` whether a thing is at this edge node, of whose data folder `life` is one.
+/// a topic, `is_here` whether a thing is at this edge node, of whose data folder `life` is one. What is said of a thing
+/// has at most `said_bytes_max`.
 pub(super) fn open(
     (edge, life): (&EdgeId, u64),
     lane: Lane,
     block: BlockReader,
     (row, now): (&mut ReceivedRow, TimestampMs),
     (retained, is_here): (impl Fn(&TopicName) -> Option<Bytes>, impl Fn(&ThingId) -> bool),
+    said_bytes_max: usize,
 ) -> Result<Arrived, Unfit> {
     let range = block.range();
     let mut arrived = Arrived::default();
@@ -60,7 +62,8 @@ pub(super) fn open(
             continue;
         }
         if let Some((thing, said)) = of_thing(&record) {
-            match said.filter(|_| is_here(&thing)) {
+            let fits = record.payload.len() <= said_bytes_max;
+            match said.filter(|_| fits && is_here(&thing)) {
                 Some(said) => {
                     row.records += 1;
                     arrived.said.push((thing, SaidRow { edge: edge.clone(), life, said }));
@@ -152,7 +155,8 @@ mod tests {
         row: &mut ReceivedRow,
         retained: impl Fn(&TopicName) -> Option<Bytes>,
     ) -> Vec<Outgoing> {
-        open((&edge(), 1), lane, block, (row, NOW), (retained, |_: &_| true)).unwrap().messages
+        let around = (retained, |_: &_| true);
+        open((&edge(), 1), lane, block, (row, NOW), around, 100).unwrap().messages
     }
 
     #[test]
@@ -161,17 +165,18 @@ mod tests {
         let records = [
             ("edges/press/things/fan/status", status.clone()),
             ("edges/press/things/fan/status", Bytes::from_static(b"nonsense")),
-            ("edges/press/things/strange/status", status),
+            ("edges/press/things/strange/status", status.clone()),
+            ("edges/press/things/fan/status", Bytes::from([&status[..], &[b' '; 100]].concat())),
         ];
         let mut row = ReceivedRow::default();
         let around = (|_: &_| None, |thing: &ThingId| thing.as_str() == "fan");
         let block = block(0, &records);
-        let arrived = open((&edge(), 7), Lane::Live, block, (&mut row, NOW), around).unwrap();
+        let arrived = open((&edge(), 7), Lane::Live, block, (&mut row, NOW), around, 100).unwrap();
         assert!(arrived.messages.is_empty());
         let [(thing, said)] = &arrived.said[..] else { panic!("one can be read, of one thing") };
         assert_eq!((thing.as_str(), said.life), ("fan", 7));
         assert!(matches!(&said.said, Said::Status(status) if status.online));
-        assert_eq!((row.records, row.refused), (1, 2));
+        assert_eq!((row.records, row.refused), (1, 3));
     }
 
     #[test]

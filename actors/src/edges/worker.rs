@@ -304,7 +304,8 @@ impl Worker {
                 let numbers = (&mut row, now);
                 let around =
                     (|topic: &_| self.retained(topic), |thing: &_| self.is_at(edge, thing));
-                let arrived = arrival::open((edge, epoch), lane, block, numbers, around);
+                let max = self.said_bytes_max();
+                let arrived = arrival::open((edge, epoch), lane, block, numbers, around, max);
                 let Arrived { messages, said } = arrived.map_err(|error| error.to_string())?;
                 if row.is_torn() {
                     return Err("its numbers have too many holes".to_owned());
@@ -331,6 +332,14 @@ impl Worker {
 
     fn retained(&self, topic: &TopicName) -> Option<Bytes> {
         self.client.retained(&topic.clone().into()).pop().map(|(_, payload)| payload)
+    }
+
+    /// The most bytes of what an edge node says of a thing: a shadow with a stamp for each key, or what a command
+    /// returns.
+    fn said_bytes_max(&self) -> usize {
+        let settings = &self.context.settings;
+        let shadow = settings.shadow_limits().bytes_max;
+        shadow.max(settings.command_bytes_max).saturating_mul(8)
     }
 
     /// Whether a thing is at an edge node. What cannot be looked up is: the device actor looks again.

@@ -58,7 +58,10 @@ pub(crate) enum Standing {
     /// It is not at this edge node, and never was.
     Stranger,
     /// It is at this edge node no more.
-    Gone,
+    Gone {
+        /// Whether the edge node ever took it.
+        was_taken: bool,
+    },
     /// The edge node has it as it is here.
     Settled,
     /// The edge node has yet to get it.
@@ -87,7 +90,7 @@ fn compared(row: Option<ThingRow>, given: Option<GivenRow>, life: u64) -> Standi
     match (row, given) {
         (None, None) => Standing::Stranger,
         // Another life of the edge node has never heard of it, or has it from a backup.
-        (None, Some(_)) => Standing::Gone,
+        (None, Some(given)) => Standing::Gone { was_taken: given.revision.is_some() },
         (Some(row), Some(given)) if given.life == life => match &given.refused {
             _ if given.revision == Some(row.revision) => Standing::Settled,
             Some(refused) if refused.revision == row.revision => Standing::Refused,
@@ -154,7 +157,7 @@ fn is_due(snapshot: &Snapshot, there: There<'_>, thing: &ThingId) -> Result<bool
     let key: ThingKey = (there.0.clone(), thing.clone());
     Ok(match standing(snapshot, there, thing)? {
         Standing::Stranger | Standing::Refused => false,
-        Standing::Gone | Standing::Due(_) => true,
+        Standing::Gone { .. } | Standing::Due(_) => true,
         Standing::Settled => {
             !shadows(snapshot, &key, there.2)?.is_empty() || !commands(snapshot, &key)?.is_empty()
         }
@@ -199,6 +202,7 @@ mod tests {
     fn an_edge_node_is_given_a_thing_again_when_it_has_changed_or_begins_anew() {
         let row = |revision| ThingRow { revision, ..ThingRow::new(TimestampMs(1)) };
         let due = |revision| Standing::Due(Box::new(row(revision)));
+        let gone = |was_taken| Standing::Gone { was_taken };
         let given = |life, revision| GivenRow { life, revision, refused: None };
         let refusal = Refusal::new(RefusalCode::Invalid, "no");
         let refused = |life, revision| {
@@ -207,8 +211,10 @@ mod tests {
         };
         for (thing, given, expected) in [
             (None, None, Standing::Stranger),
-            (None, Some(given(7, Some(1))), Standing::Gone),
-            (None, Some(given(6, Some(1))), Standing::Gone),
+            (None, Some(given(7, Some(1))), gone(true)),
+            (None, Some(given(6, Some(1))), gone(true)),
+            (None, Some(given(7, None)), gone(false)),
+            (None, Some(refused(7, 2)), gone(true)),
             (Some(2), None, due(2)),
             (Some(2), Some(given(7, Some(2))), Standing::Settled),
             (Some(2), Some(given(7, Some(1))), due(2)),

@@ -102,9 +102,13 @@ impl Errand {
         let row = match due::standing(&snapshot, there, thing).map_err(Refusal::internal)? {
             Standing::Settled => return Ok(true),
             Standing::Stranger | Standing::Refused => return Ok(false),
-            Standing::Gone => return self.take_away(thing).await.map(|()| false),
+            Standing::Gone { was_taken } => {
+                return self.take_away(thing, was_taken).await.map(|()| false);
+            }
             Standing::Due(row) => row,
         };
+        let taken = snapshot.get::<GivenRow>(&self.given_key(thing)).map_err(Refusal::internal)?;
+        let taken = taken.filter(|it| it.life == self.life).and_then(|it| it.revision);
         let body = self.registration(&snapshot, thing, &row)?;
         drop(snapshot);
         let given = match self.ask(("things", "apply"), body).await {
@@ -115,7 +119,7 @@ impl Errand {
                 tracing::warn!(edge = %self.edge, %thing, %refusal, "a thing is not taken");
                 self.tell("thing_refused", thing, &json!({ "reason": refusal }));
                 let refused = Some(NotTaken { revision: row.revision, refusal });
-                GivenRow { life: self.life, revision: None, refused }
+                GivenRow { life: self.life, revision: taken, refused }
             }
         };
         let is_taken = given.refused.is_none();
@@ -157,11 +161,14 @@ impl Errand {
         }))
     }
 
-    async fn take_away(&self, thing: &ThingId) -> Result<(), Refusal> {
-        let body = json!({ "thing": thing, "children": "detach" });
-        match self.ask(("things", "delete"), body).await {
-            Err(refusal) if refusal.code != RefusalCode::NotFound => return Err(refusal),
-            _ => {}
+    /// One that the edge node has never taken is nobody's here: if it is there, it is its own.
+    async fn take_away(&self, thing: &ThingId, was_taken: bool) -> Result<(), Refusal> {
+        if was_taken {
+            let body = json!({ "thing": thing, "children": "detach" });
+            match self.ask(("things", "delete"), body).await {
+                Err(refusal) if refusal.code != RefusalCode::NotFound => return Err(refusal),
+                _ => {}
+            }
         }
         let mut changes = Changes::new();
         changes.delete::<GivenRow>(&self.given_key(thing));
