@@ -7,10 +7,13 @@
 //! in order; the hub takes every number once. Small blocks that wait are made into large ones ([`packing`]), which
 //! hold a value in a few bytes.
 //!
+//! An edge node that its hub does not know yet registers first, if it has been given an enrolment ([`enrolment`]).
+//!
 //! What waits is bounded by bytes and by age. Beyond, the oldest records are dropped, counted, and reported to the hub
 //! as a gap. Nothing but the disk can hold up a publisher: a hub that is away never does.
 
 mod cursor;
+mod enrolment;
 mod lanes;
 mod packing;
 pub(crate) mod properties;

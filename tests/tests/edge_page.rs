@@ -40,7 +40,7 @@ async fn every_command_of_the_page_does_what_the_page_says() {
             status(&mut admin, "online", |it| it["online"] == true).await;
         }
     }
-    assert_eq!(blocks, 8);
+    assert_eq!(blocks, 9);
 
     assert_eq!(plant.read_holding(0).await, 250, "the write of the page");
     let topic = "uns/acme/berlin/press/_raw/setpoint";

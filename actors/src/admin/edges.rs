@@ -114,6 +114,28 @@ struct OneEdge {
 /// Registers an edge node. Answers with its secret if that was made here.
 fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
     let CreateEdge { edge, label, secret } = request.read()?;
+    let label = checked_label(label)?;
+    let (secret, made) = match secret {
+        Some(given) => (checked_secret(given)?, None),
+        None => {
+            let made = secret::generate(&*request.context.outside.entropy);
+            (made.clone(), Some(made))
+        }
+    };
+    let mut plan = registered(request, edge, label, secret)?;
+    if let Some(made) = made {
+        plan.data["secret"] = made.into();
+    }
+    Ok(plan)
+}
+
+/// The plan of a new edge node.
+pub(super) fn registered(
+    request: &Request<'_>,
+    edge: EdgeId,
+    label: Option<String>,
+    secret: String,
+) -> Result<Plan, Refusal> {
     let key: EdgeKey = (request.namespace.clone(), edge.clone());
     let (credential, identity) = credential_of(request.namespace, &edge)?;
     if edge == request.context.settings.edge || request.get::<EdgeRow>(&key)?.is_some() {
@@ -128,21 +150,41 @@ fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
         return Err(Refusal::new(RefusalCode::QuotaExceeded, message));
     }
     let now = request.now();
-    let label = checked_label(label)?;
     let row = EdgeRow { label, created: now, updated: now, revision: 1, adopted: None };
-    let mut data = show(request, &key, &row);
-    let secret = match secret {
-        Some(given) => checked_secret(given)?,
-        None => {
-            let made = secret::generate(&*request.context.outside.entropy);
-            data["secret"] = made.clone().into();
-            made
-        }
-    };
-    let mut plan = Plan::answer(data);
+    let mut plan = Plan::answer(show(request, &key, &row));
     plan.changes.put::<EdgeRow>(&key, &row);
     request.set_secret(&mut plan, credential, identity, secret, Terms::default());
     Ok(plan)
+}
+
+/// The plan of an edge node that another machine takes over, with a new secret.
+pub(super) fn handed_over(
+    request: &Request<'_>,
+    edge: &EdgeId,
+    secret: String,
+) -> Result<Plan, Refusal> {
+    let key: EdgeKey = (request.namespace.clone(), edge.clone());
+    let mut row = request.must_get::<EdgeRow>(&key, "edge node", edge)?;
+    (row.updated, row.revision, row.adopted) = (request.now(), row.revision + 1, None);
+    let mut plan = Plan::answer(show(request, &key, &row));
+    plan.changes.put::<EdgeRow>(&key, &row);
+    change_secret(request, &mut plan, edge, secret)?;
+    Ok(plan)
+}
+
+/// Another secret; its connection ends.
+fn change_secret(
+    request: &Request<'_>,
+    plan: &mut Plan,
+    edge: &EdgeId,
+    secret: String,
+) -> Result<(), Refusal> {
+    let (credential, identity) = credential_of(request.namespace, edge)?;
+    let terms = Terms::of(request.get::<Credential>(&credential)?);
+    request.set_secret(plan, credential, identity, secret, terms);
+    let identity = Identity::Edge(edge.clone());
+    plan.after.push(After::EndSessions(request.namespace.clone(), identity));
+    Ok(())
 }
 
 /// Shows an edge node with its status.
@@ -177,10 +219,7 @@ fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
     let mut plan = Plan::answer(show(request, &key, &row));
     plan.changes.put::<EdgeRow>(&key, &row);
     if let Some(secret) = secret {
-        let (credential, identity) = credential_of(request.namespace, &edge)?;
-        let terms = Terms::of(request.get::<Credential>(&credential)?);
-        request.set_secret(&mut plan, credential, identity, checked_secret(secret)?, terms);
-        plan.after.push(After::EndSessions(request.namespace.clone(), Identity::Edge(edge)));
+        change_secret(request, &mut plan, &edge, checked_secret(secret)?)?;
     }
     Ok(plan)
 }

@@ -14,7 +14,7 @@ use super::tenants::check_description;
 use super::thing_model::resolve;
 use super::things::{check_revision, forget_certificates};
 use crate::device::row::ThingRow;
-use crate::enrolment::row::{EnrolmentKey, EnrolmentRow, SerialRow};
+use crate::enrolment::row::{EnrolmentKey, EnrolmentRow, Registers, SerialRow};
 use crate::enrolment::{check_name, fill};
 use crate::secret;
 use broker::credential::{Credential, CredentialIdentity, CredentialKey};
@@ -103,6 +103,10 @@ struct EnrolmentTerms {
     /// At most 1024 bytes; null: none.
     #[serde(default, deserialize_with = "present")]
     description: Option<Option<String>>,
+    /// What comes by it, `things` or `edges`, as long as nothing has; absent at first: things. Of edge nodes only
+    /// `name` is said.
+    #[serde(default)]
+    registers: Option<Registers>,
     /// The model of its things: `pump@3`, or `pump` for its latest version when a device comes; null: none.
     #[serde(default, deserialize_with = "present")]
     model: Option<Option<ModelRef>>,
@@ -167,6 +171,7 @@ fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
     request.context.outside.entropy.fill(&mut own);
     let mut row = EnrolmentRow {
         description: None,
+        registers: Registers::Things,
         model: None,
         name: "{serial}".to_owned(),
         location: None,
@@ -273,6 +278,13 @@ impl EnrolmentTerms {
             check_description(description.as_deref().unwrap_or_default())?;
             row.description = description;
         }
+        if let Some(registers) = self.registers.filter(|it| *it != row.registers) {
+            if row.registered > 0 {
+                let message = format!("it has registered {} already", row.registered);
+                return invalid("registers", message);
+            }
+            row.registers = registers;
+        }
         if let Some(model) = self.model {
             model.clone().map(|it| resolve(request, it)).transpose()?;
             row.model = model;
@@ -304,6 +316,9 @@ impl EnrolmentTerms {
                 return Err(Refusal::new(RefusalCode::TooLarge, message).at("tags"));
             }
         }
+        if let Some(field) = row.of_things_only().filter(|_| row.registers == Registers::Edges) {
+            return invalid(field, "an edge node has none".to_owned());
+        }
         row.listed_only = self.listed_only.unwrap_or(row.listed_only);
         row.things_max = self.things_max.unwrap_or(row.things_max);
         match self.expires_in_secs {
@@ -318,6 +333,19 @@ impl EnrolmentTerms {
             }
         }
         Ok(())
+    }
+}
+
+impl EnrolmentRow {
+    /// A field that says something of things, and nothing of edge nodes.
+    fn of_things_only(&self) -> Option<&'static str> {
+        let fields = [
+            ("model", self.model.is_some()),
+            ("location", self.location.is_some()),
+            ("parent", self.parent.is_some()),
+            ("tags", !self.tags.is_empty()),
+        ];
+        fields.into_iter().find(|(_, is_said)| *is_said).map(|(field, _)| field)
     }
 }
 
@@ -360,6 +388,7 @@ fn show((namespace, enrolment): &EnrolmentKey, row: &EnrolmentRow, is_disabled: 
         "enrolment": enrolment,
         "user": format!("{namespace}/{enrolment}"),
         "description": row.description,
+        "registers": row.registers,
         "model": row.model,
         "name": row.name,
         "location": row.location,

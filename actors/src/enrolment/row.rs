@@ -2,6 +2,7 @@
 
 use proto::id::{EnrolmentId, Label};
 use proto::{ModelRef, Namespace, ThingId, TimestampMs};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use store::{Row, RowError};
@@ -19,6 +20,9 @@ pub(crate) struct EnrolmentRow {
     /// What it is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) description: Option<String>,
+    /// What comes by it.
+    #[serde(default, skip_serializing_if = "Registers::is_things")]
+    pub(crate) registers: Registers,
     /// The model of its things, as it was asked for: without a version, the latest when a device comes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) model: Option<ModelRef>,
@@ -53,6 +57,23 @@ pub(crate) struct EnrolmentRow {
     pub(crate) revision: u64,
 }
 
+/// What an enrolment registers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Registers {
+    /// Devices.
+    #[default]
+    Things,
+    /// Edge nodes.
+    Edges,
+}
+
+impl Registers {
+    fn is_things(&self) -> bool {
+        *self == Self::Things
+    }
+}
+
 /// A serial number that an enrolment knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -69,7 +90,7 @@ pub(crate) struct SerialRow {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Used {
-    /// What it became.
+    /// What it became; an edge node has the same kind of name.
     pub(crate) thing: ThingId,
     /// SHA-256 of its nonce.
     pub(crate) nonce: String,

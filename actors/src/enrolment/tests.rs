@@ -8,6 +8,7 @@ const NONCE: &str = "0123456789abcdef";
 fn enrolment() -> EnrolmentRow {
     EnrolmentRow {
         description: None,
+        registers: row::Registers::Things,
         model: None,
         name: "pump-{serial}".to_owned(),
         location: None,

@@ -197,6 +197,7 @@ mod tests {
         let remote = serde_json::json!({ "url": "mqtt://127.0.0.1", "client_id": "press" });
         let settings = UplinkSettings {
             remote: serde_json::from_value(remote).unwrap(),
+            enrolment: None,
             namespace: namespace.clone(),
             filters: Vec::new(),
             bytes_max: u64::MAX,

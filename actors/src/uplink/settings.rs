@@ -12,6 +12,8 @@ const FILTERS_MAX: usize = 64;
 pub struct UplinkSettings {
     /// The hub, and the client of it that the edge node is.
     pub remote: RemoteConfig,
+    /// The enrolment of the hub that the secret is of; absent: it is the edge node's own.
+    pub enrolment: Option<String>,
     /// The namespace that goes up.
     pub namespace: Namespace,
     /// The topics that go up, besides what the edge node says of itself.

@@ -40,6 +40,7 @@ const GOOD_CONNECTION: Duration = Duration::from_secs(10);
 const STOP_DEADLINE: Duration = Duration::from_millis(700);
 
 mod down;
+mod enrolling;
 mod said;
 
 /// What an uplink is started with.
@@ -88,6 +89,8 @@ struct Worker {
     is_gap_sent: bool,
     backoff: Backoff,
     retry_at: Option<Instant>,
+    /// It registers at the hub.
+    enrolling: Option<enrolling::Enrolling>,
     rests_until: Option<Instant>,
     connected_at: Option<Instant>,
     report_at: Instant,
@@ -129,6 +132,7 @@ pub(crate) async fn run(
         is_gap_sent: false,
         backoff: Backoff::default(),
         retry_at: Some(Instant::now()),
+        enrolling: None,
         rests_until: None,
         connected_at: None,
         report_at: Instant::now(),
@@ -157,7 +161,8 @@ pub(crate) async fn run(
             answer = inbox.receive() => {
                 worker.answered(answer.ok_or("the namespace has let go of the uplink")?);
             }
-            () = tokio::time::sleep_until(wake_at) => worker.woken(),
+            outcome = enrolling::ended(&mut worker.enrolling) => worker.enrolled(outcome).await,
+            () = tokio::time::sleep_until(wake_at) => worker.woken().await,
         }
     }
 }
@@ -190,16 +195,17 @@ impl Worker {
         due.into_iter().flatten().min().unwrap_or(self.report_at)
     }
 
-    fn woken(&mut self) {
+    async fn woken(&mut self) {
         let now = Instant::now();
         if self.rests_until.is_some_and(|at| at <= now) {
             self.rests_until = None;
         }
         if self.retry_at.is_some_and(|at| at <= now) {
             self.retry_at = None;
-            match Link::open(&self.settings.remote, down(&self.edge, &self.settings.filters)) {
-                Ok(link) => self.link = Some(link),
-                Err(error) => self.lost(error.to_string()),
+            match self.begin_enrolment().await {
+                Ok(()) if self.enrolling.is_none() => self.dial(),
+                Ok(()) => {}
+                Err(reason) => self.lost(reason),
             }
         }
         if matches!(self.hello, Hello::Asked(at) if at + PATIENCE <= now) {
@@ -210,6 +216,14 @@ impl Worker {
             self.is_report_due = true;
             self.drop_old();
             self.report();
+        }
+    }
+
+    /// Begins a connection.
+    fn dial(&mut self) {
+        match Link::open(&self.settings.remote, down(&self.edge, &self.settings.filters)) {
+            Ok(link) => self.link = Some(link),
+            Err(error) => self.lost(error.to_string()),
         }
     }
 

@@ -28,6 +28,9 @@ pub(crate) struct EdgeConfig {
 pub(crate) struct UplinkConfig {
     /// The hub; empty: there is none.
     pub(crate) url: String,
+    /// The enrolment of the hub that the secret is of, by which the edge node registers itself; empty: the secret is
+    /// its own.
+    pub(crate) enrolment: String,
     /// The user name there; empty: the name of the edge node.
     pub(crate) user: String,
     /// The secret there.
@@ -56,6 +59,7 @@ impl Default for UplinkConfig {
     fn default() -> Self {
         Self {
             url: String::new(),
+            enrolment: String::new(),
             user: String::new(),
             secret: String::new(),
             secret_file: PathBuf::new(),
@@ -116,6 +120,9 @@ impl UplinkConfig {
         if role == NodeRole::Hub {
             problems.add("uplink.url", "only a node with role = \"edge\" has a hub");
         }
+        if !self.enrolment.is_empty() && !self.user.is_empty() {
+            problems.add("uplink.user", "with an enrolment the hub says who the edge node is");
+        }
         let is_given = |path: &Path| !path.as_os_str().is_empty();
         if !self.secret.is_empty() && is_given(&self.secret_file) {
             problems.add("uplink.secret_file", "there is uplink.secret as well: give one of them");
@@ -145,6 +152,7 @@ impl UplinkConfig {
         let filters = self.filters.iter().filter_map(|it| TopicFilter::parse(it.clone()).ok());
         UplinkSettings {
             remote,
+            enrolment: Some(self.enrolment.clone()).filter(|name| !name.is_empty()),
             namespace: Namespace::parse(&self.namespace).unwrap_or_default(),
             filters: filters.collect(),
             bytes_max: self.bytes_max,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
 /// The actor library names each actor by a number, around the names that our own spans give it.
-const QUIET: &str = "ractor=warn";
+const QUIET: &str = "ractor=warn,opcua_client::config=error";
 
 /// The section `log`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]

@@ -1,7 +1,7 @@
 //! A device registers by its certificate: the authority that has signed it vouches for the serial number.
 
 use super::register::{elsewhere, has_come_in, new_thing, note};
-use super::{SerialRow, find};
+use super::{Registers, SerialRow, find};
 use crate::admin::plan::{Plan, Request};
 use crate::admin::table::Operation;
 use crate::admin::things::handed_over;
@@ -42,6 +42,9 @@ fn just_in_time(request: &Request<'_>) -> Result<Plan, Refusal> {
     let credential = request.get::<Credential>(&(key.0.clone(), own))?;
     if credential.is_none_or(|it| it.is_disabled) {
         return Err(Refusal::new(RefusalCode::Forbidden, "the enrolment is not open"));
+    }
+    if enrolment.registers != Registers::Things {
+        return Err(Refusal::new(RefusalCode::Forbidden, "the enrolment is for edge nodes"));
     }
     let found = request.get::<SerialRow>(&(key.0.clone(), key.1.clone(), serial.clone()))?;
     let known = found.as_ref().and_then(|row| row.used.as_ref()).filter(|it| !it.is_reset);

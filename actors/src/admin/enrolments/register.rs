@@ -1,15 +1,17 @@
-//! `enrolments register`: the one thing that a device which is not registered may ask for.
+//! `enrolments register`: the one thing that a device, or an edge node, which is not registered may ask for.
 
 use super::find;
+use crate::admin::edges;
 use crate::admin::plan::{Plan, Request};
 use crate::admin::table::Operation;
 use crate::admin::things::{Edit, handed_over, registered};
 use crate::authority::issue::{Ask, Place, issue};
 use crate::device::row::DeviceRow;
-use crate::enrolment::row::{EnrolmentKey, EnrolmentRow, SerialRow, Used};
+use crate::edges::row::{EdgeKey, EdgeRow};
+use crate::enrolment::row::{EnrolmentKey, EnrolmentRow, Registers, SerialRow, Used};
 use crate::enrolment::{Admission, admit, check_nonce, fill, fingerprint, secret_of};
 use proto::id::{AuthorityId, EnrolmentId};
-use proto::{Refusal, RefusalCode, Role, ThingId, UserId};
+use proto::{EdgeId, Refusal, RefusalCode, Role, ThingId, UserId};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
@@ -17,7 +19,7 @@ use serde_json::json;
 pub(super) const OPERATION: Operation = Operation::changes::<Register>(
     "register",
     Role::Enrolment,
-    "registers the device that asks, which came in by an enrolment",
+    "registers the device or edge node that asks, which came in by an enrolment",
     register,
 );
 
@@ -49,11 +51,20 @@ fn register(request: &Request<'_>) -> Result<Plan, Refusal> {
     let (key, enrolment) = find(request, name)?;
     let serial_key = (key.0.clone(), key.1.clone(), serial.clone());
     let found = request.get::<SerialRow>(&serial_key)?;
-    let is_used = |thing: &ThingId| has_come_in(request, thing);
+    let of_edges = enrolment.registers == Registers::Edges;
+    let is_used = |name: &ThingId| match of_edges {
+        true => has_been_adopted(request, name),
+        false => has_come_in(request, name),
+    };
     let admission = admit(&enrolment, found.as_ref(), &nonce, request.now(), is_used)?;
     let secret = secret_of(&enrolment.key, &serial, &nonce);
     let (thing, mut plan) = match &admission {
         Admission::Again(thing) => (thing.clone(), Plan::default()),
+        Admission::Takeover(name) if of_edges => {
+            let plan = edges::handed_over(request, &edge_of(name)?, secret.clone());
+            (name.clone(), plan.map_err(|refusal| elsewhere(&refusal))?)
+        }
+        Admission::New if of_edges => new_edge(request, &enrolment, &serial, &secret)?,
         Admission::Takeover(thing) => {
             let plan = handed_over(request, thing.clone(), None, secret.clone(), None);
             (thing.clone(), plan.map_err(|refusal| elsewhere(&refusal))?)
@@ -64,8 +75,9 @@ fn register(request: &Request<'_>) -> Result<Plan, Refusal> {
         let found = found.unwrap_or_default();
         note(request, &mut plan, (&key, &enrolment), &serial, found, &thing, &nonce);
     }
+    let what = if of_edges { "edge" } else { "thing" };
     plan.data = json!({
-        "thing": thing,
+        what: thing,
         "namespace": key.0,
         "user": format!("{}/{thing}", key.0),
         "secret": secret,
@@ -74,6 +86,34 @@ fn register(request: &Request<'_>) -> Result<Plan, Refusal> {
         certify(request, &mut plan, &thing, Ask { csr, authority, days: None })?;
     }
     Ok(plan)
+}
+
+/// An edge node that nobody knows yet.
+fn new_edge(
+    request: &Request<'_>,
+    enrolment: &EnrolmentRow,
+    serial: &str,
+    secret: &str,
+) -> Result<(ThingId, Plan), Refusal> {
+    let name = ThingId::parse(&fill(&enrolment.name, serial))
+        .map_err(|error| Refusal::new(RefusalCode::Invalid, error.to_string()).at("serial"))?;
+    let plan = edges::registered(request, edge_of(&name)?, None, secret.to_owned());
+    Ok((name, plan.map_err(|refusal| elsewhere(&refusal))?))
+}
+
+/// The edge node of a name that an enrolment has given.
+fn edge_of(name: &ThingId) -> Result<EdgeId, Refusal> {
+    EdgeId::parse(name.as_str())
+        .map_err(|error| Refusal::new(RefusalCode::Invalid, error.to_string()).at("serial"))
+}
+
+/// Whether an edge node has ever come in.
+fn has_been_adopted(request: &Request<'_>, name: &ThingId) -> bool {
+    let Ok(edge) = edge_of(name) else { return true };
+    let key: EdgeKey = (request.namespace.clone(), edge);
+    // What cannot be read may have been used.
+    let row = request.get::<EdgeRow>(&key);
+    row.map_or(true, |row| row.is_some_and(|row| row.adopted.is_some()))
 }
 
 /// Has a certificate signed for the device, which comes in by it as the thing.

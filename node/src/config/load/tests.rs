@@ -45,6 +45,10 @@ fn what_is_wrong_with_an_edge_node_is_told_as_well() {
             "uplink.filters: `admin/#` has topics that never leave a node",
         ),
         (
+            "role = \"edge\"\nedge.id = \"p\"\n[uplink]\nurl = \"mqtt://hub\"\nuser = \"p\"\nenrolment = \"e\"",
+            "uplink.user: with an enrolment",
+        ),
+        (
             "role = \"edge\"\nedge.id = \"p\"\n[uplink]\nurl = \"mqtts://hub\"\nkey = \"k.pem\"",
             "uplink.key: a certificate and its key belong together",
         ),
