@@ -256,6 +256,36 @@ async fn another_secret_counts_there_and_a_thing_that_is_moved_goes() {
     assert_eq!(refused.expect_err("there is none")["field"], "edge");
 }
 
+/// What a hub asks of an edge node, asked by an operator.
+#[tokio::test]
+async fn a_shadow_is_put_over_the_one_that_was_seen_and_over_no_other() {
+    let (_hub, node) = Hub::found().await;
+    let mut admin = Admin::enter(&node).await;
+    admin.must("things", "create", json!({ "thing": "fan" })).await;
+    let mut hears = listener(&node, "hears", "things/fan/shadow/update/delta").await;
+    let section = |speed: u64| json!({ "state": { "speed": speed }, "metadata": { "speed": { "timestamp": 7 } } });
+    let empty = json!({ "state": {}, "metadata": {} });
+    let apply = |version: u64, exists: bool, speed: u64| {
+        json!({
+            "thing": "fan", "over": { "version": version, "exists": exists }, "exists": true,
+            "desired": section(speed), "reported": empty,
+        })
+    };
+    let first = admin.must("shadows", "apply", apply(0, false, 3)).await;
+    assert_eq!((&first["version"], &first["exists"]), (&json!(1), &json!(true)), "{first}");
+    assert_eq!(hears.next_message().await.json()["state"], json!({ "speed": 3 }));
+    // Over another one than is there, it is told what is there, and nothing changes.
+    let missed = admin.must("shadows", "apply", apply(0, false, 9)).await;
+    assert_eq!((&missed["version"], &missed["desired"]["state"]["speed"]), (&json!(1), &json!(3)));
+    admin.must("shadows", "apply", apply(1, true, 4)).await;
+    assert_eq!(hears.next_message().await.json()["state"], json!({ "speed": 4 }));
+    assert_eq!(shadow(&mut admin).await["desired"], json!({ "speed": 4 }));
+    let mut bad = apply(2, true, 5);
+    bad["desired"] = json!({ "state": 7 });
+    let refused = admin.ask("shadows", "apply", bad).await.expect_err("no section");
+    assert_eq!((&refused["code"], &refused["field"]), (&json!("invalid"), &json!("desired")));
+}
+
 #[tokio::test]
 async fn an_edge_node_with_a_new_data_folder_gets_its_things_again() {
     let (hub, hub_node) = Hub::found().await;
