@@ -8,6 +8,7 @@ import os
 import queue
 import re
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -118,6 +119,8 @@ class Client:
             settings["properties"] = Properties(PacketTypes.CONNECT)
             settings["properties"].SessionExpiryInterval = expiry_secs or 0
         self.paho.connect("127.0.0.1", port, **settings)
+        # Else what follows an acknowledgement waits for that of TCP, 40 ms.
+        self.paho.socket().setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.paho.loop_start()
         if not self._connected.wait(PATIENCE_SECS):
             raise RuntimeError(f"{client_id} is not welcomed")

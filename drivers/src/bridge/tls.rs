@@ -87,6 +87,7 @@ impl Dialer {
     /// Connects to `host:port` and shakes hands; an error says for a person what is wrong.
     pub(super) async fn connect(self, address: String) -> io::Result<TlsStream<TcpStream>> {
         let tcp = TcpStream::connect(address).await?;
+        tcp.set_nodelay(true)?;
         let roots = match &self.roots {
             Some(roots) => Arc::clone(roots),
             None => Arc::new(tokio::task::spawn_blocking(of_system).await??),

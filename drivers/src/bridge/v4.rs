@@ -11,8 +11,8 @@ use futures_util::FutureExt;
 use proto::{Qos, TopicName};
 use rumqttc_v4::mqttbytes::Error as MqttError;
 use rumqttc_v4::{
-    AckMode, AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Packet, Publish,
-    PublishOptions, QoS, StateError, SubscribeFilter, SubscribeReasonCode,
+    AckMode, AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, NetworkOptions, Packet,
+    Publish, PublishOptions, QoS, StateError, SubscribeFilter, SubscribeReasonCode,
 };
 
 /// Requests that are written with one flush.
@@ -33,6 +33,9 @@ pub(super) fn client(
         .set_max_packet_size(bytes_max, bytes_max)
         .set_max_request_batch(BATCH_MAX)
         .set_ack_mode(AckMode::Manual);
+    let mut network = NetworkOptions::new();
+    // What follows an acknowledgement would else wait for that of TCP, 40 ms.
+    network.set_tcp_nodelay(true);
     if let Some(dialer) = config.dialer()? {
         options.set_socket_connector(move |address, _| dialer.clone().connect(address));
     }
@@ -40,7 +43,9 @@ pub(super) fn client(
         let secret = config.secret.clone().unwrap_or_default();
         options.set_credentials(user_name.clone(), secret);
     }
-    Ok(AsyncClient::builder(options).capacity(capacity).build())
+    let (client, mut event_loop) = AsyncClient::builder(options).capacity(capacity).build();
+    event_loop.set_network_options(network);
+    Ok((client, event_loop))
 }
 
 /// Drives the client until its owner is gone.

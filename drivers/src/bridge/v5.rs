@@ -13,9 +13,10 @@ use proto::{Qos, TopicName};
 use rumqttc::mqttbytes::Error as MqttError;
 use rumqttc::{
     AckMode, AsyncClient, ConnectionError, Event, EventLoop, IncomingPacketSizeLimit, MqttOptions,
-    Packet, PersistedAckMode, PersistedSession, PubAckReason, Publish, PublishNoticeError,
-    PublishOptions, PublishProperties, PublishResult, QoS, RetainForwardRule, SessionStore,
-    SessionStoreError, SessionStoreKey, StateError, SubscribeFilterInput, SubscribeReasonCode,
+    NetworkOptions, Packet, PersistedAckMode, PersistedSession, PubAckReason, Publish,
+    PublishNoticeError, PublishOptions, PublishProperties, PublishResult, QoS, RetainForwardRule,
+    SessionStore, SessionStoreError, SessionStoreKey, StateError, SubscribeFilterInput,
+    SubscribeReasonCode,
 };
 
 /// Requests that are written with one flush.
@@ -37,6 +38,10 @@ pub(super) fn client(
         .set_incoming_packet_size_limit(IncomingPacketSizeLimit::Bytes(PACKET_BYTES_MAX))
         .set_max_request_batch(BATCH_MAX)
         .set_ack_mode(AckMode::Manual);
+    let mut network = NetworkOptions::new();
+    // What follows an acknowledgement would else wait for that of TCP, 40 ms.
+    network.set_tcp_nodelay(true);
+    options.set_network_options(network);
     if let Some(dialer) = config.dialer()? {
         options.set_socket_connector(move |address, _| dialer.clone().connect(address));
     }
