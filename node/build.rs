@@ -1,16 +1,36 @@
-//! Lets the linker of release builds fold functions that are the same in machine code: nearly 1 MB of the executable.
+//! Lets the linker of release builds fold functions that are the same in machine code, if it can: nearly 1 MB of the
+//! executable. Function addresses are not unique in Rust anyway.
 //!
-//! Only where rustc brings its own linker, which knows how; function addresses are not unique in Rust anyway.
+//! Whether it can is tried out: the linker that rustc brings for Linux can, that of binutils cannot.
+
+use std::env::var;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+const FOLD: &str = "-Wl,--icf=all";
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    let is = |name: &str, value: &str| std::env::var(name).is_ok_and(|it| it == value);
-    let has_lld = is("CARGO_CFG_TARGET_ARCH", "x86_64")
-        && is("CARGO_CFG_TARGET_OS", "linux")
-        && is("CARGO_CFG_TARGET_ENV", "gnu");
-    // Whoever names a linker knows best what that takes.
-    let is_named = std::env::var_os("RUSTC_LINKER").is_some();
-    if has_lld && !is_named && is("PROFILE", "release") {
-        println!("cargo::rustc-link-arg-bins=-Wl,--icf=all");
+    if var("PROFILE").is_ok_and(|it| it == "release") && can_fold() {
+        println!("cargo::rustc-link-arg-bins={FOLD}");
     }
+}
+
+/// Links a program that does nothing, as this one is going to be.
+fn can_fold() -> bool {
+    let (Ok(rustc), Ok(target), Ok(folder)) = (var("RUSTC"), var("TARGET"), var("OUT_DIR")) else {
+        return false;
+    };
+    let source = Path::new(&folder).join("nothing.rs");
+    if std::fs::write(&source, "fn main() {}").is_err() {
+        return false;
+    }
+    let flags = var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    let flags = flags.split('\u{1f}').filter(|flag| !flag.is_empty());
+    let linker = var("RUSTC_LINKER").map(|it| format!("-Clinker={it}"));
+    let mut command = Command::new(rustc);
+    command.args(["--target", &target, "-C", &format!("link-arg={FOLD}"), "-o"]);
+    command.arg(Path::new(&folder).join("nothing")).args(flags).args(linker).arg(&source);
+    let done = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    done.is_ok_and(|status| status.success())
 }
