@@ -5,6 +5,7 @@
 
 use super::list::{limited, list as list_rows};
 use super::plan::{Owner, Plan, Request, unreadable};
+use super::request::PLATFORM;
 use super::table::{ADMIN, Operation, READER, Resource};
 use crate::device::row::{ShadowKey, ThingKey, ThingRow};
 use crate::device::shadow::history::{self, ShadowChange};
@@ -12,7 +13,7 @@ use crate::device::shadow::{ShadowState, Stamped};
 use crate::device::{Becoming, Order};
 use crate::edges::things::documents::ShadowThere;
 use proto::admin::ListRequest;
-use proto::{Refusal, RefusalCode, ShadowName, ThingId};
+use proto::{Identity, Refusal, RefusalCode, ShadowName, ThingId};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
@@ -122,7 +123,10 @@ fn apply(request: &Request<'_>) -> Result<Plan, Refusal> {
     let next = ShadowState { version: known.version + u64::from(exists), ..wanted };
     let mut plan = Plan::answer(json!(ShadowThere::of(&key.2, row.created, &next)));
     let becoming = Box::new(Becoming { name: key.2, over, shadow: next });
-    let by = format!("{} {}", request.caller.role, request.caller.name);
+    let by = match request.caller.name.as_str() {
+        PLATFORM => Identity::Platform.to_string(),
+        name => format!("{} {name}", request.caller.role),
+    };
     plan.owner = Owner::Command(thing, Box::new(Order::Become { becoming, by }));
     Ok(plan)
 }

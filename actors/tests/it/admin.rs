@@ -20,7 +20,8 @@ async fn things_are_created_shown_changed_and_deleted() {
     let shown = app.done("things/get", json!({"thing":"p1"})).await;
     assert_eq!(
         shown,
-        json!({"thing":"p1","model":null,"location":"default/p1","parent":null,"serial":null,"tags":[],
+        json!({"thing":"p1","model":null,"location":"default/p1","parent":null,"edge":null,"given":null,
+            "serial":null,"tags":[],
             "attributes":{"maker":"acme"},"state":"unactivated","status":null,"revision":1,
             "created":START_MS,"updated":START_MS})
     );

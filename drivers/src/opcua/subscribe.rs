@@ -242,7 +242,7 @@ impl Items {
         let fields = self.listener.fields.get().map(Vec::as_slice).unwrap_or_default();
         let items: Vec<_> = asked.iter().filter_map(|id| self.item(*id, fields)).collect();
         let id = self.subscriptions.last().copied().unwrap_or_default();
-        // Past the session, which would keep what was asked of each item: a third of a tag's memory, and read by nobody.
+        // Past the session, which would keep what was asked of each item: a third of its memory, and read by nobody.
         let create = CreateMonitoredItems::new(id, session)
             .items_to_create(items)
             .timestamps_to_return(TimestampsToReturn::Both);

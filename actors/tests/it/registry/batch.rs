@@ -131,7 +131,7 @@ async fn what_is_exported_page_by_page_is_imported_elsewhere_as_it_was() {
     assert_eq!(
         page["text"],
         json!(
-            "thing,model,location,parent,serial,tags,enabled,attributes\ngw,,acme/hall,,1,gateway,true,\n"
+            "thing,model,location,parent,edge,serial,tags,enabled,attributes\ngw,,acme/hall,,,1,gateway,true,\n"
         )
     );
     node.stop().await;
