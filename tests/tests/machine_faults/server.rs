@@ -2,11 +2,16 @@
 
 use crate::case::Bench;
 use crate::rig::{Server, Tank, fingerprint};
-use opcua::types::{DataValue, StatusCode, Variant};
+use opcua::types::{DataValue, DateTime, StatusCode, Variant};
 use serde_json::json;
 use sim::tank::{Kind, OpcUaServer};
 use std::path::Path;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// `poll_interval_ms` of the tag.
+const SAMPLING: Duration = Duration::from_millis(100);
 
 impl Tank {
     /// Switches it off.
@@ -23,10 +28,14 @@ impl Tank {
         *self.server.lock() = Some(server);
     }
 
-    /// Puts a value in place of the count, which then rests.
-    fn put(&self, value: DataValue) {
-        let server = self.server.lock();
+    /// Puts a value in place of the count, which rests from then on. Not right behind a count: of two values within
+    /// one sampling interval this server may keep the second to itself, if nothing follows.
+    async fn put(&self, value: DataValue) {
         self.is_held.store(true, Ordering::Relaxed);
+        sleep(2 * SAMPLING).await;
+        let now = Some(DateTime::now());
+        let value = DataValue { source_timestamp: now, server_timestamp: now, ..value };
+        let server = self.server.lock();
         let server = server.as_ref().expect("it runs");
         server.put("Count", value).expect("a variable");
     }
@@ -56,12 +65,12 @@ impl Tank {
                 self.is_held.store(true, Ordering::Relaxed);
                 server.as_ref().expect("it runs").remove("Count").expect("a variable");
             }
-            Server::BadStatus => self.put(DataValue {
-                status: Some(StatusCode::BadDeviceFailure),
-                ..DataValue::new_now(1_u32)
-            }),
-            Server::NotANumber => self.put(DataValue::new_now(f64::NAN)),
-            Server::OtherType => self.put(DataValue::new_now(Variant::from("three"))),
+            Server::BadStatus => {
+                let status = Some(StatusCode::BadDeviceFailure);
+                self.put(DataValue { status, ..DataValue::new_now(1_u32) }).await;
+            }
+            Server::NotANumber => self.put(DataValue::new_now(f64::NAN)).await,
+            Server::OtherType => self.put(DataValue::new_now(Variant::from("three"))).await,
         }
     }
 
