@@ -32,15 +32,20 @@ fn edge(id: &str, port: u16, secret: &str) -> Site {
         .with(&format!("uplink.secret={secret}"))
 }
 
+/// Waits until the hub says that an edge node is there, or is not.
+async fn online(admin: &mut Admin, edge: &str, is_online: bool) {
+    until(admin, edge, |it| it["status"]["online"] == is_online).await;
+}
+
 /// Waits until the hub says of an edge node what is wanted.
-async fn online(admin: &mut Admin, edge: &str, is_online: bool) -> Value {
+async fn until(admin: &mut Admin, edge: &str, is_it: impl Fn(&Value) -> bool) {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let told = admin.ask("edges", "get", json!({ "edge": edge })).await;
         if let Ok(told) = &told
-            && told["status"]["online"] == is_online
+            && is_it(told)
         {
-            return told.clone();
+            return;
         }
         assert!(Instant::now() < deadline, "{edge} is not as wanted: {told:?}");
         sleep(Duration::from_millis(20)).await;
@@ -74,8 +79,8 @@ async fn an_edge_node_registers_once_and_comes_in_by_its_own_from_then_on() {
     let press = site.start().await;
     proxy.set(Mood::Cut);
     proxy.set(Mood::Passing);
-    let told = online(&mut admin, "press", true).await;
-    assert!(told["adopted"].is_number(), "{told}");
+    online(&mut admin, "press", true).await;
+    until(&mut admin, "press", |it| it["adopted"].is_number()).await;
     let shown = admin.must("enrolments", "get", json!({ "enrolment": "sites" })).await;
     assert_eq!((&shown["registers"], &shown["registered"]), (&json!("edges"), &json!(1)));
 
