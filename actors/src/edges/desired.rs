@@ -14,7 +14,7 @@ mod rows;
 mod rule;
 mod survey;
 
-pub(crate) use round::{HUB_ITSELF, is_of_the_moment};
+pub(crate) use round::is_of_the_moment;
 pub(super) use round::{Round, Settled};
 pub(crate) use rows::{KnownEditsRow, SyncRow};
 pub(super) use survey::{Survey, Wanted, survey, wanted};

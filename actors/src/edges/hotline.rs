@@ -16,6 +16,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
+/// Who asks in the name of the hub itself.
+pub(crate) const HUB_ITSELF: &str = "$platform";
+
 /// What is asked, on `edges/<edge>/question`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Question {
@@ -89,6 +92,24 @@ impl Hotline {
                 Err(Refusal::new(RefusalCode::TimedOut, message))
             }
         }
+    }
+
+    /// Asks in the name of the hub itself. Fields that are null are left out.
+    pub(super) async fn ask_as_hub(
+        context: &Context,
+        client: &Client,
+        edge: &EdgeId,
+        (resource, verb): (&str, &str),
+        body: Json,
+    ) -> Result<Json, Refusal> {
+        let body = match body {
+            Json::Object(fields) => fields.into_iter().filter(|(_, it)| !it.is_null()).collect(),
+            _ => Map::new(),
+        };
+        let (resource, verb) = (resource.to_owned(), verb.to_owned());
+        let (caller, role) = (HUB_ITSELF.to_owned(), Role::ProjectAdmin);
+        let question = Question { id: 0, resource, verb, body, caller, role };
+        Self::ask(context, client, edge, question).await
     }
 
     /// An edge node is gone: whoever waits for it hears so.

@@ -20,7 +20,9 @@ use futures_util::{FutureExt, StreamExt};
 use minding::{Minded, Minding};
 use proto::platform::{EdgeTopic, EventTopic, filters};
 use proto::uplink::{Known, Lane, Shipment};
-use proto::{ClientId, EdgeId, Identity, Namespace, PlatformTopic, Qos, ThingId, TopicName};
+use proto::{
+    ClientId, EdgeId, Identity, Namespace, PlatformTopic, Qos, ThingId, TimestampMs, TopicName,
+};
 use ractor::ActorRef;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use store::{Changes, CommitError, ReadError};
@@ -415,6 +417,20 @@ impl Worker {
     fn tell(&self, edge: &EdgeId, event: serde_json::Value) {
         self.client.publish(event_message(edge, &event));
     }
+}
+
+/// An event about one thing or driver of an edge node, with what there is more to say of it.
+pub(super) fn event_of(
+    event: &str,
+    t: TimestampMs,
+    (field, name): (&str, &str),
+    more: &serde_json::Value,
+) -> serde_json::Value {
+    let mut told = serde_json::json!({ "event": event, "t": t, field: name });
+    for (field, value) in more.as_object().into_iter().flatten() {
+        told[field.as_str()] = value.clone();
+    }
+    told
 }
 
 pub(super) fn event_message(edge: &EdgeId, event: &serde_json::Value) -> Outgoing {

@@ -8,6 +8,7 @@ use crate::device::command::broadcast::{BroadcastRow, MemberKey, MemberRow};
 use crate::device::command::document::Invocation;
 use crate::device::command::row::{CommandKey, Open};
 use crate::device::{DeviceMsg, Order};
+use crate::edges::things::rows::SaidRow;
 use broker::Client;
 use proto::{CommandId, Refusal, ThingId, TimestampMs};
 use ractor::ActorRef;
@@ -57,7 +58,7 @@ impl TenantCore {
     /// The timer of the alarms is over.
     pub(super) async fn alarms_ring(&mut self, myself: &ActorRef<TenantMsg>) {
         for thing in self.alarms.ring(self.context.now()) {
-            if self.directory.is_awake(&thing) || self.has_open_commands(&thing) {
+            if self.directory.is_awake(&thing) || self.has_work(&thing) {
                 self.send(myself, thing, DeviceMsg::CommandsDue).await;
             }
         }
@@ -65,11 +66,13 @@ impl TenantCore {
     }
 
     /// Whether a thing has commands that have yet to end. One whose rows cannot be read is worth waking: it fails.
-    pub(super) fn has_open_commands(&self, thing: &ThingId) -> bool {
+    pub(super) fn has_work(&self, thing: &ThingId) -> bool {
         let prefix = store::prefix(&(self.client.namespace().clone(), thing.clone()));
-        let found = self.context.outside.store.read();
-        let found = found.and_then(|snapshot| snapshot.first::<Open>(&prefix));
-        !matches!(found, Ok(None))
+        let found = self.context.outside.store.read().and_then(|snapshot| {
+            let has_open = snapshot.first::<Open>(&prefix)?.is_some();
+            Ok(has_open || snapshot.first::<SaidRow>(&prefix)?.is_some())
+        });
+        !matches!(found, Ok(false))
     }
 
     /// Tells every member of a broadcast that has not been told, or has to be told that it was taken back.

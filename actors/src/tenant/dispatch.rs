@@ -187,8 +187,8 @@ impl TenantCore {
         incarnation: u64,
     ) {
         let Some(mut mail) = self.directory.rested(&thing, incarnation) else { return };
-        if mail.is_empty() && self.has_open_commands(&thing) {
-            // It may have been about to hand them over, or to end them.
+        if mail.is_empty() && self.has_work(&thing) {
+            // It may have been about to hand commands over, to end them, or to take in what its edge node has said.
             mail.push(DeviceMsg::CommandsDue);
         }
         if !mail.is_empty() {
@@ -198,8 +198,8 @@ impl TenantCore {
 
     fn refuse_in_quarantine(&mut self, thing: &ThingId, message: DeviceMsg) {
         self.context.counters.refused_in_quarantine.increase();
-        if matches!(message, DeviceMsg::CommandsDue) {
-            // Its commands end when it is out of it.
+        if matches!(message, DeviceMsg::CommandsDue | DeviceMsg::EdgeSaid) {
+            // Its commands end when it is out of it, and what was said of it is taken in.
             let quarantine_ms = self.context.settings.quarantine_ms;
             self.alarms.set(thing.clone(), TimestampMs(self.context.now().0 + quarantine_ms));
         }
@@ -257,7 +257,7 @@ impl TenantCore {
             DeviceMsg::Change { reply, .. } | DeviceMsg::Retire { reply, .. } => {
                 let _ = reply.send(Err(refusal.clone()));
             }
-            // What was said of it stays until it is out of quarantine, or goes with what else it had.
+            // What was said of it stays in the store, or went with what else it had.
             DeviceMsg::CommandsDue
             | DeviceMsg::EdgeSaid
             | DeviceMsg::Resume(_)

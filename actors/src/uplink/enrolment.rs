@@ -36,11 +36,17 @@ pub(super) struct EnrolmentRow {
 }
 
 /// What an edge node comes in by.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Own {
     pub(super) user: String,
     pub(super) secret: String,
+}
+
+impl std::fmt::Debug for Own {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Own({:?})", self.user)
+    }
 }
 
 impl EnrolmentRow {

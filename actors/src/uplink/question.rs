@@ -1,8 +1,7 @@
 //! Questions of the hub: requests of its operators, which the admin API here carries out and records.
 
 use crate::context::Context;
-use crate::edges::desired::HUB_ITSELF;
-use crate::edges::hotline::{Answer, Question};
+use crate::edges::hotline::{Answer, HUB_ITSELF, Question};
 use broker::{AttachOptions, Delivery, Outgoing};
 use bytes::Bytes;
 use proto::admin::Reply;

@@ -5,20 +5,17 @@ use super::rule::{Ends, Step, step};
 use super::survey::Known;
 use crate::context::{Context, Shared};
 use crate::driver::row::{DriverKey, DriverRow, TagRow, Version};
-use crate::edges::hotline::{Hotline, Question};
+use crate::edges::hotline::Hotline;
 use crate::edges::row::EdgeKey;
-use crate::edges::worker::event_message;
+use crate::edges::worker::{event_message, event_of};
 use crate::here;
 use crate::refused;
 use broker::Client;
-use proto::{DriverId, EdgeId, Namespace, Refusal, RefusalCode, Role};
+use proto::{DriverId, EdgeId, Namespace, Refusal, RefusalCode};
 use serde::Deserialize;
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet};
 use store::{Changes, Row};
-
-/// Who asks in the name of the hub itself.
-pub(crate) const HUB_ITSELF: &str = "$platform";
 
 /// The largest question: what an edge node takes in one packet, but for its envelope.
 const DOCUMENT_BYTES_MAX: usize = 15 * 1024 * 1024;
@@ -191,14 +188,8 @@ impl Round {
     }
 
     async fn ask_edge(&self, verb: &str, body: Json) -> Result<Json, Refusal> {
-        let body = match body {
-            Json::Object(fields) => fields,
-            _ => Map::new(),
-        };
-        let (resource, verb) = ("drivers".to_owned(), verb.to_owned());
-        let (caller, role) = (HUB_ITSELF.to_owned(), Role::ProjectAdmin);
-        let question = Question { id: 0, resource, verb, body, caller, role };
-        Hotline::ask(&self.context, &self.client, &self.edge, question).await
+        let asked = ("drivers", verb);
+        Hotline::ask_as_hub(&self.context, &self.client, &self.edge, asked, body).await
     }
 
     async fn keep<R: Row>(&self, key: &R::Key, row: Option<&R>) -> Result<(), Refusal> {
@@ -212,10 +203,7 @@ impl Round {
     }
 
     fn tell(&self, event: &str, driver: &DriverId, more: &Json) {
-        let mut told = json!({ "event": event, "t": self.now(), "driver": driver });
-        for (field, value) in more.as_object().into_iter().flatten() {
-            told[field.as_str()] = value.clone();
-        }
+        let told = event_of(event, self.now(), ("driver", driver.as_str()), more);
         self.client.publish(event_message(&self.edge, &told));
     }
 

@@ -7,15 +7,15 @@ use super::said;
 use crate::context::Shared;
 use crate::device::command::row::Open;
 use crate::device::row::{ThingKey, ThingRow};
-use crate::edges::desired::{HUB_ITSELF, is_of_the_moment};
-use crate::edges::hotline::{Hotline, Question};
-use crate::edges::worker::event_message;
+use crate::edges::desired::is_of_the_moment;
+use crate::edges::hotline::Hotline;
+use crate::edges::worker::{event_message, event_of};
 use crate::model::row::{VersionRow, version_key};
 use crate::refused;
 use broker::credential::{Credential, CredentialKey};
 use broker::{Client, GENERATIONS_MAX};
-use proto::{CommandId, EdgeId, Namespace, Refusal, RefusalCode, Role, ThingId, UserId};
-use serde_json::{Map, Value as Json, json};
+use proto::{CommandId, EdgeId, Namespace, Refusal, RefusalCode, ThingId, UserId};
+use serde_json::{Value as Json, json};
 use store::{Changes, Snapshot};
 
 /// See the module.
@@ -225,15 +225,8 @@ impl Errand {
         said::keep(changes, self.namespace(), &self.thing, row);
     }
 
-    async fn ask(&self, (resource, verb): (&str, &str), body: Json) -> Result<Json, Refusal> {
-        let body = match body {
-            Json::Object(fields) => fields.into_iter().filter(|(_, it)| !it.is_null()).collect(),
-            _ => Map::new(),
-        };
-        let (resource, verb) = (resource.to_owned(), verb.to_owned());
-        let (caller, role) = (HUB_ITSELF.to_owned(), Role::ProjectAdmin);
-        let question = Question { id: 0, resource, verb, body, caller, role };
-        Hotline::ask(&self.context, &self.client, &self.edge, question).await
+    async fn ask(&self, asked: (&str, &str), body: Json) -> Result<Json, Refusal> {
+        Hotline::ask_as_hub(&self.context, &self.client, &self.edge, asked, body).await
     }
 
     async fn commit(&self, changes: Changes) -> Result<(), Refusal> {
@@ -242,10 +235,7 @@ impl Errand {
     }
 
     fn tell(&self, event: &str, thing: &ThingId, more: &Json) {
-        let mut told = json!({ "event": event, "t": self.context.now(), "thing": thing });
-        for (field, value) in more.as_object().into_iter().flatten() {
-            told[field.as_str()] = value.clone();
-        }
+        let told = event_of(event, self.context.now(), ("thing", thing.as_str()), more);
         self.client.publish(event_message(&self.edge, &told));
     }
 

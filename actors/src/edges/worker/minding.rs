@@ -27,6 +27,9 @@ pub(super) struct Minding {
     pub(super) life: Option<u64>,
     due: BTreeSet<ThingId>,
     under_way: BTreeSet<ThingId>,
+    /// All its things are being looked at; and once more when that is over.
+    looks: bool,
+    looks_again: bool,
     /// An errand has failed for a reason that others would fail for as well.
     rests: bool,
 }
@@ -35,6 +38,8 @@ pub(super) struct Minding {
 pub(super) enum Minded {
     /// These are due at an edge node that has come.
     Found(EdgeId, Result<BTreeSet<ThingId>, ReadError>),
+    /// They could not be read the last time.
+    LookAgain(EdgeId),
     /// An errand has ended; whether the device has something to take in.
     Ended(EdgeId, ThingId, Result<bool, Refusal>),
     /// A thing, or all things of an edge node, are tried again.
@@ -63,6 +68,11 @@ impl Worker {
         let Some(node) = self.nodes.get_mut(edge) else { return };
         let Some(life) = node.minding.life else { return };
         node.minding.rests = false;
+        // However often it says hello, one look at a time is enough.
+        if std::mem::replace(&mut node.minding.looks, true) {
+            node.minding.looks_again = true;
+            return;
+        }
         let (store, namespace) =
             (self.context.outside.store.clone(), self.client.namespace().clone());
         let of = edge.clone();
@@ -90,15 +100,8 @@ impl Worker {
 
     pub(super) fn minded(&mut self, minded: Minded) {
         match minded {
-            Minded::Found(edge, Ok(things)) => {
-                if let Some(node) = self.nodes.get_mut(&edge) {
-                    node.minding.due.extend(things);
-                }
-                self.begin_errands(&edge);
-            }
-            Minded::Found(edge, Err(error)) => {
-                tracing::error!(%error, %edge, "things at an edge node cannot be read");
-            }
+            Minded::Found(edge, found) => self.looked(&edge, found),
+            Minded::LookAgain(edge) => self.look_for_errands(&edge),
             Minded::Ended(edge, thing, outcome) => self.errand_ended(edge, thing, outcome),
             Minded::Rested(edge, thing) => {
                 if let Some(node) = self.nodes.get_mut(&edge) {
@@ -110,11 +113,29 @@ impl Worker {
                 self.begin_errands(&edge);
             }
         }
-        if self.minding.len() < ALL_ERRANDS_MAX
+        // One that has nothing to be given any more leaves its turn to the next.
+        while self.minding.len() < ALL_ERRANDS_MAX
             && let Some(edge) = self.waiting.pop_first()
         {
             self.begin_errands(&edge);
         }
+    }
+
+    fn looked(&mut self, edge: &EdgeId, found: Result<BTreeSet<ThingId>, ReadError>) {
+        let Some(node) = self.nodes.get_mut(edge) else { return };
+        node.minding.looks = false;
+        match found {
+            Ok(things) => node.minding.due.extend(things),
+            Err(error) => {
+                tracing::error!(%error, %edge, "things at an edge node cannot be read");
+                let again = Minded::LookAgain(edge.clone());
+                self.resting.push(tokio::time::sleep(PAUSE).map(move |()| again).boxed());
+            }
+        }
+        if std::mem::take(&mut node.minding.looks_again) {
+            self.look_for_errands(edge);
+        }
+        self.begin_errands(edge);
     }
 
     fn errand_ended(&mut self, edge: EdgeId, thing: ThingId, outcome: Result<bool, Refusal>) {
