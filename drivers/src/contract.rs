@@ -5,10 +5,10 @@
 //! a machine that can fail on demand, and are the tests of each driver.
 
 use crate::port::{
-    Connectivity, Driver, Lost, PointId, ReadError, ReadOutcome, Sample, WriteError,
+    Connectivity, Driver, Lost, PointId, PointWrite, ReadError, ReadOutcome, Sample, WriteError,
 };
 use futures_util::FutureExt as _;
-use proto::{Quality, Scalar};
+use proto::{Datum, Quality};
 use thiserror::Error;
 
 /// The points of the machine that a driver is checked with.
@@ -19,13 +19,13 @@ pub struct Fixture {
     /// A point that can be written and keeps what was written.
     pub writable: PointId,
     /// Two different values for it, as it will read back.
-    pub values: [Scalar; 2],
+    pub values: [Datum; 2],
     /// A point that can be read and not written.
     pub read_only: PointId,
     /// A point that the machine does not have.
     pub missing: PointId,
     /// Values that must be refused before anything is sent, with the code of the refusal.
-    pub refused: Vec<(PointId, Scalar, &'static str)>,
+    pub refused: Vec<(PointId, Datum, &'static str)>,
 }
 
 /// A rule that the driver broke.
@@ -119,7 +119,23 @@ async fn writes(driver: &mut dyn Driver, fixture: &Fixture) -> Result<(), Violat
         let found = value_of(&outcome);
         keep("what was written is read", found == Some(value), &outcome)?;
     }
-    Ok(())
+    let write = |point, value: &Datum, verify| PointWrite { point, value: value.clone(), verify };
+    let several = [
+        write(fixture.read_only, &fixture.values[1], false),
+        write(fixture.writable, &fixture.values[1], true),
+        write(PointId(u32::MAX), &fixture.values[1], false),
+    ];
+    let outcomes = driver.write_all(&several).await;
+    let is_each = match outcomes.as_slice() {
+        [Err(first), Ok(second), Err(third)] => {
+            let codes = (first.code(), third.code());
+            codes == ("read_only", "unknown_point") && *second == fixture.values[1]
+        }
+        _ => false,
+    };
+    keep("of several writes each has an outcome of its own", is_each, &outcomes)?;
+    let back = driver.write(fixture.writable, &fixture.values[0], true).await;
+    keep("a write returns what it wrote", back.as_ref() == Ok(&fixture.values[0]), &back)
 }
 
 async fn refusals(driver: &mut dyn Driver, fixture: &Fixture) -> Result<(), Violation> {
@@ -155,7 +171,7 @@ async fn abandoned(driver: &mut dyn Driver, fixture: &Fixture) -> Result<(), Vio
     keep("a driver works after an abandoned read", is_good, &outcome)
 }
 
-fn value_of(outcome: &ReadOutcome) -> Option<&Scalar> {
+fn value_of(outcome: &ReadOutcome) -> Option<&Datum> {
     let (_, result) = outcome.points.first()?;
     result.as_ref().ok().map(|sample| &sample.value)
 }

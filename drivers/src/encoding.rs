@@ -6,7 +6,7 @@
 
 use crate::config::{ByteOrder, DataType};
 use crate::scaling::{Scaling, Unfit, shortest};
-use proto::Scalar;
+use proto::Datum;
 
 /// How the registers of one point are to be understood.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,7 +32,7 @@ pub(crate) fn register_count(data_type: DataType) -> u16 {
 
 impl Encoding {
     /// The value that the registers hold, or what is wrong with them.
-    pub(crate) fn decode(&self, registers: &[u16]) -> Result<Scalar, &'static str> {
+    pub(crate) fn decode(&self, registers: &[u16]) -> Result<Datum, &'static str> {
         if registers.len() != usize::from(register_count(self.data_type)) {
             return Err("another number of registers");
         }
@@ -57,7 +57,7 @@ impl Encoding {
     }
 
     /// The registers that hold a value.
-    pub(crate) fn encode(&self, value: &Scalar) -> Result<Vec<u16>, Unfit> {
+    pub(crate) fn encode(&self, value: &Datum) -> Result<Vec<u16>, Unfit> {
         let bits = match self.data_type {
             DataType::Auto | DataType::Bool => return Err(Unfit::WrongType),
             DataType::Text { bytes } => return self.encode_text(value, bytes),
@@ -75,8 +75,8 @@ impl Encoding {
         Ok(self.to_registers(bits))
     }
 
-    fn encode_text(&self, value: &Scalar, bytes_max: u16) -> Result<Vec<u16>, Unfit> {
-        let Scalar::Text(text) = value else { return Err(Unfit::WrongType) };
+    fn encode_text(&self, value: &Datum, bytes_max: u16) -> Result<Vec<u16>, Unfit> {
+        let Datum::Text(text) = value else { return Err(Unfit::WrongType) };
         // A NUL ends the text in the machine: what follows would be lost without a word.
         if text.len() > usize::from(bytes_max) || text.contains('\0') {
             return Err(Unfit::OutOfRange);
@@ -119,11 +119,11 @@ fn to_bytes(registers: &[u16], byte_order: ByteOrder, is_text: bool) -> Vec<u8> 
     ordered.into_iter().flat_map(bytes).collect()
 }
 
-fn decode_text(bytes: &[u8], length: u16) -> Result<Scalar, &'static str> {
+fn decode_text(bytes: &[u8], length: u16) -> Result<Datum, &'static str> {
     let field = &bytes[..usize::from(length).min(bytes.len())];
     let end = field.iter().position(|byte| *byte == 0).unwrap_or(field.len());
     match std::str::from_utf8(&field[..end]) {
-        Ok(text) => Ok(Scalar::Text(text.trim_end_matches(' ').to_owned())),
+        Ok(text) => Ok(Datum::Text(text.trim_end_matches(' ').to_owned())),
         Err(_) => Err("the machine's text is not UTF-8"),
     }
 }

@@ -1,9 +1,10 @@
 //! OPC UA (OPC 10000, the client's side, binary over TCP).
 //!
 //! `opcua/README.md` is the reference for operators: options, addresses, security, an example. Inside: `address`,
-//! `value`, `arguments` and `status` give words of OPC UA a meaning, `points` is what a tag is on this connection;
-//! `identity` and `endpoint` say who we are and whom we trust; `link` is the connection, `requests`, `browse`, `call`
-//! and `history` what is asked of it, `subscribe`, `events` and `pushes` what comes by itself, `driver` is the port.
+//! `value`, `arguments`, `structures` and `status` give words of OPC UA a meaning, `points` is what a tag is on this
+//! connection and `held` what the server has there; `identity` and `endpoint` say who we are and whom we trust; `link`
+//! is the connection, `requests`, `writes`, `browse`, `call` and `history` what is asked of it, `subscribe`,
+//! `listener`, `events` and `pushes` what comes by itself, `driver` is the port.
 //!
 //! Only `config` is there without the feature `opcua`, so that a configuration reads the same in every build.
 
@@ -24,11 +25,15 @@ mod endpoint;
 #[cfg(feature = "opcua")]
 mod events;
 #[cfg(feature = "opcua")]
+mod held;
+#[cfg(feature = "opcua")]
 mod history;
 #[cfg(feature = "opcua")]
 pub(crate) mod identity;
 #[cfg(feature = "opcua")]
 mod link;
+#[cfg(feature = "opcua")]
+mod listener;
 #[cfg(feature = "opcua")]
 mod points;
 #[cfg(feature = "opcua")]
@@ -38,9 +43,13 @@ mod requests;
 #[cfg(feature = "opcua")]
 mod status;
 #[cfg(feature = "opcua")]
+mod structures;
+#[cfg(feature = "opcua")]
 mod subscribe;
 #[cfg(feature = "opcua")]
 mod value;
+#[cfg(feature = "opcua")]
+mod writes;
 
 pub use config::{
     NODES_PER_REQUEST_MAX, OpcUaConfig, OpcUaUser, PUBLISHING_INTERVAL_MS_DEFAULT,

@@ -9,7 +9,7 @@
 
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use futures_util::stream::BoxStream;
-use proto::{Quality, Scalar, TimestampMs};
+use proto::{Datum, Quality, TimestampMs};
 use serde::Serialize;
 use serde_json::Value as Json;
 
@@ -46,11 +46,22 @@ pub struct Sample {
     /// The point that was read.
     pub point: PointId,
     /// Its value as the tag sees it: typed, scaled, in the tag's unit.
-    pub value: Scalar,
+    pub value: Datum,
     /// How far the machine itself trusts the value; protocols that do not say so report good.
     pub quality: Quality,
     /// When it came about, as the machine says; `None` where it does not say, and the time of the read counts.
     pub at: Option<TimestampMs>,
+}
+
+/// What a point shall hold.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PointWrite {
+    /// The point.
+    pub point: PointId,
+    /// Its value as the tag sees it.
+    pub value: Datum,
+    /// Whether it is read back and compared.
+    pub verify: bool,
 }
 
 /// What became of one point of a read.
@@ -118,9 +129,30 @@ pub trait Driver: Send {
     fn write<'a>(
         &'a mut self,
         point: PointId,
-        value: &'a Scalar,
+        value: &'a Datum,
         verify: bool,
-    ) -> BoxFuture<'a, Result<Scalar, WriteError>>;
+    ) -> BoxFuture<'a, Result<Datum, WriteError>>;
+
+    /// How many writes one request of the protocol takes.
+    fn writes_at_once(&self) -> usize {
+        1
+    }
+
+    /// Writes points, each at most once and as [`Driver::write`] does, with as few requests as possible; what became of
+    /// each, in the order given.
+    fn write_all<'a>(
+        &'a mut self,
+        writes: &'a [PointWrite],
+    ) -> BoxFuture<'a, Vec<Result<Datum, WriteError>>> {
+        async move {
+            let mut outcomes = Vec::with_capacity(writes.len());
+            for PointWrite { point, value, verify } in writes {
+                outcomes.push(self.write(*point, value, *verify).await);
+            }
+            outcomes
+        }
+        .boxed()
+    }
 
     /// Whether the points are subscribed to after a connect, rather than polled.
     fn is_pushed(&self) -> bool {

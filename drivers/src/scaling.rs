@@ -6,7 +6,7 @@
 //! nothing wraps or saturates.
 
 use crate::config::TagConfig;
-use proto::Scalar;
+use proto::Datum;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
@@ -50,23 +50,23 @@ impl Scaling {
     }
 
     /// A raw whole number as the tag shows it.
-    pub(crate) fn show_whole(&self, raw: i128) -> Result<Scalar, &'static str> {
+    pub(crate) fn show_whole(&self, raw: i128) -> Result<Datum, &'static str> {
         if !self.labels.is_empty() {
             let label = i64::try_from(raw).ok().and_then(|raw| self.labels.get(&raw));
-            return label.cloned().map(Scalar::Text).ok_or("the number has no label");
+            return label.cloned().map(Datum::Text).ok_or("the number has no label");
         }
         if self.is_scaled() {
             return self.show_float(raw as f64);
         }
         match (i64::try_from(raw), u64::try_from(raw)) {
-            (Ok(signed), _) => Ok(Scalar::Int(signed)),
-            (_, Ok(unsigned)) => Ok(Scalar::unsigned(unsigned)),
+            (Ok(signed), _) => Ok(Datum::Int(signed)),
+            (_, Ok(unsigned)) => Ok(Datum::unsigned(unsigned)),
             _ => Err("not a number of 64 bits"),
         }
     }
 
     /// A raw float as the tag shows it.
-    pub(crate) fn show_float(&self, raw: f64) -> Result<Scalar, &'static str> {
+    pub(crate) fn show_float(&self, raw: f64) -> Result<Datum, &'static str> {
         if raw.is_nan() {
             return Err("the machine says NaN");
         }
@@ -79,11 +79,11 @@ impl Scaling {
             Some(places) => round_to_places(value, places),
             None => value,
         };
-        Scalar::float(value).ok_or("the scaled number is too large")
+        Datum::float(value).ok_or("the scaled number is too large")
     }
 
     /// The raw float of a shown value, before rounding.
-    pub(crate) fn raw_float(&self, value: &Scalar) -> Result<f64, Unfit> {
+    pub(crate) fn raw_float(&self, value: &Datum) -> Result<f64, Unfit> {
         let value = value.as_f64().ok_or(Unfit::WrongType)?;
         let raw = if self.is_scaled() { (value - self.offset) / self.scale } else { value };
         if raw.is_finite() { Ok(raw) } else { Err(Unfit::OutOfRange) }
@@ -92,23 +92,23 @@ impl Scaling {
     /// The raw whole number of a shown value: the nearest one if it is scaled.
     pub(crate) fn raw_whole(
         &self,
-        value: &Scalar,
+        value: &Datum,
         range: &RangeInclusive<i128>,
     ) -> Result<i128, Unfit> {
         let raw = match value {
-            Scalar::Text(label) if !self.labels.is_empty() => {
+            Datum::Text(label) if !self.labels.is_empty() => {
                 let known = self.labels.iter().find(|(_, it)| *it == label);
                 known.map(|(raw, _)| i128::from(*raw)).ok_or(Unfit::OutOfRange)?
             }
-            Scalar::Int(it) if !self.is_scaled() => i128::from(*it),
-            Scalar::UInt(it) if !self.is_scaled() => i128::from(*it),
+            Datum::Int(it) if !self.is_scaled() => i128::from(*it),
+            Datum::UInt(it) if !self.is_scaled() => i128::from(*it),
             _ => self.nearest(value)?,
         };
         if range.contains(&raw) { Ok(raw) } else { Err(Unfit::OutOfRange) }
     }
 
     /// The nearest raw number of a scaled value; without a scale only a float that is whole.
-    fn nearest(&self, value: &Scalar) -> Result<i128, Unfit> {
+    fn nearest(&self, value: &Datum) -> Result<i128, Unfit> {
         let raw = self.raw_float(value)?;
         if !self.is_scaled() && raw.fract() != 0.0 {
             return Err(Unfit::WrongType);
@@ -119,13 +119,13 @@ impl Scaling {
 }
 
 /// What is written to a bit: a truth value, or 1 or 0, as many applications say it.
-pub(crate) fn truth(value: &Scalar) -> Result<bool, Unfit> {
+pub(crate) fn truth(value: &Datum) -> Result<bool, Unfit> {
     match value {
-        Scalar::Bool(it) => Ok(*it),
-        Scalar::Int(0) => Ok(false),
-        Scalar::Int(1) => Ok(true),
-        Scalar::Int(_) | Scalar::UInt(_) => Err(Unfit::OutOfRange),
-        Scalar::Float(_) | Scalar::Text(_) => Err(Unfit::WrongType),
+        Datum::Bool(it) => Ok(*it),
+        Datum::Int(0) => Ok(false),
+        Datum::Int(1) => Ok(true),
+        Datum::Int(_) | Datum::UInt(_) => Err(Unfit::OutOfRange),
+        _ => Err(Unfit::WrongType),
     }
 }
 
@@ -150,9 +150,9 @@ mod tests {
     #[test]
     fn precision_rounds_what_is_shown_only() {
         let scaling = Scaling { scale: 0.001, precision: Some(1), ..Scaling::default() };
-        assert_eq!(scaling.show_whole(21_449), Ok(Scalar::Float(21.4)));
-        assert_eq!(scaling.show_float(21_451.0), Ok(Scalar::Float(21.5)));
-        assert_eq!(scaling.raw_whole(&Scalar::Float(21.449), &(0..=65_535)), Ok(21_449));
+        assert_eq!(scaling.show_whole(21_449), Ok(Datum::Float(21.4)));
+        assert_eq!(scaling.show_float(21_451.0), Ok(Datum::Float(21.5)));
+        assert_eq!(scaling.raw_whole(&Datum::Float(21.449), &(0..=65_535)), Ok(21_449));
     }
 
     #[test]
@@ -161,11 +161,11 @@ mod tests {
         let labels = labels.into_iter().map(|(raw, label)| (raw, label.to_owned())).collect();
         let scaling = Scaling { labels, ..Scaling::default() };
         let range = 0..=65_535;
-        assert_eq!(scaling.show_whole(1), Ok(Scalar::Text("running".into())));
+        assert_eq!(scaling.show_whole(1), Ok(Datum::Text("running".into())));
         assert!(scaling.show_whole(2).is_err());
-        assert_eq!(scaling.raw_whole(&Scalar::Text("stopped".into()), &range), Ok(0));
-        assert_eq!(scaling.raw_whole(&Scalar::Int(1), &range), Ok(1));
-        let unknown = scaling.raw_whole(&Scalar::Text("burning".into()), &range);
+        assert_eq!(scaling.raw_whole(&Datum::Text("stopped".into()), &range), Ok(0));
+        assert_eq!(scaling.raw_whole(&Datum::Int(1), &range), Ok(1));
+        let unknown = scaling.raw_whole(&Datum::Text("burning".into()), &range);
         assert_eq!(unknown, Err(Unfit::OutOfRange));
     }
 
@@ -177,7 +177,7 @@ mod tests {
         }
         let huge = Scaling { scale: 1e300, ..Scaling::default() };
         assert!(huge.show_float(1e300).is_err());
-        assert_eq!(scaling.raw_whole(&Scalar::Float(0.5), &(0..=9)), Err(Unfit::WrongType));
-        assert_eq!(scaling.raw_whole(&Scalar::Float(1e300), &(0..=9)), Err(Unfit::OutOfRange));
+        assert_eq!(scaling.raw_whole(&Datum::Float(0.5), &(0..=9)), Err(Unfit::WrongType));
+        assert_eq!(scaling.raw_whole(&Datum::Float(1e300), &(0..=9)), Err(Unfit::OutOfRange));
     }
 }

@@ -4,7 +4,7 @@ use crate::config::{ConfigError, TagConfig, TagKind};
 use crate::port::PointId;
 use crate::scaling::round_to_places;
 use proto::expression::Names;
-use proto::{Expression, Scalar};
+use proto::{Datum, Expression};
 use std::collections::HashMap;
 
 /// The most virtual tags that stand one upon another.
@@ -25,11 +25,11 @@ pub struct VirtualTag {
 
 impl VirtualTag {
     /// Its value; `None` if one of the inputs that it needs has none.
-    pub fn value(&self, inputs: &impl Names) -> Result<Option<Scalar>, String> {
+    pub fn value(&self, inputs: &impl Names) -> Result<Option<Datum>, String> {
         let value = self.expression.evaluate(inputs).map_err(|error| error.to_string())?;
         Ok(match (value, self.precision) {
-            (Some(Scalar::Float(value)), Some(places)) => {
-                Scalar::float(round_to_places(value, places))
+            (Some(Datum::Float(value)), Some(places)) => {
+                Datum::float(round_to_places(value, places))
             }
             (value, _) => value,
         })

@@ -13,7 +13,7 @@ use drivers::{
     open,
 };
 use machine::{CLAMP_MAX, CLAMPED, HOLE, Machine, PROTECTED, TABLE_LEN};
-use proto::Scalar;
+use proto::Datum;
 use serde_json::json;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -78,14 +78,14 @@ async fn keeps_the_contract(config: ModbusTcpConfig) {
     let fixture = Fixture {
         point_count: 4,
         writable: PointId(0),
-        values: [Scalar::Float(21.5), Scalar::Float(-3.2)],
+        values: [Datum::Float(21.5), Datum::Float(-3.2)],
         read_only: PointId(1),
         missing: PointId(2),
         refused: vec![
-            (PointId(0), Scalar::Float(3276.8), "out_of_range"),
-            (PointId(0), Scalar::Text("hot".into()), "wrong_type"),
-            (PointId(3), Scalar::Float(0.5), "wrong_type"),
-            (PointId(3), Scalar::Int(2), "out_of_range"),
+            (PointId(0), Datum::Float(3276.8), "out_of_range"),
+            (PointId(0), Datum::Text("hot".into()), "wrong_type"),
+            (PointId(3), Datum::Float(0.5), "wrong_type"),
+            (PointId(3), Datum::Int(2), "out_of_range"),
         ],
     };
     let mut driver = driver_with(config, &tags);
@@ -158,11 +158,11 @@ async fn writes_use_the_function_that_fits() {
         writable("holding:4", "string(6)"),
     ];
     let values = [
-        Scalar::Bool(true),
-        Scalar::Int(7),
-        Scalar::Float(21.5),
-        Scalar::Bool(true),
-        Scalar::Text("pump".into()),
+        Datum::Bool(true),
+        Datum::Int(7),
+        Datum::Float(21.5),
+        Datum::Bool(true),
+        Datum::Text("pump".into()),
     ];
     for (write_multiple, functions) in [(false, [5, 6, 16, 22, 16]), (true, [15, 16, 16, 22, 16])] {
         let config = ModbusTcpConfig { write_multiple, ..config(machine.address, TIMEOUT_MS) };
@@ -189,7 +189,7 @@ async fn a_write_that_the_machine_changes_or_refuses_is_no_success() {
         writable(&format!("holding:{HOLE}"), "uint16"),
     ];
     let mut driver = connected(&machine, &tags).await;
-    let over = Scalar::Int(i64::from(CLAMP_MAX) + 1);
+    let over = Datum::Int(i64::from(CLAMP_MAX) + 1);
     for (point, verify, expected) in [
         (0, false, Ok(over.clone())),
         (0, true, Err("not_verified")),
@@ -343,7 +343,7 @@ async fn a_machine_that_restarts_is_connected_to_again() {
     machine.stop().await;
     let outcome = driver.read(&all(1)).await;
     assert_eq!(outcome.lost.map(|lost| lost.code()), Some("connection_lost"));
-    let written = driver.write(PointId(0), &Scalar::Int(1), false).await;
+    let written = driver.write(PointId(0), &Datum::Int(1), false).await;
     assert_eq!(written.unwrap_err().code(), "not_connected");
     assert_eq!(driver.connect().await.unwrap_err().code(), "refused");
     let health = driver.health();
@@ -352,7 +352,7 @@ async fn a_machine_that_restarts_is_connected_to_again() {
 
     machine.restart().await;
     driver.connect().await.unwrap();
-    assert_eq!(driver.write(PointId(0), &Scalar::Int(1), true).await, Ok(Scalar::Int(1)));
+    assert_eq!(driver.write(PointId(0), &Datum::Int(1), true).await, Ok(Datum::Int(1)));
     assert_eq!(driver.health().counters.connects, 2);
     assert_eq!(driver.health().last_error, None);
 }
@@ -480,6 +480,6 @@ async fn a_write_confirmed_for_another_place_is_not_trusted() {
     let config = config(liar(b"\0\0\0\x06\x01\x06\0\x01\0\x07").await, TIMEOUT_MS);
     let mut driver = driver_with(config, &[writable("holding:0", "uint16")]);
     driver.connect().await.unwrap();
-    let written = driver.write(PointId(0), &Scalar::Int(7), false).await;
+    let written = driver.write(PointId(0), &Datum::Int(7), false).await;
     assert_eq!(written.unwrap_err().code(), "protocol_violation");
 }

@@ -4,7 +4,7 @@
 
 use drivers::modbus::{Framing, ModbusTcpConfig};
 use drivers::{Connectivity, Driver, DriverConfig, PointId, Site, TagConfig, open};
-use proto::Scalar;
+use proto::Datum;
 use serde_json::json;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -90,7 +90,7 @@ async fn reads(mut driver: Box<dyn Driver>, unit: u8) -> usize {
         let outcome = driver.read(&[PointId(0)]).await;
         match &outcome.points[0].1 {
             Ok(sample) => {
-                assert_eq!(sample.value, Scalar::Int(unit.into()));
+                assert_eq!(sample.value, Datum::Int(unit.into()));
                 right += 1;
             }
             Err(_) => driver.connect().await.unwrap(),

@@ -8,7 +8,7 @@ use drivers::{
     Subscription, TagConfig, open,
 };
 use futures_util::StreamExt as _;
-use proto::{Quality, Scalar};
+use proto::{Datum, Quality};
 use serde_json::json;
 use sim::tank::{Kind, OpcUaServer, SECRET, TANK, USER};
 use std::collections::BTreeMap;
@@ -18,6 +18,8 @@ use tokio::time::timeout;
 
 #[path = "opcua/methods.rs"]
 mod methods;
+#[path = "opcua/structures.rs"]
+mod structures;
 
 /// A directory for each of both sides.
 struct Dirs {
@@ -90,8 +92,8 @@ fn all(tags: &[TagConfig]) -> Vec<PointId> {
 /// What a subscription brings, by point, until `is_enough` says so.
 async fn pushed(
     stream: &mut Subscription,
-    is_enough: impl Fn(&BTreeMap<PointId, Result<Scalar, &'static str>>) -> bool,
-) -> BTreeMap<PointId, Result<Scalar, &'static str>> {
+    is_enough: impl Fn(&BTreeMap<PointId, Result<Datum, &'static str>>) -> bool,
+) -> BTreeMap<PointId, Result<Datum, &'static str>> {
     let mut seen = BTreeMap::new();
     let wait = async {
         while !is_enough(&seen) {
@@ -130,7 +132,7 @@ async fn it_keeps_what_every_driver_must_keep() {
     let fixture = Fixture {
         point_count: u32::try_from(tags.len()).expect("few"),
         writable: SETPOINT,
-        values: [Scalar::Float(21.4), Scalar::Float(-3.0)],
+        values: [Datum::Float(21.4), Datum::Float(-3.0)],
         read_only: LEVEL,
         missing: MISSING,
         refused: Vec::new(),
@@ -164,12 +166,12 @@ async fn values_of_every_kind_are_read_and_written() {
     let (_, Ok(level)) = &outcome.points[0] else { panic!("{outcome:?}") };
     assert!(level.at.is_some_and(|at| at.0 > 1_700_000_000_000), "{level:?}");
 
-    let text = |it: &str| Scalar::Text(it.to_owned());
+    let text = |it: &str| Datum::Text(it.to_owned());
     for (point, value) in [
-        (SETPOINT, Scalar::Float(45.5)),
-        (PointId(3), Scalar::Bool(true)),
+        (SETPOINT, Datum::Float(45.5)),
+        (PointId(3), Datum::Bool(true)),
         (PointId(4), text("milk")),
-        (ELEMENT, Scalar::Int(21)),
+        (ELEMENT, Datum::Int(21)),
     ] {
         assert_eq!(driver.write(point, &value, true).await, Ok(value.clone()));
         let outcome = driver.read(&[point]).await;
@@ -177,10 +179,10 @@ async fn values_of_every_kind_are_read_and_written() {
         assert_eq!(sample.value, value);
     }
     for (point, value, code) in [
-        (SETPOINT, Scalar::Float(1e9), "out_of_range"),
+        (SETPOINT, Datum::Float(1e9), "out_of_range"),
         (SETPOINT, text("x"), "wrong_type"),
-        (LEVEL, Scalar::Float(1.0), "read_only"),
-        (CLAMPED, Scalar::Int(5), "not_verified"),
+        (LEVEL, Datum::Float(1.0), "read_only"),
+        (CLAMPED, Datum::Int(5), "not_verified"),
     ] {
         let error = driver.write(point, &value, true).await.expect_err("a refusal");
         assert_eq!(error.code(), code, "{error}");
@@ -202,18 +204,18 @@ async fn what_changes_is_pushed_and_a_bad_node_fails_nobody_else() {
     let first = pushed(&mut stream, |seen| seen.len() == tags.len()).await;
     // The server of this test cuts an element out of what it has cut out already, and says so; see the peers.
     assert!(first.contains_key(&ELEMENT));
-    assert_eq!(first[&LEVEL], Ok(Scalar::Float(12.5)));
+    assert_eq!(first[&LEVEL], Ok(Datum::Float(12.5)));
     assert_eq!(first[&MISSING], Err("illegal_address"));
-    assert_eq!(first[&PATH], Ok(Scalar::Int(0)));
+    assert_eq!(first[&PATH], Ok(Datum::Int(0)));
     for level in [13.0, 14.0] {
         server.set("Level", level).expect("a variable");
-        pushed(&mut stream, |seen| seen.get(&LEVEL) == Some(&Ok(Scalar::Float(level)))).await;
+        pushed(&mut stream, |seen| seen.get(&LEVEL) == Some(&Ok(Datum::Float(level)))).await;
     }
     server.set("Level", f64::NAN).expect("a variable");
     pushed(&mut stream, |seen| seen.get(&LEVEL) == Some(&Err("no_value"))).await;
     // Reads and writes go on beside.
-    assert!(driver.write(SETPOINT, &Scalar::Float(1.5), true).await.is_ok());
-    pushed(&mut stream, |seen| seen.get(&SETPOINT) == Some(&Ok(Scalar::Float(1.5)))).await;
+    assert!(driver.write(SETPOINT, &Datum::Float(1.5), true).await.is_ok());
+    pushed(&mut stream, |seen| seen.get(&SETPOINT) == Some(&Ok(Datum::Float(1.5)))).await;
     assert!(driver.health().counters.points_read >= 9);
 }
 
@@ -235,11 +237,11 @@ async fn a_server_leaves_out_what_a_deadband_leaves_out() {
         server.set("Setpoint", 0_i16).expect("a variable");
         let mut stream = driver.subscribe(&all(&tags)).await.expect("a subscription");
         let first = pushed(&mut stream, |seen| seen.len() == 3).await;
-        assert_eq!(first[&recipe], Ok(Scalar::Text("water".into())));
+        assert_eq!(first[&recipe], Ok(Datum::Text("water".into())));
         let mut heard = vec![first[&coarse].clone()];
         for raw in [1_i16, 2, 4, 6, 7, 20] {
             server.set("Setpoint", raw).expect("a variable");
-            let mark = Ok(Scalar::Float(f64::from(raw) / 10.0));
+            let mark = Ok(Datum::Float(f64::from(raw) / 10.0));
             let seen = pushed(&mut stream, |seen| seen.get(&fine) == Some(&mark)).await;
             heard.extend(seen.get(&coarse).cloned());
         }
@@ -266,7 +268,7 @@ async fn many_points_are_asked_for_in_as_many_parts_as_the_server_takes() {
     assert!(outcome.points.iter().all(|(_, result)| result.is_ok()));
     let mut stream = driver.subscribe(&all(&tags)).await.expect("a subscription");
     let seen = pushed(&mut stream, |seen| seen.len() == 1234).await;
-    let wrong = seen.iter().find(|(point, value)| **value != Ok(Scalar::Int(i64::from(point.0))));
+    let wrong = seen.iter().find(|(point, value)| **value != Ok(Datum::Int(i64::from(point.0))));
     assert_eq!(wrong, None);
 }
 
@@ -332,7 +334,7 @@ async fn a_server_that_restarts_with_its_namespaces_moved_is_found_again() {
         stream = driver.subscribe(&[LEVEL]).await.expect("a subscription");
         pushed(&mut stream, |seen| seen.contains_key(&LEVEL)).await;
         server.set("Level", 99.0).expect("a variable");
-        pushed(&mut stream, |seen| seen.get(&LEVEL) == Some(&Ok(Scalar::Float(99.0)))).await;
+        pushed(&mut stream, |seen| seen.get(&LEVEL) == Some(&Ok(Datum::Float(99.0)))).await;
     }
 }
 
@@ -348,7 +350,7 @@ async fn an_operator_can_look_around() {
     let tank = root.iter().find(|it| it.name == "Tank").expect("the tank");
     assert_eq!((tank.address.as_str(), tank.is), (of_tank("Tank").as_str(), "object"));
     let found = driver.browse(Some(&tank.address), 100).await.expect("variables");
-    assert_eq!(found.len(), 38);
+    assert_eq!(found.len(), 40);
     let setpoint = found.iter().find(|it| it.name == "Setpoint").expect("the setpoint");
     assert_eq!(setpoint.data_type.as_deref(), Some("Int16"));
     assert_eq!((setpoint.is, setpoint.is_writable), ("variable", Some(true)));
@@ -453,5 +455,5 @@ async fn a_machine_that_falls_silent_is_lost_and_comes_back() {
     driver.connect().await.expect("a connection");
     let mut stream = driver.subscribe(&[LEVEL]).await.expect("a subscription");
     server.set("Level", 77.0).expect("a variable");
-    pushed(&mut stream, |seen| seen.get(&LEVEL) == Some(&Ok(Scalar::Float(77.0)))).await;
+    pushed(&mut stream, |seen| seen.get(&LEVEL) == Some(&Ok(Datum::Float(77.0)))).await;
 }

@@ -3,7 +3,7 @@
 use drivers::config::TagConfig;
 use drivers::contract::{Fixture, check};
 use drivers::{Driver, DriverConfig, PointId, ReadError, Site, open};
-use proto::Scalar;
+use proto::Datum;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ fn anywhere() -> Site {
     Site::new("unused")
 }
 
-async fn read(driver: &mut dyn Driver, point: u32) -> Result<Scalar, ReadError> {
+async fn read(driver: &mut dyn Driver, point: u32) -> Result<Datum, ReadError> {
     let mut outcome = driver.read(&[PointId(point)]).await;
     outcome.points.remove(0).1.map(|sample| sample.value)
 }
@@ -44,13 +44,13 @@ async fn it_keeps_what_every_driver_must_keep() {
     let fixture = Fixture {
         point_count: 3,
         writable: PointId(0),
-        values: [Scalar::Float(1.5), Scalar::Float(2.5)],
+        values: [Datum::Float(1.5), Datum::Float(2.5)],
         read_only: PointId(1),
         missing: PointId(2),
         refused: vec![
-            (PointId(0), Scalar::Text("x".to_owned()), "wrong_type"),
-            (PointId(0), Scalar::Float(6553.6), "out_of_range"),
-            (PointId(1), Scalar::Float(1.0), "read_only"),
+            (PointId(0), Datum::Text("x".to_owned()), "wrong_type"),
+            (PointId(0), Datum::Float(6553.6), "out_of_range"),
+            (PointId(1), Datum::Float(1.0), "read_only"),
         ],
     };
     check(&mut *driver, &fixture).await.unwrap_or_else(|violation| panic!("{violation}"));
@@ -69,16 +69,16 @@ async fn values_follow_from_the_time_and_have_the_type_of_the_tag() {
     let mut driver = machine(&json!({}), &tags, &anywhere());
     driver.connect().await.expect("it is there");
     tokio::time::advance(Duration::from_millis(2_500)).await;
-    assert_eq!(read(&mut *driver, 0).await, Ok(Scalar::Int(25)));
-    assert_eq!(read(&mut *driver, 1).await, Ok(Scalar::Float(6.0)));
-    assert_eq!(read(&mut *driver, 2).await, Ok(Scalar::Bool(false)));
+    assert_eq!(read(&mut *driver, 0).await, Ok(Datum::Int(25)));
+    assert_eq!(read(&mut *driver, 1).await, Ok(Datum::Float(6.0)));
+    assert_eq!(read(&mut *driver, 2).await, Ok(Datum::Bool(false)));
     tokio::time::advance(Duration::from_millis(500)).await;
-    assert_eq!(read(&mut *driver, 2).await, Ok(Scalar::Bool(true)));
+    assert_eq!(read(&mut *driver, 2).await, Ok(Datum::Bool(true)));
     assert_eq!(read(&mut *driver, 3).await.expect_err("too large").code(), "no_value");
-    let text = Scalar::Text("hello".to_owned());
+    let text = Datum::Text("hello".to_owned());
     assert_eq!(driver.write(PointId(4), &text, true).await, Ok(text.clone()));
     assert_eq!(read(&mut *driver, 4).await, Ok(text));
-    let long = Scalar::Text("longer than eight".to_owned());
+    let long = Datum::Text("longer than eight".to_owned());
     let refused = driver.write(PointId(4), &long, true).await.expect_err("no room");
     assert_eq!(refused.code(), "out_of_range");
 }
@@ -129,7 +129,7 @@ async fn a_table_is_played_and_one_that_is_not_there_is_named() {
     assert!(error.contains("line 2"), "{error}");
     std::fs::write(&table, "0,42\n").expect("it is written");
     driver.connect().await.expect("it is there");
-    assert_eq!(read(&mut *driver, 0).await, Ok(Scalar::Float(42.0)));
+    assert_eq!(read(&mut *driver, 0).await, Ok(Datum::Float(42.0)));
 }
 
 #[test]

@@ -11,7 +11,7 @@
 //! - **Names** of letters, digits, `_`, `.`, `:` and `@` stand as they are, others and words of the language in double
 //!   quotes; texts stand in single quotes.
 
-use crate::Scalar;
+use crate::Datum;
 use evaluate::Node;
 use std::fmt;
 
@@ -38,11 +38,11 @@ pub struct Expression {
 /// Where the names of an expression get their values from.
 pub trait Names {
     /// What the name has at this place of [`Expression::names`]; `None` if it has no value now.
-    fn value(&self, place: usize) -> Option<Scalar>;
+    fn value(&self, place: usize) -> Option<Datum>;
 }
 
-impl<F: Fn(usize) -> Option<Scalar>> Names for F {
-    fn value(&self, place: usize) -> Option<Scalar> {
+impl<F: Fn(usize) -> Option<Datum>> Names for F {
+    fn value(&self, place: usize) -> Option<Datum> {
         self(place)
     }
 }
@@ -76,6 +76,9 @@ pub enum EvaluateError {
     /// The root of a negative number, a number too large, and the like.
     #[error("{0} has no result with these numbers")]
     NoNumber(&'static str),
+    /// An array is shorter, or a structure has no such member.
+    #[error("there is no {0} in it")]
+    NotThere(String),
 }
 
 impl Expression {
@@ -91,7 +94,7 @@ impl Expression {
     }
 
     /// Its result; `None` if it has none, since a name that it needs has no value.
-    pub fn evaluate(&self, names: &impl Names) -> Result<Option<Scalar>, EvaluateError> {
+    pub fn evaluate(&self, names: &impl Names) -> Result<Option<Datum>, EvaluateError> {
         self.root.evaluate(names)
     }
 }

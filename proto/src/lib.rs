@@ -2,7 +2,7 @@
 //!
 //! - [`id`]: typed names of tenants, projects, things, edge nodes, drivers, tags, users
 //! - [`topic`]: MQTT topic names and filters, valid by construction (MQTT 5.0 4.7)
-//! - [`uns`]: paths of the Unified Namespace; [`value`]: what they carry
+//! - [`uns`]: paths of the Unified Namespace; [`value`]: what they carry, and [`datum`]: what a value holds
 //! - [`platform`]: every topic the platform itself owns, as one enum, and the filters over them
 //! - [`refusal`]: the one table of refusal codes; [`role`]: who a client is; [`clock`]: time and randomness
 //! - [`expression`]: expressions over values, for what is computed
@@ -13,6 +13,7 @@
 
 pub mod admin;
 pub mod clock;
+pub mod datum;
 pub mod expression;
 pub mod hops;
 pub mod id;
@@ -28,6 +29,7 @@ pub mod value;
 pub mod varint;
 
 pub use clock::{Clock, Entropy};
+pub use datum::Datum;
 pub use expression::Expression;
 pub use id::{
     BridgeId, ClientId, CommandId, CommandName, DriverId, EdgeId, EventName, JobId, Namespace,
@@ -40,4 +42,4 @@ pub use refusal::{Refusal, RefusalCode};
 pub use role::{Identity, Role};
 pub use topic::{Qos, Subscription, TopicFilter, TopicName};
 pub use uns::UnsPath;
-pub use value::{Quality, Scalar, TimestampMs, Value};
+pub use value::{Quality, TimestampMs, Value};

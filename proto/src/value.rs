@@ -1,9 +1,10 @@
 //! Values of the Unified Namespace: what a `uns/…` topic carries.
 //!
-//! A value is a [`Scalar`] with its source time, a [`Quality`] and optionally a UCUM unit. On the wire it is
-//! `{"v":21.5,"t":1763668800123,"q":"good","u":"Cel"}`; a bare JSON scalar is accepted too and stamped by
-//! the receiver ([`Value::parse`]).
+//! A value is a [`Datum`] with its source time, a [`Quality`] and optionally a UCUM unit. On the wire it is
+//! `{"v":21.5,"t":1763668800123,"q":"good","u":"Cel"}`, where `v` may be an array or an object as
+//! well; a bare JSON scalar is accepted too and stamped by the receiver ([`Value::parse`]).
 
+use crate::Datum;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -30,70 +31,6 @@ impl fmt::Display for TimestampMs {
     }
 }
 
-/// One plain datum: what a register, a node or a sensor holds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Scalar {
-    /// A truth value: a coil, a discrete input, a switch.
-    Bool(bool),
-    /// A whole number in the range of a signed 64-bit integer.
-    Int(i64),
-    /// A whole number above `i64::MAX`; smaller ones are always [`Scalar::Int`].
-    UInt(u64),
-    /// A number with a fraction; never NaN or infinite, which JSON cannot say.
-    Float(f64),
-    /// A text.
-    Text(String),
-}
-
-impl Scalar {
-    /// A float as a scalar; `None` for NaN and the infinities, which have no JSON form.
-    pub fn float(value: f64) -> Option<Self> {
-        value.is_finite().then_some(Self::Float(value))
-    }
-
-    /// An unsigned number in its canonical variant.
-    pub fn unsigned(value: u64) -> Self {
-        i64::try_from(value).map_or(Self::UInt(value), Self::Int)
-    }
-
-    /// The number held, as a float; `None` for truth values and texts.
-    pub fn as_f64(&self) -> Option<f64> {
-        match *self {
-            Self::Int(it) => Some(it as f64),
-            Self::UInt(it) => Some(it as f64),
-            Self::Float(it) => Some(it),
-            Self::Bool(_) | Self::Text(_) => None,
-        }
-    }
-
-    /// The JSON scalar as a [`Scalar`]; `None` for null, arrays and objects.
-    pub fn from_json(json: &serde_json::Value) -> Option<Self> {
-        match json {
-            serde_json::Value::Bool(it) => Some(Self::Bool(*it)),
-            serde_json::Value::String(it) => Some(Self::Text(it.clone())),
-            serde_json::Value::Number(it) => it
-                .as_i64()
-                .map(Self::Int)
-                .or_else(|| it.as_u64().map(Self::UInt))
-                .or_else(|| it.as_f64().and_then(Self::float)),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Scalar {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bool(it) => it.fmt(f),
-            Self::Int(it) => it.fmt(f),
-            Self::UInt(it) => it.fmt(f),
-            Self::Float(it) => it.fmt(f),
-            Self::Text(it) => it.fmt(f),
-        }
-    }
-}
-
 /// How far a value can be trusted (OPC UA Part 8, 6.3, with `stale` for a source that was lost).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -114,7 +51,7 @@ pub enum Quality {
 #[serde(deny_unknown_fields)]
 pub struct Value {
     /// The datum; absent (`null`) if none was ever read.
-    pub v: Option<Scalar>,
+    pub v: Option<Datum>,
     /// Source time.
     pub t: TimestampMs,
     /// Quality.
@@ -138,7 +75,7 @@ pub enum ValueError {
 
 impl Value {
     /// A good value.
-    pub fn good(v: Scalar, t: TimestampMs, u: Option<String>) -> Self {
+    pub fn good(v: Datum, t: TimestampMs, u: Option<String>) -> Self {
         Self { v: Some(v), t, q: Quality::Good, u }
     }
 
@@ -146,7 +83,7 @@ impl Value {
     pub fn parse(payload: &[u8], arrival: TimestampMs) -> Result<Self, ValueError> {
         let shape = |error: serde_json::Error| ValueError::Shape(error.to_string());
         let json: serde_json::Value = serde_json::from_slice(payload).map_err(shape)?;
-        if let Some(v) = Scalar::from_json(&json) {
+        if let Some(v) = Datum::plain(&json) {
             return Ok(Self::good(v, arrival, None));
         }
         if !json.is_object() {
@@ -161,7 +98,7 @@ impl Value {
 
     /// The wire form.
     pub fn to_json(&self) -> Vec<u8> {
-        // Scalars hold no NaN, keys are texts: serialisation has no way to fail.
+        // No datum holds NaN, keys are texts: serialisation has no way to fail.
         serde_json::to_vec(self).unwrap_or_default()
     }
 }
@@ -175,7 +112,7 @@ mod tests {
     #[test]
     fn the_object_form_round_trips() {
         let value =
-            Value::good(Scalar::Float(21.5), TimestampMs(1_763_668_800_123), Some("Cel".into()));
+            Value::good(Datum::Float(21.5), TimestampMs(1_763_668_800_123), Some("Cel".into()));
         let wire = value.to_json();
         assert_eq!(
             std::str::from_utf8(&wire).unwrap(),
@@ -186,11 +123,22 @@ mod tests {
 
     #[test]
     fn a_bare_scalar_is_stamped_on_arrival() {
-        assert_eq!(Value::parse(b"true", NOW), Ok(Value::good(Scalar::Bool(true), NOW, None)));
-        assert_eq!(Value::parse(b"-3", NOW), Ok(Value::good(Scalar::Int(-3), NOW, None)));
+        assert_eq!(Value::parse(b"true", NOW), Ok(Value::good(Datum::Bool(true), NOW, None)));
+        assert_eq!(Value::parse(b"-3", NOW), Ok(Value::good(Datum::Int(-3), NOW, None)));
         let large = u64::MAX.to_string();
         let parsed = Value::parse(large.as_bytes(), NOW).unwrap();
-        assert_eq!(parsed.v, Some(Scalar::UInt(u64::MAX)));
+        assert_eq!(parsed.v, Some(Datum::UInt(u64::MAX)));
+    }
+
+    #[test]
+    fn arrays_and_structures_are_values_in_the_object_form_only() {
+        for wire in [r#"{"v":[1,[2.5,"x"]],"t":1,"q":"good"}"#, r#"{"v":{"a":1},"t":1,"q":"bad"}"#]
+        {
+            let value = Value::parse(wire.as_bytes(), NOW).unwrap();
+            assert!(!value.v.as_ref().unwrap().is_plain());
+            assert_eq!(std::str::from_utf8(&value.to_json()).unwrap(), wire);
+        }
+        assert!(Value::parse(b"[1]", NOW).is_err());
     }
 
     #[test]
@@ -201,11 +149,5 @@ mod tests {
         }
         let long = format!(r#"{{"v":1,"t":1,"u":"{}"}}"#, "x".repeat(33));
         assert_eq!(Value::parse(long.as_bytes(), NOW), Err(ValueError::UnitTooLong(33)));
-    }
-
-    #[test]
-    fn a_float_without_a_json_form_is_no_scalar() {
-        assert_eq!(Scalar::float(f64::NAN), None);
-        assert_eq!(Scalar::float(f64::INFINITY), None);
     }
 }

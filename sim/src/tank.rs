@@ -1,5 +1,6 @@
-//! An OPC UA server: a tank with values of every kind, a table, a variable that keeps what is written and one that does
-//! not take it, a method, events, users with a name, and as many further values as wanted, which change all at once.
+//! An OPC UA server: a tank with values of every kind, a table, a matrix, a structure, a variable that keeps what is
+//! written and one that does not take it, a method, events, users with a name, and as many further values as wanted,
+//! which change all at once.
 //!
 //! For trying the platform, for load and for tests: it can come back at its address as another server, with its
 //! namespaces moved, fewer items in a request or another user.
@@ -18,6 +19,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+mod batch;
 mod nodes;
 
 /// The namespace of the tank.
@@ -266,6 +268,7 @@ fn builder(address: SocketAddr, dir: &Path, kind: Kind) -> ServerBuilder {
     if kind.items_max > 0 {
         limits.operational.max_monitored_items_per_call = kind.items_max;
         limits.operational.max_nodes_per_read = kind.items_max;
+        limits.operational.max_nodes_per_write = kind.items_max;
     }
     builder
 }

@@ -25,6 +25,8 @@ TANK = "urn:manifold:peers:tank"
 LEVEL = "uns/acme/tank/_raw/level"
 SETPOINT = "uns/acme/tank/_raw/setpoint"
 ELEMENT = "uns/acme/tank/_raw/element"
+TABLE = "uns/acme/tank/_raw/table"
+BATCH = "uns/acme/tank/_raw/batch"
 FILL = "uns/acme/tank/_raw/fill"
 EVENTS = "uns/acme/tank/_event/plc"
 
@@ -180,10 +182,40 @@ def values(app, hub, url):
     found = hub.ctl("drivers", "browse", "driver=tank", f"below=nsu={TANK};s=Tank")["items"]
     names = [(it["name"], it.get("type")) for it in found]
     expected = [("Level", "Double"), ("Setpoint", "Int16"), ("Table", "Int64"), ("Fill", None)]
-    check("a browse shows names and types", names == expected, names)
+    of_type = [it for it in names if it[0] == "Batch" and it[1].startswith("ns=")]
+    check("a browse shows names and types", [it for it in names if it[0] != "Batch"] == expected and of_type, names)
 
 
-def failures(app, server, directory, port):
+def structures(app, hub, url):
+    """Arrays and structures are values, and are written as a whole; several tags at once, each for itself."""
+    app.publish(f"{TABLE}/set", {"v": [5, 6], "id": 1})
+    answer = app.wait_for(f"{TABLE}/set/result")
+    check("an array is written by a topic", answer and answer["v"] == [5, 6], answer)
+    value = app.wait_for(TABLE, lambda value: value["v"] == [5, 6])
+    check("and pushed back", bool(value), value)
+    first = hub.ctl("tags", "get", "driver=tank", "tag=batch")["value"]
+    expected = {"Number": 7, "Amounts": [1.5, 2.5], "Limits": {"Low": 0.0, "High": 80.0}, "Steps": [{"Name": "heat"}]}
+    check("a structure of asyncua is a value", first and first["v"] == expected, first)
+    changed = {**expected, "Number": 8, "Amounts": [], "Steps": [{"Name": "stir", "Seconds": 2.5}, {"Name": "cool"}]}
+    values = json.dumps({"batch": changed, "setpoint": 12.5, "level": 1})
+    told = hub.ctl("tags", "write", "driver=tank", f"values={values}", "verify=true")["results"]
+    told = {it["tag"]: it.get("v", it.get("error", {}).get("code")) for it in told}
+    check("several tags are written, each for itself", told == {"batch": changed, "setpoint": 12.5, "level": "forbidden"}, told)
+    with OpcUaClient(url) as asyncua:
+        asyncua.load_data_type_definitions()
+        held = asyncua.get_node(f"ns={asyncua.get_namespace_index(TANK)};s=Batch").read_value()
+        steps = [(step.Name, step.Seconds) for step in held.Steps]
+        check("asyncua has the structure", (held.Number, held.Limits.High, steps) == (8, 80.0, [("stir", 2.5), ("cool", None)]), held)
+    value = app.wait_for(BATCH, lambda value: value["v"]["Number"] == 8)
+    check("what was written is pushed back as a structure", value and value["v"] == changed, value)
+    broken = json.dumps({**changed, "Limits": {"Low": "x", "High": 1}})
+    said = refusal(hub, "tags", "write", "driver=tank", "tag=batch", f"v={broken}")
+    check("a field that does not fit is named", 'Limits.Low: \\"x\\" is no Double' in (said or "") or 'Limits.Low: "x" is no Double' in (said or ""), said)
+    hub.ctl("tags", "write", "driver=tank", 'values={"table": [10, 20, 30], "setpoint": 45.5}')
+    app.wait_for(SETPOINT, lambda value: value["v"] == 45.5)
+
+
+def failures(app, hub, server, directory, port):
     """It is killed, and comes back with its namespaces moved."""
     for others in (3, 0, 1):
         server.end(9)
@@ -196,6 +228,9 @@ def failures(app, server, directory, port):
         check(f"it is back, with {others} other namespaces", bool(good) and took < BACK_SECS, took)
         later = app.wait_for(LEVEL, lambda value: good and value["v"] > good["v"] + 20)
         check("and goes on to change", bool(later), (good, later))
+        batch = hub.ctl("tags", "get", "driver=tank", "tag=batch")["value"]
+        is_there = batch["q"] == "good" and batch["v"]["Number"] == 7
+        check("its structures are those of its namespace", is_there, batch)
     return server
 
 
@@ -314,13 +349,18 @@ def main(data, directory):
     hub.ctl("tags", "create", *every, "tag=setpoint", f"address=nsu={TANK};s=Setpoint", *write)
     write = ("access=read_write", f"path={ELEMENT[4:]}")
     hub.ctl("tags", "create", *every, "tag=element", f"address=nsu={TANK};s=Table [1]", *write)
+    write = ("access=read_write", f"path={TABLE[4:]}")
+    hub.ctl("tags", "create", *every, "tag=table", f"address=nsu={TANK};s=Table", *write)
+    write = ("access=read_write", f"path={BATCH[4:]}")
+    hub.ctl("tags", "create", *every, "tag=batch", f"address=nsu={TANK};s=Batch", *write)
     hub.ctl("tags", "create", "driver=tank", "tag=fill", "kind=method", f"address=nsu={TANK};s=Fill", f"path={FILL[4:]}")
     hub.ctl("tags", "create", "driver=tank", "tag=plc", "kind=events", "address=i=2253", f"path={EVENTS[4:]}")
     values(app, hub, url)
+    structures(app, hub, url)
     deadband(app, hub, url, (*words, *named))
     methods_and_events(app, hub)
     history(app, proxy, url)
-    server = failures(app, server, directory, port)
+    server = failures(app, hub, server, directory, port)
     shown = hub.ctl("drivers", "get", "driver=tank")
     hidden = "tank-7" not in str(shown) and shown["config"]["user"]["has_secret"] is True
     check("no secret is shown", hidden, shown)

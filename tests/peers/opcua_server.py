@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from asyncua import Server, ua, uamethod
+from asyncua.common.structures104 import new_struct, new_struct_field
 from asyncua.crypto.permission_rules import User, UserRole
 
 TANK = "urn:manifold:peers:tank"
@@ -65,6 +66,30 @@ async def main(directory, port, others):
     await setpoint.set_writable()
     table = await tank.add_variable(ua.NodeId("Table", index), f"{index}:Table", [10, 20, 30])
     await table.set_writable()
+    step = await new_struct(
+        server,
+        index,
+        "Step",
+        [
+            new_struct_field("Name", ua.VariantType.String),
+            new_struct_field("Seconds", ua.VariantType.Double, optional=True),
+        ],
+    )
+    kind, _ = await new_struct(
+        server,
+        index,
+        "Batch",
+        [
+            new_struct_field("Number", ua.VariantType.UInt32),
+            new_struct_field("Amounts", ua.VariantType.Double, array=True),
+            new_struct_field("Limits", ua.NodeId(ua.ObjectIds.Range)),
+            new_struct_field("Steps", step[0], array=True),
+        ],
+    )
+    await server.load_data_type_definitions()
+    made = ua.Batch(Number=7, Amounts=[1.5, 2.5], Limits=ua.Range(0.0, 80.0), Steps=[ua.Step(Name="heat")])
+    batch = await tank.add_variable(ua.NodeId("Batch", index), f"{index}:Batch", made, datatype=kind.nodeid)
+    await batch.set_writable()
     told = await server.get_event_generator(emitting_node=server.nodes.server)
     alarm = await server.get_event_generator(ua.ObjectIds.AlarmConditionType, server.nodes.server)
     alarm.event.SourceName = told.event.SourceName = "Tank"

@@ -13,7 +13,7 @@ use manifold_tests::node::{Node, SECRET, Site};
 use manifold_tests::process::PATIENCE;
 use manifold_tests::random::{self, Random};
 use manifold_tests::wire::{Message, Packet, Version, Wire, packet};
-use proto::Scalar;
+use proto::Datum;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -332,9 +332,9 @@ impl Driver for Patient {
     fn write<'a>(
         &'a mut self,
         point: PointId,
-        value: &'a Scalar,
+        value: &'a Datum,
         verify: bool,
-    ) -> BoxFuture<'a, Result<Scalar, WriteError>> {
+    ) -> BoxFuture<'a, Result<Datum, WriteError>> {
         async move {
             let written = self.0.write(point, value, verify).await;
             tokio::time::sleep(A_MOMENT).await;
@@ -393,12 +393,12 @@ async fn it_is_a_driver_like_any_other() {
     let fixture = Fixture {
         point_count: 3,
         writable: PointId(0),
-        values: [Scalar::Int(7), Scalar::Int(8)],
+        values: [Datum::Int(7), Datum::Int(8)],
         read_only: PointId(1),
         missing: PointId(2),
         refused: vec![
-            (PointId(0), Scalar::Int(65_536), "out_of_range"),
-            (PointId(0), Scalar::Text("x".to_owned()), "wrong_type"),
+            (PointId(0), Datum::Int(65_536), "out_of_range"),
+            (PointId(0), Datum::Text("x".to_owned()), "wrong_type"),
         ],
     };
     let checked = contract::check(&mut Patient(driver), &fixture).await;

@@ -156,11 +156,11 @@ impl DeviceState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proto::Scalar;
+    use proto::Datum;
 
     fn reading(name: &str, v: i64, t: u64) -> Reading {
         let path = UnsPath::from_parts("acme/p", "_raw", name).unwrap();
-        Reading { path, v: Scalar::Int(v), t: TimestampMs(t), u: None }
+        Reading { path, v: Datum::Int(v), t: TimestampMs(t), u: None }
     }
 
     /// Each value as `name=v@t`, with `!` if it is retained.

@@ -3,7 +3,7 @@
 //! Three forms: `{"temperature":21.5}`, stamped on arrival; `{"t":…,"values":{…}}` with its source
 //! time; an array of either, oldest or newest first (backfill). An object within becomes levels of
 //! the path, so `{"motor":{"current":3}}` is the value `<location>/_raw/motor/current`. A value is
-//! a JSON scalar; null and arrays are not values. An object with a member `values` is of the second
+//! a JSON scalar or an array; null is none. An object with a member `values` is of the second
 //! form.
 //!
 //! With a model each property is checked, and its value belongs to the model's contract, with its unit:
@@ -12,7 +12,7 @@
 use crate::model::Loaded;
 use proto::model::Schema;
 use proto::uns::RAW_CONTRACT;
-use proto::{Refusal, RefusalCode, Scalar, TimestampMs, UnsPath};
+use proto::{Datum, Refusal, RefusalCode, TimestampMs, UnsPath};
 use serde_json::{Map, Value as Json};
 
 /// How much one message may carry.
@@ -33,7 +33,7 @@ pub(crate) struct Reading {
     /// Where it belongs.
     pub(crate) path: UnsPath,
     /// The datum.
-    pub(crate) v: Scalar,
+    pub(crate) v: Datum,
     /// Source time.
     pub(crate) t: TimestampMs,
     /// Its unit, as the model has it.
@@ -164,7 +164,7 @@ impl<'a> Parser<'a> {
         at: &str,
         depth: usize,
     ) -> Result<(), Refusal> {
-        let Json::Object(inner) = value else { return self.value(&value, (t, kind), name, at) };
+        let Json::Object(inner) = value else { return self.value(value, (t, kind), name, at) };
         if depth == self.limits.depth_max {
             let message = format!("nested deeper than {} levels", self.limits.depth_max);
             return Err(Refusal::new(RefusalCode::TooLarge, message).at(at));
@@ -181,13 +181,13 @@ impl<'a> Parser<'a> {
 
     fn value(
         &mut self,
-        value: &Json,
+        value: Json,
         (t, kind): (TimestampMs, Kind<'a>),
         name: &str,
         at: &str,
     ) -> Result<(), Refusal> {
-        let Some(v) = Scalar::from_json(value) else {
-            return Err(invalid("a value must be a number, a text or a truth value", at));
+        let Some(v) = Datum::from_json(value) else {
+            return Err(invalid("null is no value", at));
         };
         if self.readings.len() == self.limits.values_max {
             let message = format!("more than {} values in one message", self.limits.values_max);
@@ -243,6 +243,7 @@ mod tests {
             (r#"{"values":{"a":"x"}}"#, "a=x@1000"),
             (r#"{"t":5}"#, "t=5@1000"),
             (r#"{"m":{"i":3,"u":4}}"#, "m/i=3@1000 m/u=4@1000"),
+            (r#"{"m":{"l":[1,{"x":null}]}}"#, "m/l=[1,{\"x\":null}]@1000"),
             (
                 r#"[{"t":9,"values":{"a":2}},{"t":8,"values":{"a":1}},{"b":0}]"#,
                 "a=1@8 a=2@9 b=0@1000",
@@ -267,7 +268,7 @@ mod tests {
             ("21.5", "bad_request", None),
             (r#"{"a":1"#, "bad_request", None),
             (r#"{"a":null}"#, "invalid", Some("a")),
-            (r#"{"a":1,"b":[1]}"#, "invalid", Some("b")),
+            (r#"{"a":1,"b":null}"#, "invalid", Some("b")),
             (r#"{"a/b":1}"#, "invalid", Some("a/b")),
             (r#"{"":1}"#, "invalid", Some("")),
             (r#"{"a+":1}"#, "invalid", Some("a+")),
@@ -279,7 +280,7 @@ mod tests {
             (r#"{"a":{"b":{"c":1}}}"#, "too_large", Some("a.b")),
             (r#"{"a":1,"b":1,"c":1,"d":1,"e":1}"#, "too_large", None),
             (r#"[{"a":1},5]"#, "bad_request", Some("[1]")),
-            (r#"[{"a":1},{"values":{"b":[]}}]"#, "invalid", Some("[1].values.b")),
+            (r#"[{"a":1},{"values":{"b":null}}]"#, "invalid", Some("[1].values.b")),
         ];
         for (text, code, field) in cases {
             let refusal = parse_text(text).unwrap_err();

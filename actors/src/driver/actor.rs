@@ -13,9 +13,9 @@ use super::write::{SetAnswer, SetRequest, Write, called};
 use crate::context::Shared;
 use crate::door::Door;
 use broker::{Client, Delivery, Outgoing};
-use drivers::{Counters, DriverConfig, Receipt, TagConfig};
+use drivers::{Counters, DriverConfig, PointWrite, Receipt, TagConfig};
 use proto::platform::EdgeTopic;
-use proto::{DriverId, EdgeId, PlatformTopic, Qos, Refusal, Scalar, UnsPath};
+use proto::{Datum, DriverId, EdgeId, PlatformTopic, Qos, Refusal, UnsPath};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use serde_json::Value as Json;
 use std::collections::HashMap;
@@ -219,9 +219,10 @@ impl DriverCore {
                 let asked = running.state.ask(ticket, Query::Call(call));
                 asked.map(|()| id.clone()).map_err(|refusal| (refusal, id))
             }),
-            None => SetRequest::<Scalar>::parse(&delivery.payload).and_then(|request| {
-                let SetRequest { v, id, verify } = request;
-                let asked = running.state.ask_write(Write { point, value: v, verify, ticket });
+            None => SetRequest::<Datum>::parse(&delivery.payload).and_then(|request| {
+                let SetRequest { v: value, id, verify } = request;
+                let what = PointWrite { point, value, verify };
+                let asked = running.state.ask_write(Write { what, ticket });
                 asked.map(|()| id.clone()).map_err(|refusal| (refusal, id))
             }),
         };
@@ -274,9 +275,9 @@ impl DriverCore {
                 }
                 state.read(outcome, now, random)
             }
-            Outcome::Written(write, outcome, counters) => {
+            Outcome::Written(outcomes, counters) => {
                 self.counters = counters;
-                state.written(&write, outcome, now, random)
+                state.written(outcomes, now, random)
             }
             Outcome::Asked(ticket, answered, counters) => {
                 self.counters = counters;

@@ -6,8 +6,8 @@ use super::command::{Answer, Now, Query};
 use super::io::Answered;
 use super::tag::Tag;
 use super::write::{Write, refusal_of_device, refusal_of_lost};
-use drivers::{Call, PointId, PointRead, QueryError, ReadError};
-use proto::{Quality, Refusal, RefusalCode, Scalar, TagId};
+use drivers::{Call, PointId, PointRead, PointWrite, QueryError, ReadError};
+use proto::{Datum, Quality, Refusal, RefusalCode, TagId};
 use ractor::RpcReplyPort;
 use serde_json::{Value as Json, json};
 use std::collections::{BTreeSet, HashMap};
@@ -23,7 +23,7 @@ pub(crate) enum Ask {
     /// Write these tags, each by itself; read each back with `verify`.
     Write {
         /// What to write where.
-        writes: Vec<(TagId, Scalar)>,
+        writes: Vec<(TagId, Datum)>,
         /// Read it back and compare.
         verify: bool,
     },
@@ -137,7 +137,7 @@ impl DriverCore {
         }
     }
 
-    fn ask_writes(&mut self, writes: Vec<(TagId, Scalar)>, verify: bool, reply: Reply) {
+    fn ask_writes(&mut self, writes: Vec<(TagId, Datum)>, verify: bool, reply: Reply) {
         let Some(running) = &mut self.running else { return };
         if let Err(refusal) = running.state.has_room_for(writes.len()) {
             let _ = reply.send(Err(refusal));
@@ -153,7 +153,8 @@ impl DriverCore {
             self.next_ticket += 1;
             match point {
                 Ok(point) => {
-                    running.state.push_write(Write { point, value, verify, ticket });
+                    let what = PointWrite { point, value, verify };
+                    running.state.push_write(Write { what, ticket });
                     self.waiting.insert(ticket, Waiting::Batch { batch: number, place });
                 }
                 Err(refusal) => self.batches.ended(number, place, Err(refusal)),

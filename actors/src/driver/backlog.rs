@@ -6,7 +6,7 @@
 
 use super::tag::{Pacing, Tag};
 use drivers::{Event, Gap, Kept, PointId, QueryError, Sample};
-use proto::{Scalar, TimestampMs, Value};
+use proto::{Datum, TimestampMs, Value};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Events that wait, as when no commit succeeds; then the oldest go.
@@ -30,7 +30,7 @@ const LOSSES_MAX: u32 = 3;
 struct Hole {
     before: TimestampMs,
     /// The last value that was published before what is yet to come.
-    last: Option<(TimestampMs, Scalar)>,
+    last: Option<(TimestampMs, Datum)>,
 }
 
 /// See the module.
@@ -85,7 +85,7 @@ impl Backlog {
     }
 
     /// Takes a gap in, if the machine is asked for history at all; `last` is the value before it.
-    pub(crate) fn was_away(&mut self, gap: Gap, last: Option<Scalar>) {
+    pub(crate) fn was_away(&mut self, gap: Gap, last: Option<Datum>) {
         if self.back_max_ms == 0 {
             return;
         }
@@ -97,7 +97,7 @@ impl Backlog {
         self.put(Gap { after: gap.after.max(earliest), ..gap }, last);
     }
 
-    fn put(&mut self, gap: Gap, last: Option<(TimestampMs, Scalar)>) {
+    fn put(&mut self, gap: Gap, last: Option<(TimestampMs, Datum)>) {
         self.gaps.insert((gap.after, gap.point), Hole { before: gap.before, last });
         if self.gaps.len() > self.gaps_max {
             self.gaps.pop_first();
@@ -196,7 +196,7 @@ impl Backlog {
 /// Whether a value of the past is published, by what the tag says of its present ones.
 fn is_news(
     pacing: &Pacing,
-    last: Option<&(TimestampMs, Scalar)>,
+    last: Option<&(TimestampMs, Datum)>,
     at: TimestampMs,
     sample: &Sample,
 ) -> bool {

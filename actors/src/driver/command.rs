@@ -1,7 +1,6 @@
 //! What a driver tells its machine, one thing at a time.
 
-use super::write::Write;
-use drivers::{Call, Gap, PointId};
+use drivers::{Call, Gap, PointId, PointWrite};
 use proto::{Refusal, TimestampMs};
 use serde_json::Value as Json;
 
@@ -23,8 +22,8 @@ pub(crate) enum Command {
     Subscribe(Vec<PointId>),
     /// Read points.
     Read(Vec<PointId>),
-    /// Write a point.
-    Write(Write),
+    /// Write points, each at most once.
+    Write(Vec<PointWrite>),
     /// Ask something for whoever holds this ticket.
     Ask(u64, Query),
     /// Ask what the machine has kept while it was away.

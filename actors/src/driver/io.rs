@@ -7,7 +7,6 @@
 //! with a report.
 
 use super::command::{Command, Query};
-use super::write::Write;
 use crate::figures;
 use drivers::{
     ConnectError, Counters, Driver, Found, Kept, Lost, PointRead, Pushed, QueryError, ReadOutcome,
@@ -15,7 +14,7 @@ use drivers::{
 };
 use futures_util::future::pending;
 use futures_util::{FutureExt, StreamExt};
-use proto::Scalar;
+use proto::Datum;
 use serde_json::Value as Json;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -34,8 +33,8 @@ pub(crate) enum Outcome {
     Pushed(Pushed, Counters, OwnedSemaphorePermit),
     /// Of [`Command::Read`].
     Read(ReadOutcome, Counters),
-    /// Of [`Command::Write`].
-    Written(Write, Result<Scalar, WriteError>, Counters),
+    /// Of [`Command::Write`], each write in its place.
+    Written(Vec<Result<Datum, WriteError>>, Counters),
     /// Of [`Command::Ask`], with its ticket.
     Asked(u64, Answered, Counters),
     /// Of [`Command::Recall`].
@@ -181,9 +180,9 @@ async fn work(driver: &mut dyn Driver, command: Command) -> (Outcome, Option<Sub
             let outcome = driver.read(&points).await;
             Outcome::Read(outcome, driver.health().counters)
         }
-        Command::Write(write) => {
-            let outcome = driver.write(write.point, &write.value, write.verify).await;
-            Outcome::Written(write, outcome, driver.health().counters)
+        Command::Write(writes) => {
+            let outcomes = driver.write_all(&writes).await;
+            Outcome::Written(outcomes, driver.health().counters)
         }
         Command::Ask(ticket, query) => {
             let answered = match query {

@@ -58,7 +58,7 @@ impl Running {
         }
         let (is_pushed, backfill_max_ms) = (driver.is_pushed(), driver.backfill_max_ms());
         let state = DriverState::new(tags, is_pushed, backfill_max_ms, writes_max, now);
-        let state = state.computing(virtual_tags);
+        let state = state.computing(virtual_tags).writing(driver.writes_at_once());
         let (commands, receiver) = mpsc::channel(1);
         let actor = myself.clone();
         let report = move |outcome| {

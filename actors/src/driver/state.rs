@@ -21,8 +21,7 @@ use drivers::{
     Backoff, ConnectError, Kept, PointId, PointRead, Pushed, QueryError, ReadError, ReadOutcome,
     Schedule, SubscribeError, WriteError,
 };
-use proto::{Quality, Refusal, RefusalCode, Scalar, Value};
-use serde_json::json;
+use proto::{Datum, Quality, Refusal, RefusalCode, Value};
 use std::collections::{BTreeSet, HashSet, VecDeque};
 
 /// How long before what could not be published is offered again, if nothing else happens.
@@ -61,8 +60,12 @@ pub(crate) struct DriverState {
     is_busy: bool,
     /// Found out while a command was under way, which may not have noticed.
     late_loss: Option<String>,
-    /// The ticket of the write or question that is under way, if it is one.
-    serving: Option<u64>,
+    /// The tickets of the writes or the question under way, if it is one.
+    serving: Vec<u64>,
+    /// The points of the writes under way, in the order of the tickets.
+    writing: Vec<PointId>,
+    /// How many writes are under way at most.
+    writes_at_once: usize,
     schedule: Schedule,
     backoff: Backoff,
     writes: VecDeque<Write>,
@@ -107,7 +110,9 @@ impl DriverState {
             link: Link::Down { retry_at_ms: now.ms },
             is_busy: false,
             late_loss: None,
-            serving: None,
+            serving: Vec::new(),
+            writing: Vec::new(),
+            writes_at_once: 1,
             schedule: Schedule::new([], now.ms),
             backoff: Backoff::of_machine(),
             writes: VecDeque::new(),
@@ -278,7 +283,7 @@ impl DriverState {
     /// How a question ended; what was read counts as read.
     pub(crate) fn asked(&mut self, answered: Answered, now: Now, random: u64) -> Vec<Answer> {
         self.is_busy = false;
-        self.serving = None;
+        self.serving.clear();
         match answered {
             Answered::Read(outcome) => self.read(outcome, now, random),
             Answered::Found(Err(QueryError::Lost(lost)))
@@ -306,24 +311,24 @@ impl DriverState {
         lost.map(|reason| self.lost(reason, now, random)).unwrap_or_default()
     }
 
-    /// How a write ended.
+    /// How the writes ended that were under way, in their order.
     pub(crate) fn written(
         &mut self,
-        write: &Write,
-        outcome: Result<Scalar, WriteError>,
+        outcomes: Vec<Result<Datum, WriteError>>,
         now: Now,
         random: u64,
     ) -> Vec<Answer> {
         self.is_busy = false;
-        self.serving = None;
         // Also after a failure: what the machine holds now is not known.
-        self.reread.insert(write.point);
-        let lost = match &outcome {
+        self.reread.extend(self.writing.drain(..));
+        let lost = outcomes.iter().find_map(|outcome| match outcome {
             Err(WriteError::Lost(lost)) => Some(lost.to_string()),
             _ => None,
-        };
-        let told = outcome.map(|written| json!(written)).map_err(|error| refusal_of(&error));
-        let mut answers = vec![(write.ticket, told)];
+        });
+        let told = outcomes.into_iter().map(|outcome| {
+            outcome.map(|written| written.to_json()).map_err(|error| refusal_of(&error))
+        });
+        let mut answers: Vec<Answer> = self.serving.drain(..).zip(told).collect();
         if let Some(lost) = lost {
             answers.extend(self.lost(lost, now, random));
         }
@@ -344,8 +349,9 @@ impl DriverState {
         let message = format!("the machine is not connected: {reason}");
         let refused = Refusal::new(RefusalCode::Unavailable, message);
         self.reason = Some(reason);
-        // One under way is here only if its driver hung: its own outcome never comes.
-        let tickets = self.serving.take().into_iter();
+        // Those under way are here only if the driver hung: their own outcome never comes.
+        self.writing.clear();
+        let tickets = std::mem::take(&mut self.serving).into_iter();
         let tickets = tickets.chain(self.writes.drain(..).map(|write| write.ticket));
         let tickets = tickets.chain(self.asks.drain(..).map(|(ticket, _)| ticket));
         tickets.map(|ticket| (ticket, Err(refused.clone()))).collect()
@@ -400,12 +406,11 @@ impl DriverState {
     }
 
     fn next_request(&mut self, now: Now) -> Option<Command> {
-        if let Some(write) = self.writes.pop_front() {
-            self.serving = Some(write.ticket);
-            return Some(Command::Write(write));
+        if !self.writes.is_empty() {
+            return Some(Command::Write(self.next_writes()));
         }
         if let Some((ticket, query)) = self.asks.pop_front() {
-            self.serving = Some(ticket);
+            self.serving = vec![ticket];
             return Some(Command::Ask(ticket, query));
         }
         if std::mem::take(&mut self.must_subscribe) {

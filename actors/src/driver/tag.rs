@@ -5,7 +5,7 @@
 
 use super::command::Now;
 use drivers::{Deadband, Gap, PointId, Publish, Sample, TagConfig, TagKind};
-use proto::{Quality, Scalar, TagId, TimestampMs, UnsPath, Value};
+use proto::{Datum, Quality, TagId, TimestampMs, UnsPath, Value};
 
 /// Poll intervals without a word from the machine after which a value is stale.
 const STALE_INTERVALS: u64 = 2;
@@ -32,7 +32,7 @@ impl Pacing {
     }
 
     /// Whether a value has to be published after another one.
-    pub(crate) fn is_news(&self, before: &Scalar, datum: &Scalar) -> bool {
+    pub(crate) fn is_news(&self, before: &Datum, datum: &Datum) -> bool {
         self.publish == Publish::Always || self.dead.is_exceeded(before, datum)
     }
 }
@@ -52,7 +52,7 @@ pub(crate) struct Tag {
     /// When it is read and published.
     pub(crate) pacing: Pacing,
     /// What the bus has.
-    published: Option<(Option<Scalar>, Quality)>,
+    published: Option<(Option<Datum>, Quality)>,
     /// How far the value can be trusted now.
     pub(crate) quality: Quality,
     /// Its first value after a connect is yet to come, which is published, changed or not.
@@ -61,7 +61,7 @@ pub(crate) struct Tag {
     was_away: bool,
     /// Why the last read failed, if it did.
     pub(crate) error: Option<Box<str>>,
-    datum: Option<Scalar>,
+    datum: Option<Datum>,
     good_at: Option<TimestampMs>,
     heard_at_ms: u64,
     /// When the bus last got it; `None` if that was before this run.
@@ -121,7 +121,7 @@ impl Tag {
         &mut self,
         point: PointId,
         sample: &Sample,
-    ) -> Option<(Gap, Option<Scalar>)> {
+    ) -> Option<(Gap, Option<Datum>)> {
         let was_away = std::mem::take(&mut self.was_away) && self.is_value();
         let (after, before) = (self.good_at.filter(|_| was_away)?, sample.at?);
         let is_gap = before.0.saturating_sub(after.0) > 1;
@@ -186,7 +186,7 @@ impl Tag {
     }
 
     /// The value that others can be computed from, and its time; `None` if it has none now.
-    pub(super) fn usable(&self) -> Option<(&Scalar, TimestampMs)> {
+    pub(super) fn usable(&self) -> Option<(&Datum, TimestampMs)> {
         let is_usable = matches!(self.quality, Quality::Good | Quality::Uncertain);
         self.datum.as_ref().zip(self.good_at).filter(|_| is_usable)
     }

@@ -1,7 +1,7 @@
 //! Writes: the payload of `uns/<path>/set`, its answer, and what a failed one is called.
 
-use drivers::{Call, DeviceError, Input, Lost, PointId, WriteError};
-use proto::{Refusal, RefusalCode, Scalar};
+use drivers::{Call, DeviceError, Input, Lost, PointWrite, WriteError};
+use proto::{Refusal, RefusalCode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -9,12 +9,8 @@ use serde_json::Value as Json;
 /// A write on its way to the machine.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Write {
-    /// Which of the driver's tags.
-    pub(crate) point: PointId,
-    /// What to write.
-    pub(crate) value: Scalar,
-    /// Read it back and compare.
-    pub(crate) verify: bool,
+    /// What to write, and to which of the driver's tags.
+    pub(crate) what: PointWrite,
     /// Finds the one who asked.
     pub(crate) ticket: u64,
 }
@@ -107,7 +103,9 @@ pub(crate) fn refusal_of(error: &WriteError) -> Refusal {
     let code = match error {
         WriteError::UnknownPoint(_) => RefusalCode::NotFound,
         WriteError::ReadOnly { .. } => RefusalCode::Forbidden,
-        WriteError::WrongType { .. } | WriteError::OutOfRange { .. } => RefusalCode::Invalid,
+        WriteError::WrongType { .. }
+        | WriteError::OutOfRange { .. }
+        | WriteError::Misfit { .. } => RefusalCode::Invalid,
         WriteError::Device { error, .. } => refusal_of_device(*error),
         WriteError::NotVerified { .. } => RefusalCode::VersionConflict,
         WriteError::NotReadBack(_) | WriteError::NotWritten(_) => RefusalCode::Unavailable,
@@ -142,23 +140,26 @@ pub(crate) fn refusal_of_lost(lost: &Lost) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proto::Datum;
     use serde_json::json;
 
     #[test]
     fn requests_are_parsed_strictly_and_keep_their_id() {
-        let request = SetRequest::<Scalar>::parse(br#"{"v":1.5,"id":"a","verify":true}"#).unwrap();
-        assert_eq!((request.v, request.verify), (Scalar::Float(1.5), true));
-        assert_eq!(SetRequest::<Scalar>::parse(br#"{"v":true}"#).unwrap().id, None);
+        let request = SetRequest::<Datum>::parse(br#"{"v":1.5,"id":"a","verify":true}"#).unwrap();
+        assert_eq!((request.v, request.verify), (Datum::Float(1.5), true));
+        assert_eq!(SetRequest::<Datum>::parse(br#"{"v":true}"#).unwrap().id, None);
+        let array = SetRequest::<Datum>::parse(br#"{"v":[1,2]}"#).unwrap().v;
+        assert_eq!(array.to_json(), json!([1, 2]));
         let cases: [(&[u8], Option<Json>); 6] = [
             (b"5", None),
             (b"{", None),
             (br#"{"id":7}"#, Some(json!(7))),
             (br#"{"v":1,"id":7,"x":1}"#, Some(json!(7))),
-            (br#"{"v":[1],"id":"a"}"#, Some(json!("a"))),
+            (br#"{"v":null,"id":"a"}"#, Some(json!("a"))),
             (br#"{"v":1,"id":{}}"#, None),
         ];
         for (payload, id) in cases {
-            let (refusal, found) = SetRequest::<Scalar>::parse(payload).unwrap_err();
+            let (refusal, found) = SetRequest::<Datum>::parse(payload).unwrap_err();
             assert_eq!(refusal.code, RefusalCode::BadRequest);
             assert_eq!(found, id, "{}", payload.escape_ascii());
         }

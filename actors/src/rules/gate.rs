@@ -1,7 +1,7 @@
 //! When a rule acts: a pure value; the caller brings the clock.
 
 use super::rule::When;
-use proto::Scalar;
+use proto::Datum;
 
 /// What a rule remembers between two values.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -36,13 +36,7 @@ impl Gate {
     }
 
     /// A good value has come.
-    pub(super) fn value(
-        &mut self,
-        when: &When,
-        value: &Scalar,
-        pause_ms: u64,
-        now_ms: u64,
-    ) -> Step {
+    pub(super) fn value(&mut self, when: &When, value: &Datum, pause_ms: u64, now_ms: u64) -> Step {
         let Some(is_true) = holds(when, value, self.is_true) else { return Step::Nothing };
         let was_true = std::mem::replace(&mut self.is_true, is_true);
         match (was_true, is_true) {
@@ -75,7 +69,7 @@ impl Gate {
 }
 
 /// Whether the condition holds; `None` for a value that cannot be compared.
-fn holds(when: &When, value: &Scalar, held: bool) -> Option<bool> {
+fn holds(when: &When, value: &Datum, held: bool) -> Option<bool> {
     if let Some(wanted) = &when.equals {
         // 1 and 1.0 are the same number.
         return Some(match (wanted.as_f64(), value.as_f64()) {
@@ -119,9 +113,9 @@ mod tests {
         ];
         let (mut above, mut below) = (Gate::default(), Gate::default());
         for (now_ms, (value, expected)) in (0..).step_by(1000).zip(steps) {
-            let step = above.value(&high, &Scalar::Float(value), 100, now_ms);
+            let step = above.value(&high, &Datum::Float(value), 100, now_ms);
             assert_eq!(step, expected, "above, {value}");
-            let step = below.value(&low, &Scalar::Float(mirrored(value)), 100, now_ms);
+            let step = below.value(&low, &Datum::Float(mirrored(value)), 100, now_ms);
             assert_eq!(step, expected, "below, {value}");
         }
     }
@@ -130,7 +124,7 @@ mod tests {
     fn what_comes_true_too_soon_waits_and_is_forgotten_if_it_is_over() {
         let rule = when(Some(0.0), None, 0.0);
         let mut gate = Gate::default();
-        let (high, low) = (Scalar::Int(1), Scalar::Int(0));
+        let (high, low) = (Datum::Int(1), Datum::Int(0));
         assert_eq!(gate.value(&rule, &high, 100, 1000), Step::Act);
         assert_eq!(gate.value(&rule, &low, 100, 1010), Step::Rest);
         assert_eq!(gate.value(&rule, &high, 100, 1020), Step::Wait(1100));
@@ -147,19 +141,19 @@ mod tests {
     #[test]
     fn what_was_acted_on_before_a_restart_is_not_acted_on_again() {
         let rule = when(Some(0.0), None, 0.0);
-        assert_eq!(Gate::new(true).value(&rule, &Scalar::Int(1), 0, 5), Step::Nothing);
-        assert_eq!(Gate::new(false).value(&rule, &Scalar::Int(1), 0, 5), Step::Act);
+        assert_eq!(Gate::new(true).value(&rule, &Datum::Int(1), 0, 5), Step::Nothing);
+        assert_eq!(Gate::new(false).value(&rule, &Datum::Int(1), 0, 5), Step::Act);
     }
 
     #[test]
     fn numbers_truth_values_and_texts_are_equal_to_their_own() {
-        let equals = |wanted: Scalar| When { equals: Some(wanted), ..when(None, None, 0.0) };
-        let text = |it: &str| Scalar::Text(it.to_owned());
+        let equals = |wanted: Datum| When { equals: Some(wanted), ..when(None, None, 0.0) };
+        let text = |it: &str| Datum::Text(it.to_owned());
         for (wanted, same, other) in [
-            (Scalar::Int(1), Scalar::Float(1.0), Scalar::Float(1.5)),
-            (Scalar::Bool(true), Scalar::Bool(true), Scalar::Bool(false)),
+            (Datum::Int(1), Datum::Float(1.0), Datum::Float(1.5)),
+            (Datum::Bool(true), Datum::Bool(true), Datum::Bool(false)),
             (text("run"), text("run"), text("stop")),
-            (Scalar::Int(1), Scalar::Int(1), text("1")),
+            (Datum::Int(1), Datum::Int(1), text("1")),
         ] {
             let rule = equals(wanted);
             let mut gate = Gate::default();

@@ -1,6 +1,6 @@
 //! What a rule says.
 
-use proto::{CommandName, Refusal, RefusalCode, Scalar, ThingId, UnsPath};
+use proto::{CommandName, Datum, Refusal, RefusalCode, ThingId, UnsPath};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -43,10 +43,10 @@ pub(crate) struct When {
     /// It is less than this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) below: Option<f64>,
-    /// It is this number, truth value or text.
+    /// It is this: a number, a truth value, a text, or an array or structure with the same values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Json>")]
-    pub(crate) equals: Option<Scalar>,
+    pub(crate) equals: Option<Datum>,
     /// How far back it has to go before `above` or `below` can come true again.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) hysteresis: f64,
@@ -62,7 +62,7 @@ pub(crate) enum Action {
         set: String,
         /// What.
         #[schemars(with = "Json")]
-        v: Scalar,
+        v: Datum,
         /// Reads it back and compares.
         #[serde(default)]
         verify: bool,
@@ -170,7 +170,8 @@ mod tests {
             let refusal = read(&json).unwrap().check().unwrap_err();
             assert_eq!(refusal.field.as_deref(), Some(field), "{json}");
         }
-        read(&path("/then/0", json!({ "set": "acme/_raw/pump", "v": [1] }))).unwrap_err();
+        read(&path("/then/0", json!({ "set": "acme/_raw/pump", "v": null }))).unwrap_err();
+        read(&path("/then/0", json!({ "set": "acme/_raw/row", "v": [1] }))).unwrap();
         read(&path("/then/0", json!({ "set": "a/_raw/b", "v": 1, "colour": 2 }))).unwrap_err();
     }
 }

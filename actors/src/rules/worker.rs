@@ -13,7 +13,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use proto::platform::EventTopic;
 use proto::{
-    ClientId, Namespace, PlatformTopic, Qos, Quality, Refusal, RefusalCode, RuleId, Scalar,
+    ClientId, Datum, Namespace, PlatformTopic, Qos, Quality, Refusal, RefusalCode, RuleId,
     TopicName, UnsPath, Value,
 };
 use serde::Deserialize;
@@ -244,7 +244,7 @@ impl Worker {
         }
     }
 
-    fn step(&mut self, name: &RuleId, step: Step, value: Option<&Scalar>) {
+    fn step(&mut self, name: &RuleId, step: Step, value: Option<&Datum>) {
         match step {
             Step::Nothing => {}
             Step::Wait(due_ms) => {
@@ -266,7 +266,7 @@ impl Worker {
     }
 
     /// The actions first, then the note of it: nothing of what was crossed is lost.
-    fn act(&mut self, name: &RuleId, value: Option<&Scalar>) {
+    fn act(&mut self, name: &RuleId, value: Option<&Datum>) {
         let Some(running) = self.rules.get(name) else { return };
         let actions = running.rule.then.clone();
         for action in actions {

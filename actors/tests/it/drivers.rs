@@ -1,7 +1,7 @@
 //! Drivers from the admin API to the bus and the machine, and every way a machine can fail.
 
 use crate::world::{Node, Peer, START_MS, World, pass, until};
-use proto::Scalar;
+use proto::Datum;
 use serde_json::{Value as Json, json};
 
 const PLC: &str = "plc1:502";
@@ -18,8 +18,8 @@ fn tag(name: &str, address: &str, access: &str) -> Json {
 async fn plant(world: &World) -> (Node, Peer) {
     let node = world.start().await;
     let mut app = node.peer("app");
-    world.machines.set(PLC, "holding:0", Scalar::Int(40));
-    world.machines.set(PLC, "holding:1", Scalar::Int(0));
+    world.machines.set(PLC, "holding:0", Datum::Int(40));
+    world.machines.set(PLC, "holding:1", Datum::Int(0));
     let config = json!({"protocol":"modbus_tcp","address":PLC});
     app.done("drivers/create", json!({"driver":"plc","config":config})).await;
     let tags = [tag("level", "holding:0", "read"), tag("valve", "holding:1", "read_write")];
@@ -44,8 +44,8 @@ async fn values_are_published_when_they_change_and_all_of_one_poll_at_once() {
     settled(&app, VALVE, 0, "good").await;
     app.within(10).await;
     let commits = world.store.figures().commits;
-    world.machines.set(PLC, "holding:0", Scalar::Int(41));
-    world.machines.set(PLC, "holding:1", Scalar::Int(1));
+    world.machines.set(PLC, "holding:0", Datum::Int(41));
+    world.machines.set(PLC, "holding:1", Datum::Int(1));
     let heard = app.within(1500).await;
     let topics: Vec<&str> = heard.iter().map(|(topic, _)| topic.as_str()).collect();
     assert_eq!(topics, [LEVEL, VALVE]);
@@ -195,7 +195,7 @@ async fn a_hung_machine_blocks_nobody() {
     world.settings.driver_deadline_ms = 5000;
     let (node, mut app) = plant(&world).await;
     let config = json!({"protocol":"modbus_tcp","address":"plc2:502"});
-    world.machines.set("plc2:502", "holding:0", Scalar::Int(1));
+    world.machines.set("plc2:502", "holding:0", Datum::Int(1));
     app.done("drivers/create", json!({"driver":"plc2","config":config})).await;
     let mut other = tag("other", "holding:0", "read_write");
     other["driver"] = json!("plc2");
@@ -209,7 +209,7 @@ async fn a_hung_machine_blocks_nobody() {
     app.within(10).await;
     // The write waits behind the poll that hangs; its driver is asked, answered, and moves on.
     app.publish(&format!("{VALVE}/set"), r#"{"v":1,"id":"w"}"#);
-    world.machines.set("plc2:502", "holding:0", Scalar::Int(2));
+    world.machines.set("plc2:502", "holding:0", Datum::Int(2));
     settled(&app, topic, 2, "good").await;
     let answer = app.wait_for(&format!("{VALVE}/set/result")).await;
     assert_eq!(answer["error"]["code"], json!("unavailable"), "{answer}");
@@ -227,7 +227,7 @@ async fn a_panicking_driver_is_restarted_and_beyond_its_budget_faulted() {
     settled(&app, LEVEL, 40, "good").await;
     world.machines.at(PLC, |machine| machine.panics = true);
     until("it is restarted", || node.figures().restarts == 1).await;
-    world.machines.set(PLC, "holding:0", Scalar::Int(41));
+    world.machines.set(PLC, "holding:0", Datum::Int(41));
     settled(&app, LEVEL, 41, "good").await;
     world.machines.at(PLC, |machine| machine.panics = true);
     until("it is given up", || node.figures().quarantined == 1).await;
@@ -239,7 +239,7 @@ async fn a_panicking_driver_is_restarted_and_beyond_its_budget_faulted() {
     let mut app = app;
     let config = json!({"protocol":"modbus_tcp","address":PLC,"timeout_ms":500});
     app.done("drivers/update", json!({"driver":"plc","config":config})).await;
-    world.machines.set(PLC, "holding:0", Scalar::Int(42));
+    world.machines.set(PLC, "holding:0", Datum::Int(42));
     settled(&app, LEVEL, 42, "good").await;
     node.stop().await;
 }
@@ -254,7 +254,7 @@ async fn drivers_and_tags_change_while_their_neighbours_run() {
     app.done("drivers/create", json!({"driver":"plc2","config":config})).await;
     let mut new = tag("new", "holding:5", "read");
     new["driver"] = json!("plc2");
-    world.machines.set("plc2:502", "holding:5", Scalar::Int(5));
+    world.machines.set("plc2:502", "holding:5", Datum::Int(5));
     app.done("tags/create", new.clone()).await;
     settled(&app, "uns/acme/tank/_raw/new", 5, "good").await;
 
@@ -295,7 +295,7 @@ async fn a_disabled_project_reads_no_machine_until_it_is_enabled_also_over_a_res
     system.done("projects/create", project).await;
     let namespace = proto::Namespace::parse("acme/plant").unwrap();
     let mut app = node.peer_in(&namespace, "app");
-    world.machines.set(PLC, "holding:0", Scalar::Int(40));
+    world.machines.set(PLC, "holding:0", Datum::Int(40));
     let config = json!({"protocol":"modbus_tcp","address":PLC});
     app.done("drivers/create", json!({"driver":"plc","config":config})).await;
     app.done("tags/create", json!({"driver":"plc","tags":[tag("level", "holding:0", "read")]}))
@@ -307,7 +307,7 @@ async fn a_disabled_project_reads_no_machine_until_it_is_enabled_also_over_a_res
         app.retained(STATUS).is_some_and(|it| it["state"] == json!("stopped"))
     })
     .await;
-    world.machines.set(PLC, "holding:0", Scalar::Int(41));
+    world.machines.set(PLC, "holding:0", Datum::Int(41));
     pass(10_000).await;
     assert_eq!(app.retained(LEVEL).unwrap()["v"], json!(40), "nobody has read it");
     drop((app, system));
@@ -328,7 +328,7 @@ async fn an_operator_reads_writes_and_browses_a_machine_that_runs() {
     let (node, app) = plant(&world).await;
     settled(&app, LEVEL, 40, "good").await;
     let mut operator = node.peer("operator");
-    world.machines.set(PLC, "holding:0", Scalar::Int(77));
+    world.machines.set(PLC, "holding:0", Datum::Int(77));
     let read = operator.done("tags/read", json!({"driver":"plc","tags":["valve","level"]})).await;
     assert_eq!(
         read["values"],
@@ -371,8 +371,8 @@ async fn what_cannot_be_asked_of_a_machine_is_refused_with_a_code() {
         ("tags/read", json!({"driver":"plc","tags":[]}), "invalid", "tags"),
         ("tags/read", json!({"driver":"plc","tag":"level","x":1}), "bad_request", "x"),
         ("tags/write", json!({"driver":"plc","tag":"none","v":1}), "not_found", "tag"),
-        ("tags/write", json!({"driver":"plc","tag":"valve","v":[1]}), "invalid", "v"),
-        ("tags/write", json!({"driver":"plc","values":{"valve":{}}}), "invalid", "values.valve"),
+        ("tags/write", json!({"driver":"plc","tag":"valve","v":null}), "invalid", "v"),
+        ("tags/write", json!({"driver":"plc","values":{"valve":null}}), "invalid", "values.valve"),
         ("tags/write", json!({"driver":"plc","values":{}}), "invalid", "values"),
         ("drivers/browse", json!({"driver":"plc","limit":1001}), "invalid", "limit"),
         ("drivers/test", json!({"driver":"none"}), "not_found", "driver"),

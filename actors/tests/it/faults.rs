@@ -1,7 +1,7 @@
 //! Actors that panic or cannot be loaded, and that nobody else notices.
 
 use crate::world::{World, pass, until};
-use proto::{Namespace, Scalar, ThingId};
+use proto::{Datum, Namespace, ThingId};
 use serde_json::json;
 use store::{Changes, Row, RowError};
 
@@ -123,7 +123,7 @@ async fn a_failing_tenant_is_restarted_with_everything_below_it() {
     let node = world.start().await;
     let mut app = node.peer("app");
     app.thing("p1").await;
-    world.machines.set("plc1:502", "holding:0", Scalar::Int(1));
+    world.machines.set("plc1:502", "holding:0", Datum::Int(1));
     let config = json!({"protocol":"modbus_tcp","address":"plc1:502"});
     app.done("drivers/create", json!({"driver":"plc","config":config})).await;
     let tag = json!({"driver":"plc","tag":"t","address":"holding:0","type":"uint16",
@@ -146,7 +146,7 @@ async fn a_failing_tenant_is_restarted_with_everything_below_it() {
         versions.push(accepted["state"]["desired"].clone());
     }
     assert_eq!(node.figures().drivers, 1);
-    world.machines.set("plc1:502", "holding:0", Scalar::Int(2));
+    world.machines.set("plc1:502", "holding:0", Datum::Int(2));
     until("its driver polls", || app.retained("uns/acme/_raw/t").unwrap()["v"] == json!(2)).await;
     app.done("things/get", json!({"thing":"p1"})).await;
     assert!(node.platform.is_ready());

@@ -8,7 +8,7 @@ use drivers::{
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use proto::{Quality, Scalar};
+use proto::{Datum, Quality};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
@@ -20,7 +20,7 @@ pub(crate) struct Machines(Arc<Mutex<BTreeMap<String, Machine>>>);
 #[derive(Default)]
 pub(crate) struct Machine {
     /// What its points hold, by the address of the tag.
-    pub(crate) values: BTreeMap<String, Scalar>,
+    pub(crate) values: BTreeMap<String, Datum>,
     /// Points it refuses.
     pub(crate) refused: BTreeSet<String>,
     /// Whether it cannot be reached.
@@ -52,7 +52,7 @@ impl Machines {
     }
 
     /// Sets a point.
-    pub(crate) fn set(&self, address: &str, point: &str, value: Scalar) {
+    pub(crate) fn set(&self, address: &str, point: &str, value: Datum) {
         self.at(address, |machine| machine.values.insert(point.to_owned(), value));
     }
 
@@ -147,9 +147,9 @@ impl Driver for FakeDriver {
     fn write<'a>(
         &'a mut self,
         point: PointId,
-        value: &'a Scalar,
+        value: &'a Datum,
         _verify: bool,
-    ) -> BoxFuture<'a, Result<Scalar, WriteError>> {
+    ) -> BoxFuture<'a, Result<Datum, WriteError>> {
         async move {
             let target = self.tags[point.index()].address.clone();
             self.reach(format!("write {target}")).await?;

@@ -2,7 +2,7 @@
 
 use super::{ByteOrder, ConfigError, DataType};
 use proto::value::UNIT_BYTES_MAX;
-use proto::{Expression, Scalar, TagId, UnsPath};
+use proto::{Datum, Expression, TagId, UnsPath};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -96,7 +96,7 @@ impl Deadband {
     ///
     /// The caller compares with the last value it published, not the last it read: a slow drift
     /// shows.
-    pub fn is_exceeded(&self, previous: &Scalar, current: &Scalar) -> bool {
+    pub fn is_exceeded(&self, previous: &Datum, current: &Datum) -> bool {
         let band = |before: f64| self.absolute.max(before.abs() * self.percent / 100.0);
         match (previous.as_f64(), current.as_f64()) {
             (Some(before), Some(now)) if band(before) > 0.0 => (now - before).abs() > band(before),
@@ -463,15 +463,15 @@ mod tests {
     fn a_change_within_the_deadband_is_none() {
         let plain = tag(&json!({})).unwrap().dead();
         let damped = tag(&json!({"deadband": 0.5})).unwrap().dead();
-        let (low, near, far) = (Scalar::Float(1.0), Scalar::Float(1.5), Scalar::Float(1.6));
+        let (low, near, far) = (Datum::Float(1.0), Datum::Float(1.5), Datum::Float(1.6));
         assert!(plain.is_exceeded(&low, &near));
         assert!(!plain.is_exceeded(&low, &low));
         assert!(!damped.is_exceeded(&low, &near));
         assert!(damped.is_exceeded(&low, &far));
         let relative = tag(&json!({"deadband_percent": 10.0})).unwrap().dead();
-        let (hundred, less, more) = (Scalar::Int(-100), Scalar::Int(-110), Scalar::Int(-111));
+        let (hundred, less, more) = (Datum::Int(-100), Datum::Int(-110), Datum::Int(-111));
         assert!(!relative.is_exceeded(&hundred, &less));
         assert!(relative.is_exceeded(&hundred, &more));
-        assert!(damped.is_exceeded(&Scalar::Bool(true), &Scalar::Bool(false)));
+        assert!(damped.is_exceeded(&Datum::Bool(true), &Datum::Bool(false)));
     }
 }

@@ -15,38 +15,38 @@ fn scaled(data_type: &str, scale: f64, offset: f64) -> Encoding {
     }
 }
 
-fn text(text: &str) -> Scalar {
-    Scalar::Text(text.to_owned())
+fn text(text: &str) -> Datum {
+    Datum::Text(text.to_owned())
 }
 
 #[test]
 fn every_type_in_every_order() {
-    let float = Scalar::Float;
+    let float = Datum::Float;
     for (data_type, byte_order, registers, value) in [
-        ("uint16", Abcd, vec![0x1234], Scalar::Int(0x1234)),
-        ("uint16", Cdab, vec![0x1234], Scalar::Int(0x1234)),
-        ("uint16", Badc, vec![0x3412], Scalar::Int(0x1234)),
-        ("uint16", Dcba, vec![0x3412], Scalar::Int(0x1234)),
-        ("int16", Abcd, vec![0xfffe], Scalar::Int(-2)),
-        ("uint32", Abcd, vec![0x1234, 0x5678], Scalar::Int(0x1234_5678)),
-        ("uint32", Badc, vec![0x3412, 0x7856], Scalar::Int(0x1234_5678)),
-        ("uint32", Cdab, vec![0x5678, 0x1234], Scalar::Int(0x1234_5678)),
-        ("uint32", Dcba, vec![0x7856, 0x3412], Scalar::Int(0x1234_5678)),
-        ("int32", Abcd, vec![0xffff, 0xfffe], Scalar::Int(-2)),
-        ("uint64", Abcd, vec![0x0102, 0x0304, 0x0506, 0x0708], Scalar::Int(0x0102_0304_0506_0708)),
-        ("uint64", Badc, vec![0x0201, 0x0403, 0x0605, 0x0807], Scalar::Int(0x0102_0304_0506_0708)),
-        ("uint64", Cdab, vec![0x0708, 0x0506, 0x0304, 0x0102], Scalar::Int(0x0102_0304_0506_0708)),
-        ("uint64", Dcba, vec![0x0807, 0x0605, 0x0403, 0x0201], Scalar::Int(0x0102_0304_0506_0708)),
-        ("uint64", Abcd, vec![0xffff; 4], Scalar::UInt(u64::MAX)),
-        ("int64", Abcd, vec![0x8000, 0, 0, 0], Scalar::Int(i64::MIN)),
+        ("uint16", Abcd, vec![0x1234], Datum::Int(0x1234)),
+        ("uint16", Cdab, vec![0x1234], Datum::Int(0x1234)),
+        ("uint16", Badc, vec![0x3412], Datum::Int(0x1234)),
+        ("uint16", Dcba, vec![0x3412], Datum::Int(0x1234)),
+        ("int16", Abcd, vec![0xfffe], Datum::Int(-2)),
+        ("uint32", Abcd, vec![0x1234, 0x5678], Datum::Int(0x1234_5678)),
+        ("uint32", Badc, vec![0x3412, 0x7856], Datum::Int(0x1234_5678)),
+        ("uint32", Cdab, vec![0x5678, 0x1234], Datum::Int(0x1234_5678)),
+        ("uint32", Dcba, vec![0x7856, 0x3412], Datum::Int(0x1234_5678)),
+        ("int32", Abcd, vec![0xffff, 0xfffe], Datum::Int(-2)),
+        ("uint64", Abcd, vec![0x0102, 0x0304, 0x0506, 0x0708], Datum::Int(0x0102_0304_0506_0708)),
+        ("uint64", Badc, vec![0x0201, 0x0403, 0x0605, 0x0807], Datum::Int(0x0102_0304_0506_0708)),
+        ("uint64", Cdab, vec![0x0708, 0x0506, 0x0304, 0x0102], Datum::Int(0x0102_0304_0506_0708)),
+        ("uint64", Dcba, vec![0x0807, 0x0605, 0x0403, 0x0201], Datum::Int(0x0102_0304_0506_0708)),
+        ("uint64", Abcd, vec![0xffff; 4], Datum::UInt(u64::MAX)),
+        ("int64", Abcd, vec![0x8000, 0, 0, 0], Datum::Int(i64::MIN)),
         ("float32", Abcd, vec![0x41ac, 0x0000], float(21.5)),
         ("float32", Cdab, vec![0x0000, 0x41ac], float(21.5)),
         ("float32", Abcd, vec![0x3dcc, 0xcccd], float(0.1)),
         ("float64", Abcd, vec![0x3fb9, 0x9999, 0x9999, 0x999a], float(0.1)),
-        ("bcd16", Abcd, vec![0x1234], Scalar::Int(1234)),
-        ("bcd16", Dcba, vec![0x3412], Scalar::Int(1234)),
-        ("bcd32", Abcd, vec![0x1234, 0x5678], Scalar::Int(12_345_678)),
-        ("bcd32", Cdab, vec![0x5678, 0x1234], Scalar::Int(12_345_678)),
+        ("bcd16", Abcd, vec![0x1234], Datum::Int(1234)),
+        ("bcd16", Dcba, vec![0x3412], Datum::Int(1234)),
+        ("bcd32", Abcd, vec![0x1234, 0x5678], Datum::Int(12_345_678)),
+        ("bcd32", Cdab, vec![0x5678, 0x1234], Datum::Int(12_345_678)),
         ("string(4)", Abcd, vec![0x4142, 0x4300], text("ABC")),
         ("string(4)", Badc, vec![0x4241, 0x0043], text("ABC")),
         ("string(3)", Abcd, vec![0xc3a9, 0x4100], text("éA")),
@@ -67,7 +67,7 @@ fn scale_and_offset() {
         (scaled("float32", 2.0, 1.0), vec![0x3dcc, 0xcccd], 1.2),
         (scaled("uint32", 0.001, 0.0), vec![0xffff, 0xffff], 4_294_967.295),
     ] {
-        let value = Scalar::Float(value);
+        let value = Datum::Float(value);
         assert_eq!(encoding.decode(&registers), Ok(value.clone()), "{encoding:?}");
         assert_eq!(encoding.encode(&value), Ok(registers), "{encoding:?}");
     }
@@ -77,7 +77,7 @@ fn scale_and_offset() {
 fn a_scaled_write_goes_to_the_nearest_step() {
     let encoding = scaled("uint16", 0.5, 0.0);
     for (value, raw) in [(1.2, 2), (1.3, 3), (-0.2, 0)] {
-        assert_eq!(encoding.encode(&Scalar::Float(value)), Ok(vec![raw]), "{value}");
+        assert_eq!(encoding.encode(&Datum::Float(value)), Ok(vec![raw]), "{value}");
     }
 }
 
@@ -86,29 +86,29 @@ fn what_does_not_fit_is_refused() {
     use Unfit::{OutOfRange, WrongType};
     let plain = |data_type| encoding(data_type, Abcd);
     for (encoding, value, error) in [
-        (plain("uint16"), Scalar::Int(-1), OutOfRange),
-        (plain("uint16"), Scalar::Int(65_536), OutOfRange),
-        (plain("int16"), Scalar::Int(32_768), OutOfRange),
-        (plain("int16"), Scalar::Int(-32_769), OutOfRange),
-        (plain("uint32"), Scalar::Int(1 << 32), OutOfRange),
-        (plain("int32"), Scalar::Int(1 << 31), OutOfRange),
-        (plain("int64"), Scalar::UInt(u64::MAX), OutOfRange),
-        (plain("uint64"), Scalar::Int(-1), OutOfRange),
-        (plain("uint64"), Scalar::Float(1e300), OutOfRange),
-        (plain("int64"), Scalar::Float(-1e300), OutOfRange),
-        (plain("uint64"), Scalar::Float(18_446_744_073_709_551_616.0), OutOfRange),
-        (plain("float32"), Scalar::Float(1e39), OutOfRange),
-        (plain("float64"), Scalar::Float(f64::NAN), OutOfRange),
-        (scaled("uint16", 0.1, 0.0), Scalar::Float(6553.56), OutOfRange),
-        (scaled("uint16", 1e-300, 0.0), Scalar::Float(1e300), OutOfRange),
+        (plain("uint16"), Datum::Int(-1), OutOfRange),
+        (plain("uint16"), Datum::Int(65_536), OutOfRange),
+        (plain("int16"), Datum::Int(32_768), OutOfRange),
+        (plain("int16"), Datum::Int(-32_769), OutOfRange),
+        (plain("uint32"), Datum::Int(1 << 32), OutOfRange),
+        (plain("int32"), Datum::Int(1 << 31), OutOfRange),
+        (plain("int64"), Datum::UInt(u64::MAX), OutOfRange),
+        (plain("uint64"), Datum::Int(-1), OutOfRange),
+        (plain("uint64"), Datum::Float(1e300), OutOfRange),
+        (plain("int64"), Datum::Float(-1e300), OutOfRange),
+        (plain("uint64"), Datum::Float(18_446_744_073_709_551_616.0), OutOfRange),
+        (plain("float32"), Datum::Float(1e39), OutOfRange),
+        (plain("float64"), Datum::Float(f64::NAN), OutOfRange),
+        (scaled("uint16", 0.1, 0.0), Datum::Float(6553.56), OutOfRange),
+        (scaled("uint16", 1e-300, 0.0), Datum::Float(1e300), OutOfRange),
         (plain("string(2)"), text("abc"), OutOfRange),
         (plain("string(2)"), text("a\0"), OutOfRange),
-        (plain("uint16"), Scalar::Float(1.5), WrongType),
+        (plain("uint16"), Datum::Float(1.5), WrongType),
         (plain("uint16"), text("1"), WrongType),
-        (plain("uint16"), Scalar::Bool(true), WrongType),
-        (plain("float32"), Scalar::Bool(true), WrongType),
-        (plain("string(2)"), Scalar::Int(1), WrongType),
-        (plain("bool"), Scalar::Bool(true), WrongType),
+        (plain("uint16"), Datum::Bool(true), WrongType),
+        (plain("float32"), Datum::Bool(true), WrongType),
+        (plain("string(2)"), Datum::Int(1), WrongType),
+        (plain("bool"), Datum::Bool(true), WrongType),
     ] {
         assert_eq!(encoding.encode(&value), Err(error), "{value} as {encoding:?}");
     }
@@ -167,15 +167,15 @@ proptest! {
                 scaling: Scaling { scale, offset, ..Scaling::default() },
                 ..encoding
             };
-            let _ = encoding.encode(&Scalar::Float(value));
+            let _ = encoding.encode(&Datum::Float(value));
         }
     }
 
     #[test]
     fn a_text_without_nul_or_trailing_space_is_read_back(written in "[^\0]{0,8}[^\0 ]") {
         let encoding = encoding("string(40)", Badc);
-        let registers = encoding.encode(&Scalar::Text(written.clone())).unwrap();
-        prop_assert_eq!(encoding.decode(&registers), Ok(Scalar::Text(written)));
+        let registers = encoding.encode(&Datum::Text(written.clone())).unwrap();
+        prop_assert_eq!(encoding.decode(&registers), Ok(Datum::Text(written)));
     }
 }
 
@@ -185,7 +185,7 @@ fn what_is_no_decimal_digit_is_no_value() {
     for register in [0x000a, 0xf000, 0x1a34] {
         assert!(bcd.decode(&[register]).is_err(), "{register:x}");
     }
-    for value in [Scalar::Int(10_000), Scalar::Int(-1)] {
+    for value in [Datum::Int(10_000), Datum::Int(-1)] {
         assert_eq!(bcd.encode(&value), Err(Unfit::OutOfRange), "{value}");
     }
 }

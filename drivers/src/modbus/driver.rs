@@ -14,7 +14,7 @@ use crate::port::{
 };
 use crate::scaling::Unfit;
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
-use proto::Scalar;
+use proto::Datum;
 
 /// A connection to one Modbus TCP unit.
 pub struct ModbusDriver {
@@ -48,9 +48,9 @@ impl ModbusDriver {
     async fn write_point(
         &mut self,
         id: PointId,
-        value: &Scalar,
+        value: &Datum,
         verify: bool,
-    ) -> Result<Scalar, WriteError> {
+    ) -> Result<Datum, WriteError> {
         let point = self.points.get(id.index()).ok_or(WriteError::UnknownPoint(id))?;
         let span = point.span();
         let target = self.session.target(span);
@@ -87,7 +87,7 @@ impl ModbusDriver {
     }
 }
 
-fn refused_value(error: Unfit, target: String, value: &Scalar, point: &Point) -> WriteError {
+fn refused_value(error: Unfit, target: String, value: &Datum, point: &Point) -> WriteError {
     let (value, data_type) = (value.clone(), point.encoding.data_type.to_string());
     match error {
         Unfit::WrongType => WriteError::WrongType { target, value, data_type },
@@ -125,9 +125,9 @@ impl Driver for ModbusDriver {
     fn write<'a>(
         &'a mut self,
         point: PointId,
-        value: &'a Scalar,
+        value: &'a Datum,
         verify: bool,
-    ) -> BoxFuture<'a, Result<Scalar, WriteError>> {
+    ) -> BoxFuture<'a, Result<Datum, WriteError>> {
         async move {
             let result = self.write_point(point, value, verify).await;
             match result {

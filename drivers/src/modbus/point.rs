@@ -10,7 +10,7 @@ use super::session::{Answer, Write};
 use crate::config::{Access, ByteOrder, ConfigError, DataType, TagConfig};
 use crate::encoding::{Encoding, register_count};
 use crate::scaling::{Scaling, Unfit, truth};
-use proto::Scalar;
+use proto::Datum;
 
 /// One point.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,13 +47,13 @@ impl Point {
     }
 
     /// The value of the point in the answer to a request over `read`, which covers the point.
-    pub(crate) fn decode(&self, read: Span, answer: &Answer) -> Result<Scalar, &'static str> {
+    pub(crate) fn decode(&self, read: Span, answer: &Answer) -> Result<Datum, &'static str> {
         const MISSING: &str = "not in the answer";
         let span = self.span();
         let start = usize::from(span.offset.checked_sub(read.offset).ok_or(MISSING)?);
         let range = start..start + usize::from(span.count);
         match answer {
-            Answer::Bits(bits) => bits.get(start).map(|bit| Scalar::Bool(*bit)).ok_or(MISSING),
+            Answer::Bits(bits) => bits.get(start).map(|bit| Datum::Bool(*bit)).ok_or(MISSING),
             Answer::Registers(registers) => {
                 let registers = registers.get(range).ok_or(MISSING)?;
                 match self.address.bits {
@@ -65,7 +65,7 @@ impl Point {
     }
 
     /// What to send for a value, and the value as it will read back.
-    pub(crate) fn encode(&self, value: &Scalar) -> Result<(Write, Scalar), Unfit> {
+    pub(crate) fn encode(&self, value: &Datum) -> Result<(Write, Datum), Unfit> {
         let offset = self.address.offset;
         if let Some(bits) = self.address.bits {
             let number = match self.encoding.data_type {
@@ -80,7 +80,7 @@ impl Point {
         }
         if self.encoding.data_type == DataType::Bool {
             let value = truth(value)?;
-            return Ok((Write::Coil { offset, value }, Scalar::Bool(value)));
+            return Ok((Write::Coil { offset, value }, Datum::Bool(value)));
         }
         let registers = self.encoding.encode(value)?;
         let seen = self.encoding.decode(&registers).map_err(|_| Unfit::OutOfRange)?;
@@ -89,9 +89,9 @@ impl Point {
 }
 
 impl Point {
-    fn show_bits(&self, number: u16) -> Result<Scalar, &'static str> {
+    fn show_bits(&self, number: u16) -> Result<Datum, &'static str> {
         match self.encoding.data_type {
-            DataType::Bool => Ok(Scalar::Bool(number == 1)),
+            DataType::Bool => Ok(Datum::Bool(number == 1)),
             _ => self.encoding.scaling.show_whole(number.into()),
         }
     }
@@ -214,11 +214,11 @@ mod tests {
         let read = Span { offset: 9, count: 2, ..point.span() };
         for (register, is_set) in [(0b1000, true), (0b0111, false), (0xffff, true)] {
             let answer = Answer::Registers(vec![0, register]);
-            assert_eq!(point.decode(read, &answer), Ok(Scalar::Bool(is_set)), "{register:b}");
+            assert_eq!(point.decode(read, &answer), Ok(Datum::Bool(is_set)), "{register:b}");
         }
         let bits = Bits::one(3).unwrap();
         let write = Write::Bits { offset: 10, bits, number: 1 };
-        assert_eq!(point.encode(&Scalar::Bool(true)), Ok((write, Scalar::Bool(true))));
+        assert_eq!(point.encode(&Datum::Bool(true)), Ok((write, Datum::Bool(true))));
     }
 
     #[test]
@@ -227,31 +227,31 @@ mod tests {
         let point = point("holding:10.4-6", "uint8", &more).unwrap();
         let read = point.span();
         let shown = |register| point.decode(read, &Answer::Registers(vec![register]));
-        assert_eq!(shown(0b0101_1111), Ok(Scalar::Text("manual".to_owned())));
-        assert_eq!(shown(0b1000_1111), Ok(Scalar::Text("off".to_owned())));
+        assert_eq!(shown(0b0101_1111), Ok(Datum::Text("manual".to_owned())));
+        assert_eq!(shown(0b1000_1111), Ok(Datum::Text("off".to_owned())));
         assert!(shown(0b0001_0000).is_err(), "a number without a label");
-        let manual = Scalar::Text("manual".to_owned());
+        let manual = Datum::Text("manual".to_owned());
         let bits = Bits::range(4, 6).unwrap();
         let write = Write::Bits { offset: 10, bits, number: 5 };
         assert_eq!(point.encode(&manual), Ok((write, manual)));
 
         let point = self::point("holding:10.4-6", "uint16", &json!({"scale": 10.0})).unwrap();
-        assert_eq!(point.decode(read, &Answer::Registers(vec![0x70])), Ok(Scalar::Float(70.0)));
-        assert_eq!(point.encode(&Scalar::Int(80)).unwrap_err(), Unfit::OutOfRange);
+        assert_eq!(point.decode(read, &Answer::Registers(vec![0x70])), Ok(Datum::Float(70.0)));
+        assert_eq!(point.encode(&Datum::Int(80)).unwrap_err(), Unfit::OutOfRange);
     }
 
     #[test]
     fn a_coil_takes_truth_values_and_1_and_0() {
         let point = point("coil:4", "bool", &json!({"access": "read_write"})).unwrap();
         for (value, expected) in [
-            (Scalar::Bool(true), Ok(true)),
-            (Scalar::Int(0), Ok(false)),
-            (Scalar::Int(2), Err(Unfit::OutOfRange)),
-            (Scalar::Float(1.0), Err(Unfit::WrongType)),
-            (Scalar::Text("true".into()), Err(Unfit::WrongType)),
+            (Datum::Bool(true), Ok(true)),
+            (Datum::Int(0), Ok(false)),
+            (Datum::Int(2), Err(Unfit::OutOfRange)),
+            (Datum::Float(1.0), Err(Unfit::WrongType)),
+            (Datum::Text("true".into()), Err(Unfit::WrongType)),
         ] {
             let encoded = point.encode(&value).map(|(_, seen)| seen);
-            assert_eq!(encoded, expected.map(Scalar::Bool), "{value}");
+            assert_eq!(encoded, expected.map(Datum::Bool), "{value}");
         }
     }
 

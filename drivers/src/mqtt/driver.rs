@@ -16,7 +16,7 @@ use crate::scaling::Unfit;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::future::{BoxFuture, FutureExt as _};
-use proto::{Qos, Scalar, TopicFilter, TopicName};
+use proto::{Datum, Qos, TopicFilter, TopicName};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -171,9 +171,9 @@ impl MqttDriver {
     async fn write_point(
         &mut self,
         id: PointId,
-        value: &Scalar,
+        value: &Datum,
         verify: bool,
-    ) -> Result<Scalar, WriteError> {
+    ) -> Result<Datum, WriteError> {
         let points = Arc::clone(&self.points);
         let point = points.all.get(id.index()).ok_or(WriteError::UnknownPoint(id))?;
         let deadline = Instant::now() + self.timeout();
@@ -273,7 +273,7 @@ fn not_permitted(point: &Point) -> ReadError {
 async fn confirmed(
     (point, id): (&Point, PointId),
     known: &Known,
-    (before, seen): (u64, &Scalar),
+    (before, seen): (u64, &Datum),
     deadline: Instant,
 ) -> Result<(), WriteError> {
     let (target, written) = (point.target.clone(), seen.clone());
@@ -338,9 +338,9 @@ impl Driver for MqttDriver {
     fn write<'a>(
         &'a mut self,
         point: PointId,
-        value: &'a Scalar,
+        value: &'a Datum,
         verify: bool,
-    ) -> BoxFuture<'a, Result<Scalar, WriteError>> {
+    ) -> BoxFuture<'a, Result<Datum, WriteError>> {
         async move {
             let result = self.write_point(point, value, verify).await;
             match result {

@@ -6,7 +6,7 @@ use super::points::Points;
 use crate::bridge::{RemoteMessage, SendError};
 use crate::port::{Lost, PointId, PointRead, Pushed, ReadError, Receipt, Sample};
 use futures_util::FutureExt as _;
-use proto::{Quality, Scalar, TopicName};
+use proto::{Datum, Quality, TopicName};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -277,7 +277,7 @@ impl Silence {
 }
 
 /// Whether two values are the same to whoever has written one and reads the other.
-pub(super) fn is_same(written: &Scalar, found: &Scalar) -> bool {
+pub(super) fn is_same(written: &Datum, found: &Datum) -> bool {
     match (written.as_f64(), found.as_f64()) {
         (Some(written), Some(found)) => written == found,
         _ => written == found,

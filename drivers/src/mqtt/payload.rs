@@ -4,7 +4,7 @@ use super::address::Part;
 use crate::config::DataType;
 use crate::encoding::{Encoding, register_count};
 use crate::scaling::{Unfit, shortest, truth};
-use proto::Scalar;
+use proto::Datum;
 use serde_json::Value as Json;
 
 /// A payload, read as JSON at most once however many points are in it.
@@ -13,7 +13,7 @@ pub(crate) struct Payload<'a> {
     json: Option<Option<Json>>,
 }
 
-type Shown = Result<Option<Scalar>, &'static str>;
+type Shown = Result<Option<Datum>, &'static str>;
 
 impl<'a> Payload<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
@@ -37,36 +37,43 @@ impl<'a> Payload<'a> {
         }
     }
 
-    fn whole(&mut self, encoding: &Encoding) -> Result<Scalar, &'static str> {
+    fn whole(&mut self, encoding: &Encoding) -> Result<Datum, &'static str> {
         let text = std::str::from_utf8(self.bytes).map_err(|_| "the payload is no text")?;
         // A text is taken as it stands, also if it looks like something else.
         if matches!(encoding.data_type, DataType::Text { .. }) {
             return of_text(text, encoding);
         }
         match self.json() {
-            Some(json @ (Json::Bool(_) | Json::Number(_) | Json::String(_))) => {
-                of_json(json, encoding)
+            Some(Json::Object(_)) if encoding.data_type != DataType::Auto => {
+                Err("the payload is a document: name a path")
             }
-            Some(Json::Null) => Err("it is null"),
-            Some(Json::Object(_) | Json::Array(_)) => Err("the payload is a document: name a path"),
+            Some(json) => of_json(json, encoding),
             None => of_text(text, encoding),
         }
     }
 }
 
-fn of_json(json: &Json, encoding: &Encoding) -> Result<Scalar, &'static str> {
+fn of_json(json: &Json, encoding: &Encoding) -> Result<Datum, &'static str> {
     let scaling = &encoding.scaling;
     match (json, encoding.data_type) {
         (Json::Null, _) => Err("it is null"),
-        (Json::Object(_) | Json::Array(_), _) => Err("it is an object or an array"),
+        (Json::Array(values), _) => {
+            let shown = values.iter().map(|value| match value {
+                Json::Null => Ok(Json::Null),
+                value => Ok(of_json(value, encoding)?.to_json()),
+            });
+            Ok(Datum::Array(shown.collect::<Result<_, &'static str>>()?))
+        }
+        (Json::Object(members), DataType::Auto) => Ok(Datum::Structure(members.clone().into())),
+        (Json::Object(_), _) => Err("it is an object"),
         (Json::String(text), _) => of_text(text, encoding),
-        (Json::Bool(truth), DataType::Bool | DataType::Auto) => Ok(Scalar::Bool(*truth)),
+        (Json::Bool(truth), DataType::Bool | DataType::Auto) => Ok(Datum::Bool(*truth)),
         (Json::Bool(truth), data_type) if data_type.is_whole() => {
             scaling.show_whole(i128::from(*truth))
         }
         (Json::Number(number), DataType::Bool) => match number.as_f64() {
-            Some(0.0) => Ok(Scalar::Bool(false)),
-            Some(1.0) => Ok(Scalar::Bool(true)),
+            Some(0.0) => Ok(Datum::Bool(false)),
+            Some(1.0) => Ok(Datum::Bool(true)),
             _ => Err("it is neither 0 nor 1"),
         },
         (other, DataType::Text { .. }) => of_text(&other.to_string(), encoding),
@@ -83,7 +90,7 @@ fn of_number(
     float: f64,
     data_type: DataType,
     encoding: &Encoding,
-) -> Result<Scalar, &'static str> {
+) -> Result<Datum, &'static str> {
     let scaling = &encoding.scaling;
     if data_type.is_whole() {
         // Some devices write whole numbers as 5.0.
@@ -103,16 +110,16 @@ fn of_number(
     }
 }
 
-fn of_text(text: &str, encoding: &Encoding) -> Result<Scalar, &'static str> {
+fn of_text(text: &str, encoding: &Encoding) -> Result<Datum, &'static str> {
     match encoding.data_type {
-        DataType::Auto => Ok(Scalar::Text(text.to_owned())),
+        DataType::Auto => Ok(Datum::Text(text.to_owned())),
         DataType::Text { bytes } if text.len() <= usize::from(bytes) => {
-            Ok(Scalar::Text(text.to_owned()))
+            Ok(Datum::Text(text.to_owned()))
         }
         DataType::Text { .. } => Err("the text is longer than the type"),
         DataType::Bool => match text.trim().to_ascii_lowercase().as_str() {
-            "true" | "on" | "1" => Ok(Scalar::Bool(true)),
-            "false" | "off" | "0" => Ok(Scalar::Bool(false)),
+            "true" | "on" | "1" => Ok(Datum::Bool(true)),
+            "false" | "off" | "0" => Ok(Datum::Bool(false)),
             _ => Err("it is neither true nor false, on nor off, 1 nor 0"),
         },
         data_type => {
@@ -129,12 +136,12 @@ fn of_bytes(
     from: usize,
     bit: Option<u8>,
     encoding: &Encoding,
-) -> Result<Scalar, &'static str> {
+) -> Result<Datum, &'static str> {
     let short = "the payload is too short";
     let rest = bytes.get(from..).filter(|rest| !rest.is_empty()).ok_or(short)?;
     match (encoding.data_type, bit) {
-        (_, Some(bit)) => Ok(Scalar::Bool(rest[0] >> bit & 1 == 1)),
-        (DataType::Bool, None) => Ok(Scalar::Bool(rest[0] != 0)),
+        (_, Some(bit)) => Ok(Datum::Bool(rest[0] >> bit & 1 == 1)),
+        (DataType::Bool, None) => Ok(Datum::Bool(rest[0] != 0)),
         (DataType::Int8 | DataType::Uint8, None) => encoding.decode(&[rest[0].into()]),
         // The last one may be shorter than its field.
         (DataType::Text { bytes }, None) => {
@@ -157,8 +164,8 @@ fn registers(bytes: &[u8]) -> Vec<u16> {
 pub(crate) fn written(
     part: &Part,
     encoding: &Encoding,
-    value: &Scalar,
-) -> Result<(Vec<u8>, Scalar), Unfit> {
+    value: &Datum,
+) -> Result<(Vec<u8>, Datum), Unfit> {
     if let Part::Bytes { .. } = part {
         return bytes_of(encoding, value);
     }
@@ -173,20 +180,26 @@ pub(crate) fn written(
 }
 
 /// What a device is told, before it is put into a payload.
-fn raw_of(encoding: &Encoding, value: &Scalar) -> Result<Json, Unfit> {
+fn raw_of(encoding: &Encoding, value: &Datum) -> Result<Json, Unfit> {
     let Encoding { data_type, scaling, .. } = encoding;
     match (data_type, value) {
-        (DataType::Text { bytes }, Scalar::Text(text)) => match text.len() {
+        (_, Datum::Array(values)) => {
+            let raw = values.iter().map(|value| {
+                let value = Datum::from_json(value.clone()).ok_or(Unfit::WrongType)?;
+                raw_of(encoding, &value)
+            });
+            Ok(Json::Array(raw.collect::<Result<_, _>>()?))
+        }
+        (DataType::Auto, Datum::Structure(members)) => Ok(Json::Object((**members).clone())),
+        (DataType::Text { bytes }, Datum::Text(text)) => match text.len() {
             length if length <= usize::from(*bytes) => Ok(text.clone().into()),
             _ => Err(Unfit::OutOfRange),
         },
         (DataType::Text { .. }, _) => Err(Unfit::WrongType),
         (DataType::Bool, _) => truth(value).map(Json::from),
-        (DataType::Auto, Scalar::Bool(truth)) => Ok((*truth).into()),
-        (DataType::Auto, Scalar::Text(text)) if scaling.labels.is_empty() => {
-            Ok(text.clone().into())
-        }
-        (DataType::Auto, Scalar::Float(_)) => float(scaling.raw_float(value)?),
+        (DataType::Auto, Datum::Bool(truth)) => Ok((*truth).into()),
+        (DataType::Auto, Datum::Text(text)) if scaling.labels.is_empty() => Ok(text.clone().into()),
+        (DataType::Auto, Datum::Float(_)) => float(scaling.raw_float(value)?),
         (DataType::Float32, _) => {
             let raw = scaling.raw_float(value)? as f32;
             if raw.is_finite() { float(shortest(raw)) } else { Err(Unfit::OutOfRange) }
@@ -204,7 +217,7 @@ fn float(value: f64) -> Result<Json, Unfit> {
     serde_json::Number::from_f64(value).map(Json::Number).ok_or(Unfit::OutOfRange)
 }
 
-fn bytes_of(encoding: &Encoding, value: &Scalar) -> Result<(Vec<u8>, Scalar), Unfit> {
+fn bytes_of(encoding: &Encoding, value: &Datum) -> Result<(Vec<u8>, Datum), Unfit> {
     let bytes = match encoding.data_type {
         DataType::Bool => vec![u8::from(truth(value)?)],
         DataType::Int8 | DataType::Uint8 => vec![encoding.encode(value)?[0] as u8],
@@ -249,9 +262,9 @@ mod tests {
 
     #[test]
     fn payloads_of_text_and_json_become_values() {
-        let float = |value| Ok(Some(Scalar::Float(value)));
-        let int = |value| Ok(Some(Scalar::Int(value)));
-        let text = |value: &str| Ok(Some(Scalar::Text(value.to_owned())));
+        let float = |value| Ok(Some(Datum::Float(value)));
+        let int = |value| Ok(Some(Datum::Int(value)));
+        let text = |value: &str| Ok(Some(Datum::Text(value.to_owned())));
         let json =
             br#"{"t":21.5,"n":"12","on":"ON","big":18446744073709551615,"l":[1,null],"o":{}}"#;
         let auto = json!({});
@@ -260,8 +273,8 @@ mod tests {
             (b"21", "", auto.clone(), int(21)),
             (b" 21 ", "", json!({"type": "float64", "scale": 0.1}), float(2.1)),
             (b"ON", "", auto.clone(), text("ON")),
-            (b"ON", "", json!({"type": "bool"}), Ok(Some(Scalar::Bool(true)))),
-            (b"0", "", json!({"type": "bool"}), Ok(Some(Scalar::Bool(false)))),
+            (b"ON", "", json!({"type": "bool"}), Ok(Some(Datum::Bool(true)))),
+            (b"0", "", json!({"type": "bool"}), Ok(Some(Datum::Bool(false)))),
             (b"12", "", json!({"type": "string(4)"}), text("12")),
             (b"\"x\"", "", auto.clone(), text("x")),
             (b"5.0", "", json!({"type": "uint16"}), int(5)),
@@ -269,14 +282,20 @@ mod tests {
             (json, "#$.t", auto.clone(), float(21.5)),
             (json, "#$.n", json!({"type": "int32"}), int(12)),
             (json, "#$.n", auto.clone(), text("12")),
-            (json, "#$.on", json!({"type": "bool"}), Ok(Some(Scalar::Bool(true)))),
-            (json, "#$.big", auto.clone(), Ok(Some(Scalar::UInt(u64::MAX)))),
+            (json, "#$.on", json!({"type": "bool"}), Ok(Some(Datum::Bool(true)))),
+            (json, "#$.big", auto.clone(), Ok(Some(Datum::UInt(u64::MAX)))),
             (json, "#$.t", json!({"type": "string(8)"}), text("21.5")),
             (json, "#$.l[0]", auto.clone(), int(1)),
             (json, "#$.gone", auto.clone(), Ok(None)),
             (json, "#$.l[1]", auto.clone(), Err("it is null")),
-            (json, "#$.o", auto.clone(), Err("it is an object or an array")),
-            (json, "", auto.clone(), Err("the payload is a document: name a path")),
+            (json, "#$.l", auto.clone(), Ok(Datum::from_json(json!([1, null])))),
+            (json, "#$.l", json!({"scale": 0.5}), Ok(Datum::from_json(json!([0.5, null])))),
+            (json, "#$.l", json!({"type": "bool"}), Ok(Datum::from_json(json!([true, null])))),
+            (json, "#$.o", auto.clone(), Ok(Datum::from_json(json!({})))),
+            (json, "#$.o", json!({"type": "int32"}), Err("it is an object")),
+            (b"[[1,2],[3,4]]", "", auto.clone(), Ok(Datum::from_json(json!([[1, 2], [3, 4]])))),
+            (b"{\"a\":1}", "", auto.clone(), Ok(Datum::from_json(json!({"a": 1})))),
+            (json, "", json!({"type": "int32"}), Err("the payload is a document: name a path")),
             (b"x", "#$.t", auto.clone(), Err("the payload is not JSON")),
             (b"\xff", "", auto.clone(), Err("the payload is no text")),
             (b"70000", "", json!({"type": "uint16"}), Err("the number does not fit the type")),
@@ -296,15 +315,15 @@ mod tests {
     fn binary_payloads_become_values() {
         let frame = [0x01, 0xff, 0x12, 0x34, 0x00, 0x00, 0xac, 0x41, b'O', b'K', 0];
         for (place, more, expected) in [
-            ("#bytes:0.0", json!({"type": "bool"}), Ok(Scalar::Bool(true))),
-            ("#bytes:0.1", json!({"type": "bool"}), Ok(Scalar::Bool(false))),
-            ("#bytes:1", json!({"type": "int8"}), Ok(Scalar::Int(-1))),
-            ("#bytes:1", json!({"type": "uint8", "scale": 0.1}), Ok(Scalar::Float(25.5))),
-            ("#bytes:2", json!({"type": "uint16"}), Ok(Scalar::Int(0x1234))),
-            ("#bytes:2", json!({"type": "uint16", "byte_order": "DCBA"}), Ok(Scalar::Int(0x3412))),
-            ("#bytes:2", json!({"type": "bcd16"}), Ok(Scalar::Int(1234))),
-            ("#bytes:4", json!({"type": "float32", "byte_order": "DCBA"}), Ok(Scalar::Float(21.5))),
-            ("#bytes:8", json!({"type": "string(8)"}), Ok(Scalar::Text("OK".to_owned()))),
+            ("#bytes:0.0", json!({"type": "bool"}), Ok(Datum::Bool(true))),
+            ("#bytes:0.1", json!({"type": "bool"}), Ok(Datum::Bool(false))),
+            ("#bytes:1", json!({"type": "int8"}), Ok(Datum::Int(-1))),
+            ("#bytes:1", json!({"type": "uint8", "scale": 0.1}), Ok(Datum::Float(25.5))),
+            ("#bytes:2", json!({"type": "uint16"}), Ok(Datum::Int(0x1234))),
+            ("#bytes:2", json!({"type": "uint16", "byte_order": "DCBA"}), Ok(Datum::Int(0x3412))),
+            ("#bytes:2", json!({"type": "bcd16"}), Ok(Datum::Int(1234))),
+            ("#bytes:4", json!({"type": "float32", "byte_order": "DCBA"}), Ok(Datum::Float(21.5))),
+            ("#bytes:8", json!({"type": "string(8)"}), Ok(Datum::Text("OK".to_owned()))),
             ("#bytes:10", json!({"type": "uint16"}), Err("the payload is too short")),
             ("#bytes:11", json!({"type": "uint8"}), Err("the payload is too short")),
         ] {
@@ -315,37 +334,46 @@ mod tests {
     #[test]
     fn what_is_written_is_what_the_device_takes() {
         let scaled = json!({"type": "int16", "scale": 0.1});
+        let array = |json: Json| Datum::from_json(json).unwrap();
         for (place, more, value, payload, seen) in [
-            ("", json!({"type": "float64"}), Scalar::Int(3), "3.0", Scalar::Float(3.0)),
-            ("", scaled.clone(), Scalar::Float(2.16), "22", Scalar::Float(2.2)),
-            ("", json!({"type": "bool"}), Scalar::Int(1), "true", Scalar::Bool(true)),
-            ("", json!({}), Scalar::Text("ON".into()), "ON", Scalar::Text("ON".into())),
-            ("", json!({}), Scalar::Float(1.5), "1.5", Scalar::Float(1.5)),
-            ("#$.a.b", json!({}), Scalar::Int(7), r#"{"a":{"b":7}}"#, Scalar::Int(7)),
+            ("", json!({"type": "float64"}), Datum::Int(3), "3.0", Datum::Float(3.0)),
+            ("", scaled.clone(), Datum::Float(2.16), "22", Datum::Float(2.2)),
+            ("", json!({"type": "bool"}), Datum::Int(1), "true", Datum::Bool(true)),
+            ("", json!({}), Datum::Text("ON".into()), "ON", Datum::Text("ON".into())),
+            ("", json!({}), Datum::Float(1.5), "1.5", Datum::Float(1.5)),
+            ("#$.a.b", json!({}), Datum::Int(7), r#"{"a":{"b":7}}"#, Datum::Int(7)),
+            (
+                "",
+                scaled.clone(),
+                array(json!([2.16, [3]])),
+                "[22,[30]]",
+                array(json!([2.2, [3.0]])),
+            ),
+            ("", json!({}), array(json!({"a": [1]})), r#"{"a":[1]}"#, array(json!({"a": [1]}))),
             (
                 "",
                 json!({"labels": {"1": "run"}}),
-                Scalar::Text("run".into()),
+                Datum::Text("run".into()),
                 "1",
-                Scalar::Text("run".into()),
+                Datum::Text("run".into()),
             ),
         ] {
             let (bytes, told) = written(&part(place), &encoding(&more), &value).unwrap();
             assert_eq!((String::from_utf8(bytes).unwrap().as_str(), told), (payload, seen));
         }
         let little = json!({"type": "uint32", "byte_order": "DCBA"});
-        let (bytes, _) = written(&part("#bytes:0"), &encoding(&little), &Scalar::Int(1)).unwrap();
+        let (bytes, _) = written(&part("#bytes:0"), &encoding(&little), &Datum::Int(1)).unwrap();
         assert_eq!(bytes, [1, 0, 0, 0]);
         let (bytes, _) =
-            written(&part("#bytes:0"), &encoding(&json!({"type": "int8"})), &Scalar::Int(-2))
+            written(&part("#bytes:0"), &encoding(&json!({"type": "int8"})), &Datum::Int(-2))
                 .unwrap();
         assert_eq!(bytes, [0xfe]);
         for (more, value, unfit) in [
-            (json!({"type": "uint8"}), Scalar::Int(256), Unfit::OutOfRange),
-            (json!({"type": "uint8"}), Scalar::Text("1".into()), Unfit::WrongType),
-            (json!({"type": "bool"}), Scalar::Int(2), Unfit::OutOfRange),
-            (json!({"type": "string(2)"}), Scalar::Text("abc".into()), Unfit::OutOfRange),
-            (json!({"type": "float32"}), Scalar::Float(1e39), Unfit::OutOfRange),
+            (json!({"type": "uint8"}), Datum::Int(256), Unfit::OutOfRange),
+            (json!({"type": "uint8"}), Datum::Text("1".into()), Unfit::WrongType),
+            (json!({"type": "bool"}), Datum::Int(2), Unfit::OutOfRange),
+            (json!({"type": "string(2)"}), Datum::Text("abc".into()), Unfit::OutOfRange),
+            (json!({"type": "float32"}), Datum::Float(1e39), Unfit::OutOfRange),
         ] {
             for place in ["", "#bytes:0"] {
                 let refused = written(&part(place), &encoding(&more), &value);

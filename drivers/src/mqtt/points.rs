@@ -74,7 +74,7 @@ impl Points {
         let encoding =
             Encoding { data_type, byte_order: Default::default(), scaling: Scaling::default() };
         let said = Payload::new(&message.payload).value(&place.part, &encoding);
-        said.ok().flatten().map(|value| value.to_string() == *gone)
+        said.ok().flatten().filter(proto::Datum::is_plain).map(|value| value.to_string() == *gone)
     }
 
     /// What a message says of its points. A value that was retained, of which nobody knows how old it is, is doubted.
@@ -166,7 +166,7 @@ fn check_type(tag: &TagConfig, part: &Part) -> Result<(), ConfigError> {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use proto::{Qos, Scalar, TimestampMs};
+    use proto::{Datum, Qos, TimestampMs};
     use serde_json::{Value as Json, json};
 
     fn tag(more: &Json) -> TagConfig {
@@ -242,11 +242,12 @@ mod tests {
         let reads = points.read(&message("a", r#"{"x":1,"ts":5}"#, true));
         let sample = |point, value, quality, at| {
             let point = PointId(point);
-            (point, Ok(Sample { point, value: Scalar::Int(value), quality, at }))
+            (point, Ok(Sample { point, value: Datum::Int(value), quality, at }))
         };
         assert_eq!(reads[0], sample(0, 1, Quality::Good, Some(TimestampMs(5))));
         assert_eq!(reads[1].0, PointId(3));
-        assert_eq!(reads[1].1.as_ref().unwrap_err().code(), "no_value");
+        let whole = Datum::from_json(json!({"x": 1, "ts": 5})).unwrap();
+        assert_eq!(reads[1].1.as_ref().unwrap().value, whole);
         assert_eq!(reads.len(), 2, "nothing is said of $.y");
         let old = points.read(&message("b", r#"{"x":1}"#, true));
         assert_eq!(old, [sample(1, 1, Quality::Uncertain, None)]);

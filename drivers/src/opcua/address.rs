@@ -1,9 +1,10 @@
-//! Where a point lies in an OPC UA server: a node, and for one element of an array its index.
+//! Where a point lies in an OPC UA server: a node, and for a part of an array its range.
 //!
 //! `ns=2;s=Tank.Level` is a NodeId (OPC 10000-6, 5.3.1.10) by the index of its namespace, which a server may give to
 //! another namespace at each start. `nsu=http://acme/plc;s=Tank.Level` names the namespace itself, and is looked up
 //! after each connect. `/Objects/2:Plant/2:Level` is a path of browse names from the root (OPC 10000-4, A.2, without
-//! reference types), looked up likewise. ` [3]` after any of them is one element of an array.
+//! reference types), looked up likewise. ` [3]` after any of them is one element of an array, ` [2:5]` are four, and
+//! ` [1,0:2]` three of a matrix (OPC 10000-4, 7.27).
 
 use opcua::types::{NodeId, NumericRange, QualifiedName};
 use std::fmt;
@@ -30,12 +31,12 @@ pub(crate) enum NodeRef {
 }
 
 /// The address of a point.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Address {
     /// Which node.
     pub(crate) node: NodeRef,
-    /// Which element, of an array.
-    pub(crate) index: Option<u32>,
+    /// Which part, of an array.
+    pub(crate) range: NumericRange,
 }
 
 /// Why a text is no address.
@@ -53,19 +54,24 @@ pub(crate) enum AddressError {
     Uri,
     #[error("a path has 1 to 32 names, none of them empty")]
     Path,
-    #[error("the index of an element is not a number in brackets")]
-    Index,
+    #[error(
+        "a part of an array is a number or a range, or several of them, as in [3], [2:5] and [1,0:2]"
+    )]
+    Range,
 }
 
 impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let (node, index) = match text.strip_suffix(']').and_then(|it| it.rsplit_once(" [")) {
-            Some((node, index)) => (node, Some(index.parse().map_err(|_| AddressError::Index)?)),
-            None => (text, None),
+        let (node, range) = match text.strip_suffix(']').and_then(|it| it.rsplit_once(" [")) {
+            Some((node, range)) if !range.is_empty() => {
+                (node, range.parse().map_err(|_| AddressError::Range)?)
+            }
+            Some(_) => return Err(AddressError::Range),
+            None => (text, NumericRange::None),
         };
-        Ok(Self { node: node.parse()?, index })
+        Ok(Self { node: node.parse()?, range })
     }
 }
 
@@ -123,9 +129,24 @@ fn parse_name(text: &str) -> Result<QualifiedName, AddressError> {
 }
 
 impl Address {
-    /// What to ask the server for.
-    pub(crate) fn range(&self) -> NumericRange {
-        self.index.map_or(NumericRange::None, NumericRange::Index)
+    /// Whether it is one element of an array.
+    pub(crate) fn is_element(&self) -> bool {
+        match &self.range {
+            NumericRange::Index(_) => true,
+            NumericRange::MultipleRanges(all) => {
+                all.iter().all(|it| matches!(it, NumericRange::Index(_)))
+            }
+            NumericRange::None | NumericRange::Range(..) => false,
+        }
+    }
+
+    /// How many dimensions the part has that is asked for.
+    pub(crate) fn dimensions(&self) -> usize {
+        match &self.range {
+            NumericRange::None => 0,
+            NumericRange::Index(_) | NumericRange::Range(..) => 1,
+            NumericRange::MultipleRanges(all) => all.len(),
+        }
     }
 }
 
@@ -143,7 +164,10 @@ impl fmt::Display for Address {
                 }
             }
         }
-        self.index.map_or(Ok(()), |index| write!(f, " [{index}]"))
+        match &self.range {
+            NumericRange::None => Ok(()),
+            range => write!(f, " [{range}]"),
+        }
     }
 }
 
@@ -165,6 +189,8 @@ mod tests {
             "/Objects/2:Plant/2:Tank 1/2:Level",
             "ns=2;s=Table [3]",
             "/Objects/Server [0]",
+            "ns=2;s=Table [2:5]",
+            "ns=2;s=Matrix [1,0:2]",
         ] {
             let address: Address = text.parse().unwrap();
             assert_eq!(address.to_string(), text);
@@ -187,8 +213,10 @@ mod tests {
             ("/", AddressError::Path),
             ("/Objects//Level", AddressError::Path),
             ("/70000:Level", AddressError::Namespace),
-            ("i=1 [x]", AddressError::Index),
-            ("i=1 [-1]", AddressError::Index),
+            ("i=1 [x]", AddressError::Range),
+            ("i=1 [-1]", AddressError::Range),
+            ("i=1 []", AddressError::Range),
+            ("i=1 [5:2]", AddressError::Range),
         ] {
             assert_eq!(text.parse::<Address>(), Err(error), "{text}");
         }

@@ -1,21 +1,23 @@
-//! Values of OPC UA and JSON, for what is no tag: arguments of methods, fields of events.
+//! Values of OPC UA and JSON, whatever tag they are of or none: arguments of methods, fields of events, arrays.
 
+use super::structures::Layouts;
 use super::value::encode;
 use crate::scaling::{Scaling, Unfit, shortest};
 use opcua::types::{
-    Array, ByteString, DataTypeId, Guid, NodeId, QualifiedName, StatusCode, UAString, Variant,
-    VariantScalarTypeId,
+    Array, ByteString, DataTypeId, DateTime, Guid, NodeId, QualifiedName, StatusCode, UAString,
+    Variant, VariantScalarTypeId,
 };
-use proto::Scalar;
+use proto::Datum;
 use serde_json::{Value as Json, json};
 
 /// The most dimensions of an array.
 const DIMENSIONS_MAX: usize = 8;
 
-/// What JSON says of a value; null for what JSON cannot say, such as structures.
-pub(crate) fn json_of(value: &Variant) -> Json {
+/// What JSON says of a value; null for what JSON cannot say, such as structures of which nothing is known.
+pub(crate) fn json_of(value: &Variant, layouts: &Layouts) -> Json {
     match value {
-        Variant::Empty | Variant::ExtensionObject(_) | Variant::DiagnosticInfo(_) => Json::Null,
+        Variant::Empty | Variant::DiagnosticInfo(_) => Json::Null,
+        Variant::ExtensionObject(it) => layouts.json(it).unwrap_or_default(),
         Variant::Boolean(it) => json!(it),
         Variant::SByte(it) => json!(it),
         Variant::Byte(it) => json!(it),
@@ -41,17 +43,19 @@ pub(crate) fn json_of(value: &Variant) -> Json {
         Variant::NodeId(it) if it.is_null() => Json::Null,
         Variant::NodeId(it) => json!(it.to_string()),
         Variant::ExpandedNodeId(it) => json!(it.node_id.to_string()),
-        Variant::Variant(it) => json_of(it),
-        Variant::DataValue(it) => it.value.as_ref().map(json_of).unwrap_or_default(),
+        Variant::Variant(it) => json_of(it, layouts),
+        Variant::DataValue(it) => {
+            it.value.as_ref().map(|it| json_of(it, layouts)).unwrap_or_default()
+        }
         Variant::Array(array) => {
-            let values: Vec<Json> = array.values.iter().map(json_of).collect();
+            let values = array.values.iter().map(|it| json_of(it, layouts)).collect();
             nested(values, array.dimensions.as_deref().unwrap_or_default())
         }
     }
 }
 
 /// Values in rows of rows, as the dimensions of their array say.
-fn nested(values: Vec<Json>, dimensions: &[u32]) -> Json {
+pub(crate) fn nested(values: Vec<Json>, dimensions: &[u32]) -> Json {
     let Some((_, inner)) = dimensions.split_first().filter(|(_, inner)| !inner.is_empty()) else {
         return Json::Array(values);
     };
@@ -62,10 +66,29 @@ fn nested(values: Vec<Json>, dimensions: &[u32]) -> Json {
 
 /// What a method takes for an argument of this type and rank (OPC 10000-3, 5.6.2), or why it does not.
 pub(crate) fn variant_of(json: &Json, kind: Kind, rank: i32) -> Result<Variant, String> {
+    match kind {
+        Kind::Of(of) => variant_by(json, of, rank, |json| one(json, kind)),
+        // An array of anything at all is one of variants.
+        Kind::Any if json.is_array() => {
+            variant_by(json, VariantScalarTypeId::Variant, rank, |it| {
+                guess(it).map(|it| Variant::Variant(Box::new(it)))
+            })
+        }
+        Kind::Any => variant_by(json, VariantScalarTypeId::Variant, rank, guess),
+    }
+}
+
+/// A value or an array of `of`, as the rank has it, each value made by `one`.
+pub(crate) fn variant_by(
+    json: &Json,
+    of: VariantScalarTypeId,
+    rank: i32,
+    one: impl Fn(&Json) -> Result<Variant, String>,
+) -> Result<Variant, String> {
     let Json::Array(values) = json else {
         // -1 is one value, -2 anything, -3 one value or a row of them.
         return match rank {
-            -3..=-1 => one(json, kind),
+            -3..=-1 => one(json),
             _ => Err(format!("{} is no array", brief(json))),
         };
     };
@@ -80,15 +103,7 @@ pub(crate) fn variant_of(json: &Json, kind: Kind, rank: i32) -> Result<Variant, 
             dimensions.len()
         ));
     }
-    let values: Vec<Variant> = flat.iter().map(|it| one(it, kind)).collect::<Result<_, _>>()?;
-    let (of, values) = match kind {
-        Kind::Of(kind) => (kind, values),
-        // An array of anything at all is one of variants.
-        Kind::Any => {
-            let boxed = values.into_iter().map(|it| Variant::Variant(Box::new(it)));
-            (VariantScalarTypeId::Variant, boxed.collect())
-        }
-    };
+    let values: Vec<Variant> = flat.iter().map(|it| one(it)).collect::<Result<_, _>>()?;
     let array = match dimensions.len() {
         1 => Array::new(of, values),
         _ => Array::new_multi(of, values, dimensions),
@@ -97,7 +112,7 @@ pub(crate) fn variant_of(json: &Json, kind: Kind, rank: i32) -> Result<Variant, 
 }
 
 /// Takes nested arrays apart; each row has to be as long as the first one of its level.
-fn flatten<'a>(
+pub(crate) fn flatten<'a>(
     values: &'a [Json],
     level: usize,
     dimensions: &mut Vec<u32>,
@@ -126,7 +141,7 @@ fn flatten<'a>(
     Ok(())
 }
 
-/// The type of an argument.
+/// The type of a value.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Kind {
     /// A built-in type.
@@ -169,7 +184,7 @@ impl Kind {
 }
 
 /// One value of a type.
-fn one(json: &Json, kind: Kind) -> Result<Variant, String> {
+pub(crate) fn one(json: &Json, kind: Kind) -> Result<Variant, String> {
     use VariantScalarTypeId as Of;
     let kind = match kind {
         Kind::Any => return guess(json),
@@ -178,6 +193,11 @@ fn one(json: &Json, kind: Kind) -> Result<Variant, String> {
     let text = || json.as_str().ok_or_else(|| format!("{} is no text", brief(json)));
     let wrong = |what: &str| format!("{} is no {what}", brief(json));
     Ok(match kind {
+        // What says nothing is told as null, and is given back as such.
+        Of::String if json.is_null() => Variant::String(UAString::null()),
+        Of::ByteString if json.is_null() => Variant::ByteString(ByteString::null()),
+        Of::DateTime if json.is_null() => Variant::DateTime(Box::new(DateTime::null())),
+        Of::NodeId if json.is_null() => Variant::NodeId(Box::new(NodeId::null())),
         Of::ByteString => {
             let found = ByteString::from_base64(text()?);
             Variant::ByteString(found.ok_or_else(|| wrong("base64"))?)
@@ -200,8 +220,8 @@ fn one(json: &Json, kind: Kind) -> Result<Variant, String> {
             Variant::StatusCode(StatusCode::from(code.ok_or_else(|| wrong("status code"))?))
         }
         kind => {
-            let scalar = Scalar::from_json(json).ok_or_else(|| wrong("value"))?;
-            let found = encode(&scalar, kind, &Scaling::default(), false);
+            let scalar = Datum::plain(json).ok_or_else(|| wrong("value"))?;
+            let found = encode(&scalar, kind, &Scaling::default());
             found.map_err(|unfit| match unfit {
                 Unfit::WrongType => wrong(&format!("{kind:?}")),
                 Unfit::OutOfRange => format!("{} is out of the range of {kind:?}", brief(json)),
@@ -212,18 +232,18 @@ fn one(json: &Json, kind: Kind) -> Result<Variant, String> {
 
 /// What a value is where the method takes any.
 fn guess(json: &Json) -> Result<Variant, String> {
-    Ok(match Scalar::from_json(json) {
-        Some(Scalar::Bool(it)) => Variant::Boolean(it),
-        Some(Scalar::Int(it)) => Variant::Int64(it),
-        Some(Scalar::UInt(it)) => Variant::UInt64(it),
-        Some(Scalar::Float(it)) => Variant::Double(it),
-        Some(Scalar::Text(it)) => Variant::String(UAString::from(it)),
-        None => return Err(format!("{} is no value", brief(json))),
+    Ok(match Datum::plain(json) {
+        Some(Datum::Bool(it)) => Variant::Boolean(it),
+        Some(Datum::Int(it)) => Variant::Int64(it),
+        Some(Datum::UInt(it)) => Variant::UInt64(it),
+        Some(Datum::Float(it)) => Variant::Double(it),
+        Some(Datum::Text(it)) => Variant::String(UAString::from(it)),
+        _ => return Err(format!("{} is no value", brief(json))),
     })
 }
 
 /// A value as an error shows it.
-fn brief(json: &Json) -> String {
+pub(crate) fn brief(json: &Json) -> String {
     let text = json.to_string();
     match text.char_indices().nth(40) {
         Some((end, _)) => format!("{}…", &text[..end]),

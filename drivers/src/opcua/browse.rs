@@ -40,7 +40,7 @@ impl Requests<'_> {
         node: &NodeId,
         limit: usize,
     ) -> Result<Vec<ReferenceDescription>, QueryError> {
-        let session = &self.link.session;
+        let session = &self.wire.session;
         let question = BrowseDescription {
             node_id: node.clone(),
             browse_direction: BrowseDirection::Forward,
@@ -52,7 +52,7 @@ impl Requests<'_> {
                 .bits(),
             result_mask: BrowseResultMaskFlags::all().bits(),
         };
-        let page = limit.min(self.link.limits.browse).max(1) as u32;
+        let page = limit.min(self.wire.limits.browse).max(1) as u32;
         let asked = [question];
         let answer = self.call("browsing", session.browse(&asked, page, None)).await?;
         let (mut found, mut more) = page_of(answer)?;
@@ -82,7 +82,7 @@ impl Requests<'_> {
             _ => "node",
         };
         Found {
-            address: stable(&reference.node_id.node_id, &self.link.namespaces),
+            address: stable(&reference.node_id.node_id, &self.wire.namespaces),
             name: reference.browse_name.name.as_ref().to_owned(),
             is,
             data_type: None,
@@ -145,7 +145,7 @@ impl Requests<'_> {
         let mut told: Vec<(String, String)> = told
             .filter_map(|((name, _), value)| Some(((*name).to_owned(), text(value)?)))
             .collect();
-        let endpoint = &self.link.session.endpoint_info().endpoint;
+        let endpoint = &self.wire.session.endpoint_info().endpoint;
         let policy = endpoint.security_policy_uri.as_ref();
         let policy = policy.rsplit('#').next().unwrap_or(policy).to_owned();
         told.push(("security_policy".to_owned(), policy));

@@ -1,7 +1,7 @@
 //! Calls of methods (OPC 10000-4, 5.12.2): which object is meant, what the method takes, and what it returns.
 
 use super::address::NodeRef;
-use super::arguments::{Kind, json_of, variant_of};
+use super::arguments::json_of;
 use super::points::known_node;
 use super::requests::Requests;
 use super::status::refusal;
@@ -14,7 +14,7 @@ use opcua::types::{
 use serde_json::Value as Json;
 
 /// The most steps from a data type to the built-in one that it is made of.
-const SUPERTYPES_MAX: usize = 16;
+pub(super) const SUPERTYPES_MAX: usize = 16;
 
 /// What becomes of a call that is not answered in time.
 const LATE: DeviceError = DeviceError::Named {
@@ -37,8 +37,10 @@ impl Requests<'_> {
         let given = in_order(&call.input, &taken)?;
         let mut input = Vec::with_capacity(taken.len());
         for (argument, given) in taken.iter().zip(given) {
-            let kind = self.kind_of(argument).await?;
-            let variant = variant_of(given, kind, argument.value_rank);
+            let (part, layouts) = self.learn_part(&argument.data_type).await?;
+            let untold = || format!("values of type {} cannot be given", argument.data_type);
+            let part = part.ok_or_else(|| unfit(argument, untold()))?;
+            let variant = layouts.variant(given, &part, argument.value_rank);
             input.push(variant.map_err(|reason| unfit(argument, reason))?);
         }
         let request = CallMethodRequest {
@@ -46,7 +48,7 @@ impl Requests<'_> {
             method_id: method,
             input_arguments: Some(input).filter(|it| !it.is_empty()),
         };
-        let session = &self.link.session;
+        let session = &self.wire.session;
         let answer = self.call("calling a method", session.call(vec![request])).await;
         self.counters.calls += 1;
         // A method may take its time: that it does says nothing about the connection.
@@ -59,7 +61,9 @@ impl Requests<'_> {
             Ok(None) => return Err(QueryError::Device(refusal(StatusCode::BadUnknownResponse))),
             Err(status) => return Err(QueryError::Device(refusal(status))),
         };
-        returned(result, &taken)
+        let returned = returned(result, &taken)?;
+        let layouts = self.learn_types(|known| known.missing(&returned)).await?;
+        Ok(returned.iter().map(|value| json_of(value, &layouts)).collect())
     }
 
     /// The node at an address.
@@ -75,7 +79,7 @@ impl Requests<'_> {
             let node = self.path(names).await?;
             return node.map_err(|status| QueryError::Device(refusal(status)));
         }
-        let known = known_node(&node, &self.link.namespaces);
+        let known = known_node(&node, &self.wire.namespaces);
         known.and_then(Result::ok).ok_or_else(|| refuse("the server has no such namespace"))
     }
 
@@ -101,7 +105,7 @@ impl Requests<'_> {
     }
 
     /// The nodes that refer to one.
-    async fn above(
+    pub(super) async fn above(
         &mut self,
         node: &NodeId,
         reference: ReferenceTypeId,
@@ -115,7 +119,7 @@ impl Requests<'_> {
             node_class_mask: class.bits(),
             result_mask: BrowseResultMaskFlags::empty().bits(),
         };
-        let session = &self.link.session;
+        let session = &self.wire.session;
         let asked = [question];
         let answer = self.call("browsing", session.browse(&asked, 2, None)).await?;
         let refused = |status| QueryError::Device(refusal(status));
@@ -156,24 +160,6 @@ impl Requests<'_> {
             false => Err(QueryError::Device(refusal(StatusCode::BadDecodingError))),
         }
     }
-
-    /// The kind of values that an argument has, by the supertypes of its type.
-    async fn kind_of(&mut self, argument: &Argument) -> Result<Kind, QueryError> {
-        let mut data_type = argument.data_type.clone();
-        for _ in 0..SUPERTYPES_MAX {
-            if let Some(kind) = Kind::of(&data_type) {
-                return Ok(kind);
-            }
-            let types = NodeClassMask::DATA_TYPE;
-            let above = self.above(&data_type, ReferenceTypeId::HasSubtype, types).await?;
-            match above.into_iter().next() {
-                Some(above) => data_type = above,
-                None => break,
-            }
-        }
-        let reason = format!("values of type {} cannot be given", argument.data_type);
-        Err(unfit(argument, reason))
-    }
 }
 
 /// The values for the arguments of a method, in its order.
@@ -211,7 +197,7 @@ fn unfit(argument: &Argument, reason: String) -> QueryError {
 }
 
 /// What a call has come to.
-fn returned(result: CallMethodResult, taken: &[Argument]) -> Result<Vec<Json>, QueryError> {
+fn returned(result: CallMethodResult, taken: &[Argument]) -> Result<Vec<Variant>, QueryError> {
     if result.status_code.is_bad() {
         let words = result.input_argument_results.unwrap_or_default();
         let wrong = taken.iter().zip(&words).find(|(_, status)| status.is_bad());
@@ -220,7 +206,7 @@ fn returned(result: CallMethodResult, taken: &[Argument]) -> Result<Vec<Json>, Q
             None => QueryError::Device(refusal(result.status_code)),
         });
     }
-    Ok(result.output_arguments.unwrap_or_default().iter().map(json_of).collect())
+    Ok(result.output_arguments.unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -2,32 +2,34 @@
 
 use super::config::OpcUaConfig;
 use super::link::{self, Link};
+use super::listener::Listener;
 use super::points::{Node, Point, value_of};
-use super::pushes::{Guarded, Listener, Queue, stream};
-use super::requests::{Failed, Requests};
+use super::pushes::{Guarded, Queue, stream};
+use super::requests::Requests;
 use super::subscribe::Items;
-use super::value::encode;
 use crate::config::{ConfigError, TagConfig, TagKind};
 use crate::open::Site;
 use crate::port::{
     Call, ConnectError, Connectivity, Counters, Driver, Found, Gap, Health, Kept, Lost, PointId,
-    PointRead, QueryError, ReadError, ReadOutcome, SubscribeError, Subscription, WriteError,
+    PointRead, PointWrite, QueryError, ReadError, ReadOutcome, SubscribeError, Subscription,
+    WriteError,
 };
-use crate::scaling::Unfit;
-use futures_util::future::{BoxFuture, FutureExt as _};
-use opcua::types::NodeId;
-use proto::Scalar;
+use futures_util::future::{BoxFuture, FutureExt as _, OptionFuture};
+use proto::Datum;
 use serde_json::Value as Json;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+
+/// The most writes in one command: as many as a page of them has.
+const WRITES_AT_ONCE: usize = 1000;
 
 /// One connection to one OPC UA server.
 pub struct OpcUaDriver {
     config: OpcUaConfig,
     site: Site,
-    points: Arc<Vec<Point>>,
+    pub(super) points: Arc<Vec<Point>>,
     /// What the server calls the points, on this connection.
-    nodes: Arc<Vec<Node>>,
+    pub(super) nodes: Arc<Vec<Node>>,
     link: Option<Link>,
     queue: Arc<Queue>,
     counters: Counters,
@@ -63,8 +65,8 @@ impl OpcUaDriver {
             self.counters.connections_lost += 1;
         }
         let link = link::open(&self.config, &self.site).await?;
-        let mut requests =
-            Requests { link: &link, config: &self.config, counters: &mut self.counters };
+        let (config, counters) = (&self.config, &mut self.counters);
+        let mut requests = Requests { wire: &link.wire, config, counters };
         let nodes = requests.resolve(&self.points).await.map_err(|lost| {
             let (address, reason) = (self.config.url.clone(), lost.to_string());
             ConnectError::Unreachable { address, reason }
@@ -75,18 +77,19 @@ impl OpcUaDriver {
     }
 
     /// The connection, if it is there.
-    fn requests(&mut self) -> Result<Requests<'_>, Lost> {
+    pub(super) fn requests(&mut self) -> Result<Requests<'_>, Lost> {
         let link = self.link.as_ref().ok_or(Lost::NotConnected)?;
         if let Some(reason) = link.ended() {
             let request = "the session".to_owned();
             self.counters.connections_lost += 1;
             return Err(Lost::Closed { request, reason });
         }
-        Ok(Requests { link, config: &self.config, counters: &mut self.counters })
+        let (config, counters) = (&self.config, &mut self.counters);
+        Ok(Requests { wire: &link.wire, config, counters })
     }
 
     /// Gives the connection up.
-    fn lose(&mut self, lost: Lost) -> Lost {
+    pub(super) fn lose(&mut self, lost: Lost) -> Lost {
         self.link = None;
         self.last_error = Some(lost.to_string());
         lost
@@ -112,15 +115,16 @@ impl OpcUaDriver {
         }
         let asked_for: Vec<_> = questions.iter().map(|(_, question)| question.clone()).collect();
         let values = match self.requests() {
-            Ok(mut requests) => requests.read(&asked_for).await,
+            Ok(mut requests) => requests.read_values(&asked_for).await,
             Err(lost) => Err(lost),
         };
         let lost = match values {
-            Ok(values) => {
+            Ok((values, layouts)) => {
                 for ((place, _), value) in questions.iter().zip(&values) {
                     let id = asked[*place];
-                    nodes[id.index()].learn(value);
-                    outcome[*place] = Some(points[id.index()].read(id, value));
+                    let point = &points[id.index()];
+                    nodes[id.index()].learn(point, value);
+                    outcome[*place] = Some(point.read(id, value, &layouts));
                 }
                 None
             }
@@ -143,70 +147,12 @@ impl OpcUaDriver {
         ReadOutcome { points, lost }
     }
 
-    async fn write_point(
-        &mut self,
-        id: PointId,
-        value: &Scalar,
-        verify: bool,
-    ) -> Result<Scalar, WriteError> {
-        let (points, nodes) = (Arc::clone(&self.points), Arc::clone(&self.nodes));
-        let point = points.get(id.index()).ok_or(WriteError::UnknownPoint(id))?;
-        let target = point.address.to_string();
-        if !point.is_writable {
-            return Err(WriteError::ReadOnly { target });
-        }
-        let mut requests = self.requests()?;
-        let Some(node) = nodes.get(id.index()) else { return Err(Lost::NotConnected.into()) };
-        let node_id = match &node.id {
-            Ok(node) => node,
-            Err(status) => {
-                let error = super::status::refusal(*status);
-                return Err(WriteError::Device { target, error });
-            }
-        };
-        let kind = requests.kind(node, node_id, point).await?;
-        let Some(kind) = kind else {
-            let reason = "the server's value, whose type a write must have, cannot be read";
-            let data_type = point.data_type();
-            let error = ReadError::NoValue { target, data_type, reason };
-            return Err(WriteError::NotWritten(error));
-        };
-        let is_element = point.address.index.is_some();
-        let encoded = encode(value, kind, &point.scaling, is_element);
-        let variant = encoded.map_err(|unfit| refused(unfit, target.clone(), value, point))?;
-        let sent = opcua::types::DataValue { value: Some(variant.clone()), ..Default::default() };
-        let written = match point.read(id, &sent) {
-            (_, Ok(sample)) => sample.value,
-            (_, Err(_)) => return Err(refused(Unfit::OutOfRange, target, value, point)),
-        };
-        requests.write(node_id, point, variant).await.map_err(|failed| match failed {
-            Failed::Device(error) => WriteError::Device { target: target.clone(), error },
-            Failed::Lost(lost) => WriteError::Lost(lost),
-        })?;
-        if !verify {
-            return Ok(written);
-        }
-        self.verify(id, point, node_id, written).await
-    }
-
-    async fn verify(
-        &mut self,
-        id: PointId,
-        point: &Point,
-        node: &NodeId,
-        written: Scalar,
-    ) -> Result<Scalar, WriteError> {
-        let target = point.address.to_string();
-        let found = self.requests()?.read(&[value_of(node, point)]).await;
-        let Ok(found) = found else {
-            return Err(WriteError::NotReadBack(ReadError::ConnectionLost));
-        };
-        let found = found.first().map(|value| point.read(id, value).1);
-        match found.unwrap_or(Err(ReadError::ConnectionLost)) {
-            Ok(sample) if sample.value == written => Ok(written),
-            Ok(sample) => Err(WriteError::NotVerified { target, written, found: sample.value }),
-            Err(error) => Err(WriteError::NotReadBack(error)),
-        }
+    async fn write_counted(&mut self, writes: &[PointWrite]) -> Vec<Result<Datum, WriteError>> {
+        let outcomes = self.write_points(writes).await;
+        let written = outcomes.iter().filter(|it| it.is_ok()).count();
+        self.counters.writes += written as u64;
+        self.counters.writes_failed += (outcomes.len() - written) as u64;
+        outcomes
     }
 
     async fn subscribe_to(&mut self, asked: &[PointId]) -> Result<Subscription, SubscribeError> {
@@ -229,27 +175,25 @@ impl OpcUaDriver {
         let listener = Listener {
             points: Arc::clone(&points),
             nodes: Arc::clone(&nodes),
-            namespaces: Arc::clone(&requests.link.namespaces),
+            namespaces: Arc::clone(&requests.wire.namespaces),
+            types: Arc::clone(&requests.wire.types),
             fields: Arc::default(),
             queue: Arc::clone(&queue),
+            unread: Arc::default(),
         };
+        let unread = listener.clone();
         let mut items = Items::create(&mut requests, listener).await?;
         let mut refused = items.add(&mut requests, &values).await?;
         refused.extend(items.add_events(&mut requests, &events).await?);
-        let (pulse, session) = (requests.link.pulse.clone(), Arc::clone(&requests.link.session));
-        let retries = items.retry(session, requests.link.limits.monitor, &refused);
-        let retries = retries.map(|task| Guarded(tokio::spawn(task).abort_handle()));
+        let wire = requests.wire.clone();
+        let retries = items.retry(Arc::clone(&wire.session), wire.limits.monitor, &refused);
+        let learner = unread.learn(wire, self.config.clone());
+        let aside = futures_util::future::join(OptionFuture::from(retries), learner);
+        let aside = Guarded(tokio::spawn(aside).abort_handle());
         queue.push(refused, points.len());
         self.queue = Arc::clone(&queue);
-        Ok(stream(queue, pulse, items.silence_max(&self.config), retries))
-    }
-}
-
-fn refused(unfit: Unfit, target: String, value: &Scalar, point: &Point) -> WriteError {
-    let (value, data_type) = (value.clone(), point.data_type());
-    match unfit {
-        Unfit::WrongType => WriteError::WrongType { target, value, data_type },
-        Unfit::OutOfRange => WriteError::OutOfRange { target, value, data_type },
+        let pulse = self.link.as_ref().ok_or(Lost::NotConnected)?.pulse.clone();
+        Ok(stream(queue, pulse, items.silence_max(&self.config), aside))
     }
 }
 
@@ -279,21 +223,26 @@ impl Driver for OpcUaDriver {
     fn write<'a>(
         &'a mut self,
         point: PointId,
-        value: &'a Scalar,
+        value: &'a Datum,
         verify: bool,
-    ) -> BoxFuture<'a, Result<Scalar, WriteError>> {
+    ) -> BoxFuture<'a, Result<Datum, WriteError>> {
+        let write = [PointWrite { point, value: value.clone(), verify }];
         async move {
-            let result = self.write_point(point, value, verify).await;
-            match &result {
-                Ok(_) => self.counters.writes += 1,
-                Err(_) => self.counters.writes_failed += 1,
-            }
-            match result {
-                Err(WriteError::Lost(lost)) => Err(WriteError::Lost(self.lose(lost))),
-                result => result,
-            }
+            let outcome = self.write_counted(&write).await.pop();
+            outcome.unwrap_or(Err(WriteError::UnknownPoint(point)))
         }
         .boxed()
+    }
+
+    fn writes_at_once(&self) -> usize {
+        WRITES_AT_ONCE
+    }
+
+    fn write_all<'a>(
+        &'a mut self,
+        writes: &'a [PointWrite],
+    ) -> BoxFuture<'a, Vec<Result<Datum, WriteError>>> {
+        self.write_counted(writes).boxed()
     }
 
     fn is_pushed(&self) -> bool {

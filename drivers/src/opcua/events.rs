@@ -2,6 +2,7 @@
 
 use super::arguments::json_of;
 use super::points::time_of;
+use super::structures::Layouts;
 use crate::port::{Event, EventLevel, PointId};
 use opcua::types::{
     AttributeId, EventFilter, Identifier, NodeId, ObjectTypeId, QualifiedName,
@@ -91,6 +92,7 @@ pub(crate) fn event_of<'a>(
     point: PointId,
     fields: impl Iterator<Item = (&'a Field, &'a Variant)>,
     namespaces: &[String],
+    layouts: &Layouts,
 ) -> Option<Event> {
     let (mut data, mut condition) = (Map::new(), Map::new());
     let mut at = None;
@@ -102,7 +104,7 @@ pub(crate) fn event_of<'a>(
                 at = time_of(Some(**time));
                 continue;
             }
-            _ => said(value, namespaces),
+            _ => said(value, namespaces, layouts),
         };
         let of = if field.is_of_condition() { &mut condition } else { &mut data };
         if !said.is_null() {
@@ -130,10 +132,10 @@ fn is_about_refresh(id: &NodeId) -> bool {
 }
 
 /// What a field says, with nodes by addresses that hold.
-fn said(value: &Variant, namespaces: &[String]) -> Json {
+fn said(value: &Variant, namespaces: &[String], layouts: &Layouts) -> Json {
     match value {
         Variant::NodeId(id) if !id.is_null() => json!(stable(id, namespaces)),
-        other => json_of(other),
+        other => json_of(other, layouts),
     }
 }
 
@@ -178,7 +180,7 @@ mod tests {
     fn told(values: &[Variant]) -> Option<Event> {
         let every: Vec<Field> = Field::every().collect();
         let namespaces = ["ua".to_owned(), "urn:plc".to_owned()];
-        event_of(PointId(3), every.iter().zip(values), &namespaces)
+        event_of(PointId(3), every.iter().zip(values), &namespaces, &Layouts::default())
     }
 
     #[test]

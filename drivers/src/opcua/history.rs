@@ -4,6 +4,7 @@
 use super::points::{Node, Point};
 use super::requests::Requests;
 use super::status::{is_too_much, is_unsupported, refusal};
+use super::structures::Layouts;
 use crate::port::{DeviceError, Gap, Kept, Lost, QueryError, Sample};
 use opcua::client::HistoryReadAction;
 use opcua::types::{
@@ -33,7 +34,7 @@ impl Requests<'_> {
         let node = |gap: &Gap| nodes.get(gap.point.index())?.id.as_ref().ok().cloned();
         let known = gaps.iter().enumerate().filter_map(|(place, gap)| Some((place, node(gap)?)));
         let asked: Vec<(usize, NodeId)> = known.collect();
-        let mut limit = self.link.limits.history.max(1);
+        let mut limit = self.wire.limits.history.max(1);
         while !asked.is_empty() {
             let (part, rest) = asked.split_at(asked.len().min(limit));
             let of: Vec<Gap> = part.iter().map(|(place, _)| gaps[*place]).collect();
@@ -48,8 +49,11 @@ impl Requests<'_> {
                 Err(status) if is_unsupported(status) => return Err(QueryError::Unsupported),
                 Err(status) => return Err(QueryError::Device(refusal(status))),
             };
-            for (((place, _), gap), answer) in part.iter().zip(of).zip(answers) {
-                kept[*place] = kept_of(&gap, &points[gap.point.index()], &answer);
+            let told = || answers.iter().filter_map(|it| told(it)?.data_values.as_ref()).flatten();
+            let held = || told().filter_map(|it| it.value.as_ref());
+            let layouts = self.learn_types(|known| known.missing(held())).await?;
+            for (((place, _), gap), answer) in part.iter().zip(of).zip(&answers) {
+                kept[*place] = kept_of(&gap, &points[gap.point.index()], answer, &layouts);
                 self.counters.points_recalled += kept[*place].samples.len() as u64;
             }
             for (place, _) in rest {
@@ -103,7 +107,7 @@ impl Requests<'_> {
         is_release: bool,
         nodes: &[HistoryReadValueId],
     ) -> Result<Result<Vec<HistoryReadResult>, StatusCode>, QueryError> {
-        let session = &self.link.session;
+        let session = &self.wire.session;
         let action = HistoryReadAction::ReadRawModifiedDetails(details);
         let both = TimestampsToReturn::Both;
         let asked = session.history_read(action, both, is_release, nodes);
@@ -126,15 +130,20 @@ fn time(at: TimestampMs) -> DateTime {
     DateTime::from(ms.saturating_add(EPOCH_MS).saturating_mul(TICKS))
 }
 
-fn kept_of(gap: &Gap, point: &Point, answer: &HistoryReadResult) -> Kept {
+/// The values of an answer.
+fn told(answer: &HistoryReadResult) -> Option<&HistoryData> {
+    answer.history_data.inner_as()
+}
+
+fn kept_of(gap: &Gap, point: &Point, answer: &HistoryReadResult, layouts: &Layouts) -> Kept {
     let nothing = Kept { point: gap.point, samples: Vec::new(), more_after: None };
     if answer.status_code.is_bad() {
         return nothing;
     }
-    let Some(history) = answer.history_data.inner_as::<HistoryData>() else { return nothing };
+    let Some(history) = told(answer) else { return nothing };
     let values = history.data_values.iter().flatten();
     // What has no time, or is no good, was nobody's value.
-    let read = values.filter_map(|value| point.read(gap.point, value).1.ok());
+    let read = values.filter_map(|value| point.read(gap.point, value, layouts).1.ok());
     let read: Vec<Sample> = read.filter(|sample| sample.at.is_some()).collect();
     let last = read.iter().filter_map(|sample| sample.at).max();
     let is_inside = |at: TimestampMs| gap.after < at && at < gap.before;
@@ -152,7 +161,7 @@ mod tests {
     use super::*;
     use crate::port::PointId;
     use opcua::types::{DataValue, ExtensionObject};
-    use proto::Scalar;
+    use proto::Datum;
     use serde_json::json;
 
     fn point() -> Point {
@@ -193,22 +202,28 @@ mod tests {
             value(1003, 4, StatusCode::UncertainLastUsableValue),
             value(1004, 5, good),
         ];
-        let kept = kept_of(&gap(1000, 1004), &point(), &answer(values, false));
+        let kept = kept_of(&gap(1000, 1004), &point(), &answer(values, false), &Layouts::default());
         let found: Vec<_> =
             kept.samples.iter().map(|it| (it.at.unwrap_or_default().0, &it.value)).collect();
-        assert_eq!(found, [(1001, &Scalar::Float(1.0)), (1003, &Scalar::Float(2.0))]);
+        assert_eq!(found, [(1001, &Datum::Float(1.0)), (1003, &Datum::Float(2.0))]);
         assert_eq!((kept.point, kept.more_after), (PointId(3), None));
     }
 
     #[test]
     fn the_rest_is_asked_for_from_the_last_value_and_never_in_vain() {
         let page = |ms: u64| answer(vec![value(ms, 1, StatusCode::Good)], true);
-        let more_after = |ms| kept_of(&gap(1000, 2000), &point(), &page(ms)).more_after;
+        let more_after =
+            |ms| kept_of(&gap(1000, 2000), &point(), &page(ms), &Layouts::default()).more_after;
         assert_eq!(more_after(1500), Some(TimestampMs(1500)));
         assert_eq!(more_after(1000), None, "no step forward");
         assert_eq!(more_after(2000), None, "beyond the gap");
         let full = (0..VALUES_MAX.into()).map(|it| value(1001 + it, 1, StatusCode::Good));
-        let kept = kept_of(&gap(1000, 9000), &point(), &answer(full.collect(), false));
+        let kept = kept_of(
+            &gap(1000, 9000),
+            &point(),
+            &answer(full.collect(), false),
+            &Layouts::default(),
+        );
         assert_eq!(kept.more_after, Some(TimestampMs(2000)), "cut without a word");
     }
 
@@ -216,6 +231,6 @@ mod tests {
     fn a_refusal_is_no_values() {
         let status_code = StatusCode::BadHistoryOperationUnsupported;
         let refused = HistoryReadResult { status_code, ..HistoryReadResult::default() };
-        assert!(kept_of(&gap(1, 9), &point(), &refused).samples.is_empty());
+        assert!(kept_of(&gap(1, 9), &point(), &refused, &Layouts::default()).samples.is_empty());
     }
 }

@@ -8,6 +8,7 @@
 use super::config::OpcUaConfig;
 use super::endpoint::{choose, identity, reached_at, trust};
 use super::identity::Identity;
+use super::structures::Types;
 use crate::open::Site;
 use crate::port::ConnectError;
 use futures_util::StreamExt as _;
@@ -31,6 +32,7 @@ const LIMIT_UNKNOWN: u32 = u32::MAX;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) read: usize,
+    pub(crate) write: usize,
     pub(crate) monitor: usize,
     pub(crate) translate: usize,
     pub(crate) browse: usize,
@@ -48,12 +50,19 @@ pub(crate) enum Pulse {
     Ended(String),
 }
 
-/// A connection. Dropped, it is closed.
-pub(crate) struct Link {
+/// What a request needs, whoever makes it.
+#[derive(Clone)]
+pub(crate) struct Wire {
     pub(crate) session: Arc<Session>,
-    pub(crate) pulse: watch::Receiver<Pulse>,
     pub(crate) limits: Limits,
     pub(crate) namespaces: Arc<[String]>,
+    pub(crate) types: Arc<Types>,
+}
+
+/// A connection. Dropped, it is closed.
+pub(crate) struct Link {
+    pub(crate) wire: Wire,
+    pub(crate) pulse: watch::Receiver<Pulse>,
     task: AbortHandle,
     /// How long its end may take.
     deadline: Duration,
@@ -63,7 +72,8 @@ impl Drop for Link {
     /// Ends the session in good order, on the side and within the time-out: small servers have a few only, and keep
     /// each that is not closed for a minute.
     fn drop(&mut self) {
-        let (task, session, within) = (self.task.clone(), Arc::clone(&self.session), self.deadline);
+        let (task, session, within) =
+            (self.task.clone(), Arc::clone(&self.wire.session), self.deadline);
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) if self.ended().is_none() => drop(runtime.spawn(async move {
                 let _ = timeout(within, session.disconnect()).await;
@@ -97,14 +107,9 @@ pub(crate) async fn open(config: &OpcUaConfig, site: &Site) -> Result<Link, Conn
     let (session, events) = built.map_err(|error| unreachable(config, error.to_string()))?;
     let (tell, mut pulse) = watch::channel(Pulse::Connecting);
     let task = tokio::spawn(drive(events.enter(), tell)).abort_handle();
-    let mut link = Link {
-        session,
-        pulse: pulse.clone(),
-        limits: limits(config, &[]),
-        namespaces: Arc::default(),
-        task,
-        deadline: deadline(config),
-    };
+    let (limits, namespaces, types) = (limits(config, &[]), Arc::default(), Arc::default());
+    let wire = Wire { session, limits, namespaces, types };
+    let mut link = Link { wire, pulse: pulse.clone(), task, deadline: deadline(config) };
     let connected = pulse.wait_for(|it| !matches!(it, Pulse::Connecting));
     match timeout(deadline(config) * 2, connected).await {
         Ok(Ok(found)) => {
@@ -115,7 +120,7 @@ pub(crate) async fn open(config: &OpcUaConfig, site: &Site) -> Result<Link, Conn
         Ok(Err(_)) => return Err(unreachable(config, "the connection ended".to_owned())),
         Err(_) => return Err(too_late(config)),
     }
-    learn(&mut link, config).await?;
+    learn(&mut link.wire, config).await?;
     Ok(link)
 }
 
@@ -194,10 +199,11 @@ async fn drive(
 }
 
 /// Asks for the limits and the namespaces of the server.
-async fn learn(link: &mut Link, config: &OpcUaConfig) -> Result<(), ConnectError> {
+async fn learn(wire: &mut Wire, config: &OpcUaConfig) -> Result<(), ConnectError> {
     let variables = [
         VariableId::Server_NamespaceArray,
         VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerRead,
+        VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerWrite,
         VariableId::Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall,
         VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerTranslateBrowsePathsToNodeIds,
         VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerBrowse,
@@ -210,28 +216,28 @@ async fn learn(link: &mut Link, config: &OpcUaConfig) -> Result<(), ConnectError
     });
     // A small machine may not know all of them, but it can tell so; a very small one takes fewer than these at once.
     let mut values = Vec::new();
-    match ask(link, config, &questions).await? {
+    match ask(wire, config, &questions).await? {
         Ok(told) => values = told,
         Err(error) if error.status() == StatusCode::BadTooManyOperations => {
             for question in questions {
-                let told = ask(link, config, &[question]).await?;
+                let told = ask(wire, config, &[question]).await?;
                 let told = told.map_err(|error| unreachable(config, error.to_string()))?;
                 values.extend(told);
             }
         }
         Err(error) => return Err(unreachable(config, error.to_string())),
     }
-    link.namespaces = values.first().map(names_in).unwrap_or_default().into();
-    link.limits = limits(config, values.get(1..).unwrap_or_default());
+    wire.namespaces = values.first().map(names_in).unwrap_or_default().into();
+    wire.limits = limits(config, values.get(1..).unwrap_or_default());
     Ok(())
 }
 
 async fn ask(
-    link: &Link,
+    wire: &Wire,
     config: &OpcUaConfig,
     questions: &[ReadValueId],
 ) -> Result<Result<Vec<DataValue>, Error>, ConnectError> {
-    let asked = link.session.read(questions, TimestampsToReturn::Neither, 0.0);
+    let asked = wire.session.read(questions, TimestampsToReturn::Neither, 0.0);
     timeout(deadline(config), asked).await.map_err(|_| too_late(config))
 }
 
@@ -253,8 +259,8 @@ fn limits(config: &OpcUaConfig, values: &[DataValue]) -> Limits {
         };
         said.min(config.nodes_per_request_max) as usize
     };
-    let [read, monitor, translate, browse, history] = std::array::from_fn(limit);
-    Limits { read, monitor, translate, browse, history }
+    let [read, write, monitor, translate, browse, history] = std::array::from_fn(limit);
+    Limits { read, write, monitor, translate, browse, history }
 }
 
 /// Why a server did not even tell its endpoints.

@@ -1,15 +1,18 @@
 //! The points of a server: what the operator said of each, and what the server calls it on this connection.
 
 use super::address::{Address, NodeRef};
+use super::held::Held;
 use super::status::{quality, refusal};
-use super::value::{kind_of, show};
+use super::structures::{Fault, Layouts};
+use super::value::show;
 use crate::config::{Access, ByteOrder, ConfigError, DataType, Publish, TagConfig, TagKind};
 use crate::port::{PointId, PointRead, ReadError, Sample};
 use crate::scaling::Scaling;
 use opcua::types::{
-    AttributeId, DataValue, DateTime, NodeId, ReadValueId, StatusCode, Variant, VariantScalarTypeId,
+    Array, AttributeId, DataValue, DateTime, NodeId, NumericRange, ReadValueId, StatusCode, Variant,
 };
-use proto::{Quality, Scalar, TimestampMs};
+use proto::{Datum, Quality, TimestampMs};
+use std::borrow::Cow;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 
@@ -56,7 +59,7 @@ impl Point {
     }
 
     /// What a server that answers with `value` says of this point.
-    pub(crate) fn read(&self, id: PointId, value: &DataValue) -> PointRead {
+    pub(crate) fn read(&self, id: PointId, value: &DataValue, layouts: &Layouts) -> PointRead {
         let status = value.status.unwrap_or(StatusCode::Good);
         let quality = quality(status);
         if quality == Quality::Bad {
@@ -64,34 +67,68 @@ impl Point {
             return (id, Err(ReadError::Device { target, error: refusal(status) }));
         }
         let raw = value.value.as_ref().ok_or("the machine says nothing");
-        let raw = raw.and_then(|raw| self.element(raw));
-        match raw.and_then(|raw| show(raw, self.data_type, &self.scaling)) {
+        let raw = raw.and_then(|raw| self.part(raw)).map_err(Fault::Broken);
+        match raw.and_then(|raw| show(&raw, self.data_type, &self.scaling, layouts)) {
             Ok(shown) => {
                 let at =
                     time_of(value.source_timestamp).or_else(|| time_of(value.server_timestamp));
                 (id, Ok(Sample { point: id, value: shown, quality, at }))
             }
-            Err(reason) => {
+            Err(fault) => {
                 let (target, data_type) = (self.address.to_string(), self.data_type());
+                let reason = match fault {
+                    Fault::Broken(reason) => reason,
+                    Fault::Unknown(_) => "a structure of which the type is not known yet",
+                };
                 (id, Err(ReadError::NoValue { target, data_type, reason }))
             }
         }
     }
 
-    /// The element that was asked for, from a server that sends the whole array all the same.
-    fn element<'a>(&self, value: &'a Variant) -> Result<&'a Variant, &'static str> {
-        match (self.address.index, value) {
-            (Some(index), Variant::Array(array)) if array.values.len() > 1 => {
-                let found = usize::try_from(index).ok().and_then(|it| array.values.get(it));
-                found.ok_or("the array is shorter")
+    /// The part that was asked for, also from a server that sends the whole array all the same.
+    fn part<'a>(&self, value: &'a Variant) -> Result<Cow<'a, Variant>, &'static str> {
+        const SHORTER: &str = "the array is shorter";
+        let Variant::Array(array) = value else { return Ok(Cow::Borrowed(value)) };
+        match (&self.address.range, array.values.as_slice()) {
+            (_, [one]) if self.address.is_element() => Ok(Cow::Borrowed(one)),
+            (NumericRange::Index(index), values) => {
+                let found = values.get(*index as usize);
+                found.map(Cow::Borrowed).ok_or(SHORTER)
             }
-            _ => Ok(value),
+            (NumericRange::Range(first, last), values)
+                if values.len() > (last - first) as usize + 1 =>
+            {
+                let end = values.len().min(*last as usize + 1);
+                let cut = values.get(*first as usize..end).ok_or(SHORTER)?;
+                let cut = Array::new(array.value_type, cut).map_err(|_| SHORTER)?;
+                Ok(Cow::Owned(Variant::Array(Box::new(cut))))
+            }
+            _ => Ok(Cow::Borrowed(value)),
+        }
+    }
+
+    /// What a server's value is, as far as it can be written to; nothing of one that sends the whole array where a part
+    /// was asked for, and would take a part for all of it.
+    pub(crate) fn held(&self, value: &Variant) -> Option<Held> {
+        let count = match value {
+            Variant::Array(array) => array.values.len(),
+            _ => return Held::of(value),
+        };
+        match &self.address.range {
+            NumericRange::None => Held::of(value),
+            NumericRange::Range(first, last) => {
+                Held::of(value).filter(|_| count <= (last - first) as usize + 1)
+            }
+            _ if self.address.is_element() => {
+                Held::of(value).filter(|_| count == 1).map(Held::element)
+            }
+            _ => Held::of(value),
         }
     }
 
     /// That the server tells events of this point from now on.
     pub(crate) fn listened(&self, id: PointId) -> PointRead {
-        (id, Ok(Sample { point: id, value: Scalar::Bool(true), quality: Quality::Good, at: None }))
+        (id, Ok(Sample { point: id, value: Datum::Bool(true), quality: Quality::Good, at: None }))
     }
 
     /// Why this point cannot be read at all, on this connection.
@@ -124,21 +161,23 @@ pub(super) fn time_of(time: Option<DateTime>) -> Option<TimestampMs> {
 pub(crate) struct Node {
     /// The node, or why it cannot be told.
     pub(crate) id: Result<NodeId, StatusCode>,
-    /// The type of its value, once it was seen.
-    pub(crate) kind: OnceLock<VariantScalarTypeId>,
+    /// What its value is, once it was seen.
+    pub(crate) held: OnceLock<Held>,
     /// The server lets nobody filter its changes.
     pub(crate) is_unfiltered: AtomicBool,
 }
 
 impl Node {
     pub(crate) fn new(id: Result<NodeId, StatusCode>) -> Self {
-        Self { id, kind: OnceLock::new(), is_unfiltered: AtomicBool::new(false) }
+        Self { id, held: OnceLock::new(), is_unfiltered: AtomicBool::new(false) }
     }
 
-    /// Remembers of which type the server's value is.
-    pub(crate) fn learn(&self, value: &DataValue) {
-        if let Some(kind) = value.value.as_ref().and_then(kind_of) {
-            let _ = self.kind.set(kind);
+    /// Remembers what the server's value is.
+    pub(crate) fn learn(&self, point: &Point, value: &DataValue) {
+        if self.held.get().is_none()
+            && let Some(held) = value.value.as_ref().and_then(|value| point.held(value))
+        {
+            let _ = self.held.set(held);
         }
     }
 }
@@ -167,7 +206,7 @@ pub(crate) fn value_of(node: &NodeId, point: &Point) -> ReadValueId {
     ReadValueId {
         node_id: node.clone(),
         attribute_id: AttributeId::Value as u32,
-        index_range: point.address.range(),
+        index_range: point.address.range.clone(),
         ..ReadValueId::default()
     }
 }
@@ -207,12 +246,16 @@ mod tests {
             server_timestamp: Some(DateTime::ymd_hms(2026, 1, 1, 0, 0, 2)),
             ..DataValue::default()
         };
-        let (_, Ok(sample)) = point.read(PointId(3), &value) else { panic!("no sample") };
-        assert_eq!(sample.value, Scalar::Int(5));
+        let (_, Ok(sample)) = point.read(PointId(3), &value, &Layouts::default()) else {
+            panic!("no sample")
+        };
+        assert_eq!(sample.value, Datum::Int(5));
         assert_eq!(sample.quality, Quality::Uncertain);
         assert_eq!(sample.at, Some(TimestampMs(1_767_225_601_000)));
         let without = DataValue { source_timestamp: Some(DateTime::null()), ..value };
-        let (_, Ok(sample)) = point.read(PointId(3), &without) else { panic!("no sample") };
+        let (_, Ok(sample)) = point.read(PointId(3), &without, &Layouts::default()) else {
+            panic!("no sample")
+        };
         assert_eq!(sample.at, Some(TimestampMs(1_767_225_602_000)));
     }
 
@@ -221,7 +264,9 @@ mod tests {
         let point = point("ns=2;s=Gone", &json!({})).unwrap();
         let value =
             DataValue { status: Some(StatusCode::BadNodeIdUnknown), ..DataValue::default() };
-        let (_, Err(error)) = point.read(PointId(0), &value) else { panic!("a value") };
+        let (_, Err(error)) = point.read(PointId(0), &value, &Layouts::default()) else {
+            panic!("a value")
+        };
         assert_eq!(error.code(), "illegal_address");
         assert_eq!(error.to_string(), "cannot read ns=2;s=Gone: BadNodeIdUnknown");
     }
@@ -231,10 +276,14 @@ mod tests {
         let point = point("ns=2;s=Table [1]", &json!({})).unwrap();
         let shown = |values: Vec<i32>| {
             let value = DataValue { value: Some(Variant::from(values)), ..DataValue::default() };
-            point.read(PointId(0), &value).1.map(|it| it.value).map_err(|it| it.code())
+            point
+                .read(PointId(0), &value, &Layouts::default())
+                .1
+                .map(|it| it.value)
+                .map_err(|it| it.code())
         };
-        assert_eq!(shown(vec![20]), Ok(Scalar::Int(20)), "cut out by the server");
-        assert_eq!(shown(vec![10, 20, 30]), Ok(Scalar::Int(20)));
+        assert_eq!(shown(vec![20]), Ok(Datum::Int(20)), "cut out by the server");
+        assert_eq!(shown(vec![10, 20, 30]), Ok(Datum::Int(20)));
         assert_eq!(shown(vec![]), Err("no_value"));
     }
 

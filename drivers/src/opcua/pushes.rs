@@ -1,24 +1,18 @@
 //! What a server pushes, on its way from the library to whoever holds the subscription.
 //!
-//! The library calls from the task that drives the connection, which must not wait, so values go through a queue. If it
+//! The library calls the [listener](super::listener) from the task that drives the connection, which must not wait, so
+//! values go through a queue. If it
 //! grows too long, values that are followed by newer ones of the same point are let go and counted; the last one of a
 //! point stays. Of events the oldest go. A subscription from which nothing has come for long, not even a keep-alive, is
 //! a lost connection, whatever the transport says.
 
-use super::events::{Field, event_of};
 use super::link::Pulse;
-use super::points::{Node, Point};
-use crate::config::TagKind;
-use crate::port::{Event, Lost, PointId, PointRead, Pushed, Subscription};
+use crate::port::{Event, Lost, PointRead, Pushed, Subscription};
 use futures_util::StreamExt as _;
-use opcua::client::{MonitoredItemMap, OnSubscriptionNotificationCore};
-use opcua::types::{
-    DataChangeNotification, EventNotificationList, NotificationMessage, StatusChangeNotification,
-    StatusCode,
-};
+use opcua::types::StatusCode;
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
@@ -69,7 +63,7 @@ impl Queue {
     }
 
     /// Takes events in, in order.
-    fn push_events(&self, events: impl IntoIterator<Item = Event>) {
+    pub(crate) fn push_events(&self, events: impl IntoIterator<Item = Event>) {
         let mut waiting = lock(&self.events);
         for event in events {
             self.tally[3].fetch_add(1, Ordering::Relaxed);
@@ -87,7 +81,7 @@ impl Queue {
         (first(&self.waiting), first(&self.events))
     }
 
-    fn end(&self, status: StatusCode) {
+    pub(crate) fn end(&self, status: StatusCode) {
         *lock(&self.ended) = Some(status);
         self.arrived.notify_one();
     }
@@ -103,58 +97,9 @@ fn first<T>(waiting: &Mutex<VecDeque<T>>) -> Vec<T> {
     waiting.drain(..BATCH_MAX).collect()
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A value of the queue is whole at any time.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What the library calls.
-#[derive(Clone)]
-pub(crate) struct Listener {
-    pub(crate) points: Arc<Vec<Point>>,
-    pub(crate) nodes: Arc<Vec<Node>>,
-    pub(crate) namespaces: Arc<[String]>,
-    /// Which fields of events come, in this order; set before the first one can.
-    pub(crate) fields: Arc<OnceLock<Vec<Field>>>,
-    pub(crate) queue: Arc<Queue>,
-}
-
-/// The handle of a point in notifications; 0 would let the library choose one.
-pub(crate) fn handle_of(point: PointId) -> u32 {
-    point.0 + 1
-}
-
-impl OnSubscriptionNotificationCore for Listener {
-    fn on_subscription_notification(
-        &mut self,
-        notification: NotificationMessage,
-        _items: MonitoredItemMap<'_>,
-    ) {
-        for body in notification.notification_data.into_iter().flatten() {
-            if let Some(changes) = body.inner_as::<DataChangeNotification>() {
-                let items = changes.monitored_items.iter().flatten();
-                let values = items.filter_map(|it| {
-                    let id = PointId(it.client_handle.checked_sub(1)?);
-                    // Some servers say of an item for events that it has no value yet.
-                    let point =
-                        self.points.get(id.index()).filter(|it| it.kind == TagKind::Value)?;
-                    self.nodes.get(id.index())?.learn(&it.value);
-                    Some(point.read(id, &it.value))
-                });
-                self.queue.push(values, self.points.len());
-            } else if let Some(told) = body.inner_as::<EventNotificationList>() {
-                let events = told.events.iter().flatten();
-                let events = events.filter_map(|it| {
-                    let id = PointId(it.client_handle.checked_sub(1)?);
-                    let fields = self.fields.get()?.iter().zip(it.event_fields.as_deref()?);
-                    event_of(id, fields, &self.namespaces)
-                });
-                self.queue.push_events(events);
-            } else if let Some(change) = body.inner_as::<StatusChangeNotification>() {
-                self.queue.end(change.status);
-            }
-        }
-    }
 }
 
 /// Ends a task with its owner.
@@ -171,17 +116,18 @@ struct Stream {
     pulse: watch::Receiver<Pulse>,
     silence_max: Duration,
     has_ended: bool,
-    _retries: Option<Guarded>,
+    _aside: Guarded,
 }
 
-/// The subscription as the port has it; `silence_max` is how long a server may say nothing at all.
+/// The subscription as the port has it; `silence_max` is how long a server may say nothing at all, `aside` what is done
+/// beside it as long as it lasts.
 pub(crate) fn stream(
     queue: Arc<Queue>,
     pulse: watch::Receiver<Pulse>,
     silence_max: Duration,
-    retries: Option<Guarded>,
+    aside: Guarded,
 ) -> Subscription {
-    let stream = Stream { queue, pulse, silence_max, has_ended: false, _retries: retries };
+    let stream = Stream { queue, pulse, silence_max, has_ended: false, _aside: aside };
     futures_util::stream::unfold(stream, |mut stream| async move {
         if stream.has_ended {
             return None;
@@ -233,13 +179,17 @@ impl Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::port::{ReadError, Sample};
-    use proto::{Quality, Scalar};
+    use crate::port::{PointId, ReadError, Sample};
+    use proto::{Datum, Quality};
     use tokio::time::Instant;
 
     fn value(point: u32, value: i64) -> PointRead {
-        let (point, value) = (PointId(point), Scalar::Int(value));
+        let (point, value) = (PointId(point), Datum::Int(value));
         (point, Ok(Sample { point, value, quality: Quality::Good, at: None }))
+    }
+
+    fn nothing() -> Guarded {
+        Guarded(tokio::spawn(async {}).abort_handle())
     }
 
     #[test]
@@ -273,7 +223,7 @@ mod tests {
         let queue = Arc::new(Queue::default());
         let (tell, pulse) = watch::channel(Pulse::Alive(Instant::now()));
         let silence_max = Duration::from_secs(10);
-        let mut stream = stream(Arc::clone(&queue), pulse, silence_max, None);
+        let mut stream = stream(Arc::clone(&queue), pulse, silence_max, nothing());
         queue.push([(PointId(0), Err(ReadError::ConnectionLost))], 1);
         assert_eq!(stream.next().await.unwrap().points.len(), 1);
         let begun = Instant::now();
@@ -292,7 +242,7 @@ mod tests {
     #[tokio::test]
     async fn a_connection_that_is_given_up_ends_what_it_pushes() {
         let (tell, pulse) = watch::channel(Pulse::Alive(Instant::now()));
-        let mut stream = stream(Arc::default(), pulse, Duration::from_secs(10), None);
+        let mut stream = stream(Arc::default(), pulse, Duration::from_secs(10), nothing());
         drop(tell);
         let outcome = tokio::time::timeout(Duration::from_secs(5), stream.next()).await;
         assert_eq!(outcome.unwrap().unwrap().lost, Some(Lost::NotConnected));
@@ -304,7 +254,7 @@ mod tests {
         let (tell, pulse) = watch::channel(Pulse::Alive(Instant::now()));
         queue.push([value(0, 1)], 1);
         tell.send_replace(Pulse::Ended("closed".to_owned()));
-        let mut stream = stream(queue, pulse, Duration::from_secs(10), None);
+        let mut stream = stream(queue, pulse, Duration::from_secs(10), nothing());
         assert_eq!(stream.next().await.unwrap().lost, None);
         let lost = stream.next().await.unwrap().lost.unwrap();
         assert_eq!(lost.code(), "connection_lost");

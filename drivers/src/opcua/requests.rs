@@ -2,37 +2,28 @@
 
 use super::address::NodeRef;
 use super::config::OpcUaConfig;
-use super::link::Link;
-use super::points::{Node, Point, known_node, value_of};
-use super::status::{is_too_much, loss, refusal};
-use crate::port::{Counters, DeviceError, Lost};
+use super::link::Wire;
+use super::points::{Node, Point, known_node};
+use super::status::{is_too_much, loss};
+use super::structures::Layouts;
+use crate::port::{Counters, Lost};
 use futures_util::future::{BoxFuture, FutureExt as _};
 use opcua::client::Session;
 use opcua::types::{
     BrowsePath, BrowsePathResult, DataValue, Error, NodeId, ObjectId, QualifiedName, ReadValueId,
-    ReferenceTypeId, RelativePath, RelativePathElement, StatusCode, TimestampsToReturn, Variant,
-    VariantScalarTypeId, WriteValue,
+    ReferenceTypeId, RelativePath, RelativePathElement, StatusCode, TimestampsToReturn, WriteValue,
 };
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// Why a request has no answer for its nodes.
-#[derive(Debug)]
-pub(crate) enum Failed {
-    /// The server refused it as a whole.
-    Device(DeviceError),
-    /// The connection is gone.
-    Lost(Lost),
-}
-
 /// A request on its way.
 type Asked<T> = BoxFuture<'static, Result<Vec<T>, Error>>;
 
 /// Carries requests out, and counts them.
 pub(crate) struct Requests<'a> {
-    pub(crate) link: &'a Link,
+    pub(crate) wire: &'a Wire,
     pub(crate) config: &'a OpcUaConfig,
     pub(crate) counters: &'a mut Counters,
 }
@@ -80,7 +71,7 @@ impl Requests<'_> {
         while answers.len() < items.len() {
             let rest = &items[answers.len()..];
             let part = &rest[..rest.len().min(limit.max(1))];
-            match self.call(what, ask(Arc::clone(&self.link.session), part.to_vec())).await? {
+            match self.call(what, ask(Arc::clone(&self.wire.session), part.to_vec())).await? {
                 Ok(found) if found.len() == part.len() => answers.extend(found.into_iter().map(Ok)),
                 Ok(found) => {
                     self.counters.protocol_violations += 1;
@@ -102,35 +93,31 @@ impl Requests<'_> {
         let ask = |session: Arc<Session>, part: Vec<ReadValueId>| {
             async move { session.read(&part, TimestampsToReturn::Both, 0.0).await }.boxed()
         };
-        let limit = self.link.limits.read;
+        let limit = self.wire.limits.read;
         let answers = self.in_parts(("reading", limit), asked, ask).await?;
         let refused = |status| DataValue { status: Some(status), ..DataValue::default() };
         Ok(answers.into_iter().map(|it| it.unwrap_or_else(refused)).collect())
     }
 
-    /// Writes one value.
-    pub(crate) async fn write(
+    /// Reads values, with what is known of the structures among them.
+    pub(crate) async fn read_values(
         &mut self,
-        node: &NodeId,
-        point: &Point,
-        value: Variant,
-    ) -> Result<(), Failed> {
-        let write = WriteValue {
-            node_id: node.clone(),
-            attribute_id: opcua::types::AttributeId::Value as u32,
-            index_range: point.address.range(),
-            // Servers refuse a status or a time that they do not support to be written (OPC 10000-4, 5.11.4).
-            value: DataValue { value: Some(value), ..DataValue::default() },
+        asked: &[ReadValueId],
+    ) -> Result<(Vec<DataValue>, Arc<Layouts>), Lost> {
+        let values = self.read(asked).await?;
+        let held = || values.iter().filter_map(|it| it.value.as_ref());
+        let layouts = self.learn_types(|known| known.missing(held())).await?;
+        Ok((values, layouts))
+    }
+
+    /// Writes values; what the server says of each.
+    pub(crate) async fn write(&mut self, writes: &[WriteValue]) -> Result<Vec<StatusCode>, Lost> {
+        let ask = |session: Arc<Session>, part: Vec<WriteValue>| {
+            async move { session.write(&part).await }.boxed()
         };
-        let session = &self.link.session;
-        let request = std::slice::from_ref(&write);
-        let answer = self.call("writing", session.write(request)).await.map_err(Failed::Lost)?;
-        let status = match answer.as_deref() {
-            Ok([status]) => *status,
-            Ok(_) => StatusCode::BadUnknownResponse,
-            Err(status) => *status,
-        };
-        if status.is_good() { Ok(()) } else { Err(Failed::Device(refusal(status))) }
+        let limit = self.wire.limits.write;
+        let answers = self.in_parts(("writing", limit), writes, ask).await?;
+        Ok(answers.into_iter().map(|it| it.unwrap_or_else(|refused| refused)).collect())
     }
 
     /// What the server calls each point on this connection.
@@ -138,7 +125,7 @@ impl Requests<'_> {
         let mut nodes = Vec::with_capacity(points.len());
         let (mut places, mut paths) = (Vec::new(), Vec::new());
         for (place, point) in points.iter().enumerate() {
-            let known = known_node(&point.address.node, &self.link.namespaces);
+            let known = known_node(&point.address.node, &self.wire.namespaces);
             if let NodeRef::Path(names) = &point.address.node {
                 places.push(place);
                 paths.push(path_of(names));
@@ -180,7 +167,7 @@ impl Requests<'_> {
         let ask = |session: Arc<Session>, part: Vec<BrowsePath>| {
             async move { session.translate_browse_paths_to_node_ids(&part).await }.boxed()
         };
-        let limit = self.link.limits.translate;
+        let limit = self.wire.limits.translate;
         let answers = self.in_parts(("looking paths up", limit), paths, ask).await?;
         let node = |answer: BrowsePathResult| {
             let target = answer.targets.into_iter().flatten().next();
@@ -191,20 +178,6 @@ impl Requests<'_> {
             }
         };
         Ok(answers.into_iter().map(|answer| answer.and_then(node)).collect())
-    }
-
-    /// The type of the server's value, asking for it if it was not seen yet.
-    pub(crate) async fn kind(
-        &mut self,
-        node: &Node,
-        id: &NodeId,
-        point: &Point,
-    ) -> Result<Option<VariantScalarTypeId>, Lost> {
-        if node.kind.get().is_none() {
-            let found = self.read(&[value_of(id, point)]).await?;
-            found.iter().for_each(|value| node.learn(value));
-        }
-        Ok(node.kind.get().copied())
     }
 }
 

@@ -9,8 +9,8 @@
 
 use super::config::OpcUaConfig;
 use super::events::{Field, filter};
+use super::listener::{Listener, handle_of};
 use super::points::value_of;
-use super::pushes::{Listener, handle_of};
 use super::requests::Requests;
 use super::status::{is_too_much, refusal};
 use crate::config::TagKind;
@@ -98,7 +98,7 @@ impl Items {
     async fn open(&mut self, requests: &mut Requests<'_>) -> Result<Result<(), StatusCode>, Lost> {
         let interval = Duration::from_millis(requests.config.publishing_interval_ms.into());
         let keep_alives = KEEP_ALIVE.as_millis().div_ceil(interval.as_millis()).max(1) as u32;
-        let session = Arc::clone(&requests.link.session);
+        let session = Arc::clone(&requests.wire.session);
         let lifetime = keep_alives.saturating_mul(LIFETIME_KEEP_ALIVES);
         let listener = self.listener.clone();
         let create =
@@ -158,8 +158,8 @@ impl Items {
     /// Adds points to the last subscription.
     async fn fill(&self, requests: &mut Requests<'_>, items: &[PointId]) -> Result<Added, Lost> {
         let points = &self.listener.points;
-        let session = Arc::clone(&requests.link.session);
-        let mut limit = requests.link.limits.monitor;
+        let session = Arc::clone(&requests.wire.session);
+        let mut limit = requests.wire.limits.monitor;
         let mut rest = items;
         let mut added = Added::default();
         while !rest.is_empty() {
@@ -325,7 +325,7 @@ impl Items {
         requests: &mut Requests<'_>,
         asked: &[PointId],
     ) -> Result<Vec<Field>, Lost> {
-        let session = Arc::clone(&requests.link.session);
+        let session = Arc::clone(&requests.wire.session);
         let subscription = self.subscriptions.last().copied().unwrap_or_default();
         let every: Vec<Field> = Field::every().collect();
         for item in asked.iter().filter_map(|id| self.item(*id, &every)) {
@@ -352,7 +352,7 @@ impl Items {
     /// Has the server tell the states of its conditions (OPC 10000-9, 5.5.7), also of those that changed while nobody
     /// listened. One that has no conditions refuses, which matters to nobody.
     async fn refresh(&self, requests: &mut Requests<'_>) -> Result<(), Lost> {
-        let session = &requests.link.session;
+        let session = &requests.wire.session;
         let refresh = |id: &u32| CallMethodRequest {
             object_id: ObjectTypeId::ConditionType.into(),
             method_id: NodeId::from(MethodId::ConditionType_ConditionRefresh),

@@ -4,7 +4,7 @@
 //! same for every protocol. Messages name the request in the words of the protocol.
 
 use super::PointId;
-use proto::Scalar;
+use proto::Datum;
 use thiserror::Error;
 
 /// The machine answered, and the answer is a refusal. Named as in Modbus, which has the fewest
@@ -209,7 +209,7 @@ pub enum WriteError {
         /// What should have been written.
         target: String,
         /// The value asked for.
-        value: Scalar,
+        value: Datum,
         /// The tag's type.
         data_type: String,
     },
@@ -219,9 +219,17 @@ pub enum WriteError {
         /// What should have been written.
         target: String,
         /// The value asked for.
-        value: Scalar,
+        value: Datum,
         /// The tag's type.
         data_type: String,
+    },
+    /// A part of an array or structure is not what the machine has there; nothing was sent.
+    #[error("cannot write {target}: {reason}")]
+    Misfit {
+        /// What should have been written.
+        target: String,
+        /// What does not fit where.
+        reason: String,
     },
     /// The machine refused; nothing was written.
     #[error("cannot write {target}: {error}")]
@@ -240,9 +248,9 @@ pub enum WriteError {
         /// What was written.
         target: String,
         /// The value the machine accepted.
-        written: Scalar,
+        written: Datum,
         /// The value it holds.
-        found: Scalar,
+        found: Datum,
     },
     /// The machine accepted the value, but it cannot be read back.
     #[error("written, but not verified: {0}")]
@@ -261,6 +269,7 @@ impl WriteError {
             Self::ReadOnly { .. } => "read_only",
             Self::WrongType { .. } => "wrong_type",
             Self::OutOfRange { .. } => "out_of_range",
+            Self::Misfit { .. } => "misfit",
             Self::Device { error, .. } => error.code(),
             Self::NotWritten(_) => "not_written",
             Self::NotVerified { .. } => "not_verified",

@@ -10,7 +10,7 @@ use crate::port::{
 };
 use crate::scaling::{Scaling, Unfit};
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
-use proto::{Quality, Scalar};
+use proto::{Datum, Quality};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -183,9 +183,9 @@ impl SimulatorDriver {
     async fn write_point(
         &mut self,
         id: PointId,
-        value: &Scalar,
+        value: &Datum,
         verify: bool,
-    ) -> Result<Scalar, WriteError> {
+    ) -> Result<Datum, WriteError> {
         let point = self.points.get(id.index()).ok_or(WriteError::UnknownPoint(id))?;
         let target = point.address.clone();
         if !self.is_connected() {
@@ -249,10 +249,10 @@ impl Point {
     }
 
     /// What it shows at a time.
-    fn show(&self, elapsed_ms: u64) -> Result<Scalar, &'static str> {
+    fn show(&self, elapsed_ms: u64) -> Result<Datum, &'static str> {
         let raw = match &self.source {
             Source::Memory { .. } => match &self.held {
-                Held::Text(text) => return Ok(Scalar::Text(text.clone())),
+                Held::Text(text) => return Ok(Datum::Text(text.clone())),
                 Held::Number(number) => *number,
             },
             Source::Table { .. } => {
@@ -262,7 +262,7 @@ impl Point {
             source => source.at(elapsed_ms, self.chance).ok_or("there is no value")?,
         };
         match self.data_type {
-            DataType::Bool => Ok(Scalar::Bool(raw != 0.0)),
+            DataType::Bool => Ok(Datum::Bool(raw != 0.0)),
             DataType::Float32 => self.scaling.show_float(f64::from(raw as f32)),
             data_type if data_type.is_whole() && data_type != DataType::Auto => {
                 let whole = raw.round() as i128;
@@ -276,17 +276,17 @@ impl Point {
     }
 
     /// What it has to hold to show a value.
-    fn raw(&self, value: &Scalar) -> Result<Held, Unfit> {
+    fn raw(&self, value: &Datum) -> Result<Held, Unfit> {
         match self.data_type {
             DataType::Text { bytes } => match value {
-                Scalar::Text(text) if text.len() <= usize::from(bytes) => {
+                Datum::Text(text) if text.len() <= usize::from(bytes) => {
                     Ok(Held::Text(text.clone()))
                 }
-                Scalar::Text(_) => Err(Unfit::OutOfRange),
+                Datum::Text(_) => Err(Unfit::OutOfRange),
                 _ => Err(Unfit::WrongType),
             },
             DataType::Bool => match value {
-                Scalar::Bool(it) => Ok(Held::Number(f64::from(u8::from(*it)))),
+                Datum::Bool(it) => Ok(Held::Number(f64::from(u8::from(*it)))),
                 _ => Err(Unfit::WrongType),
             },
             DataType::Float32 => {
@@ -314,9 +314,9 @@ impl Driver for SimulatorDriver {
     fn write<'a>(
         &'a mut self,
         point: PointId,
-        value: &'a Scalar,
+        value: &'a Datum,
         verify: bool,
-    ) -> BoxFuture<'a, Result<Scalar, WriteError>> {
+    ) -> BoxFuture<'a, Result<Datum, WriteError>> {
         async move {
             let result = self.write_point(point, value, verify).await;
             match result {

@@ -3,7 +3,7 @@
 use super::{Dirs, dirs, driver, of_tank, plain, pushed, tag};
 use drivers::{Call, Driver, Event, EventLevel, Input, PointId, Subscription, TagConfig};
 use futures_util::StreamExt as _;
-use proto::Scalar;
+use proto::Datum;
 use serde_json::{Value as Json, json};
 use sim::tank::{Kind, OpcUaServer};
 use std::time::Duration;
@@ -59,7 +59,7 @@ async fn a_method_is_called_by_any_of_its_addresses() {
     }
     assert_eq!(driver.health().counters.calls, 3);
     let read = driver.read(&[PointId(0)]).await.points.remove(0).1.expect("a level");
-    assert_eq!(read.value, Scalar::Float(42.5));
+    assert_eq!(read.value, Datum::Float(42.5));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -80,7 +80,7 @@ async fn a_call_that_does_not_fit_says_why_and_does_nothing() {
         assert!(error.to_string().contains(text), "{call:?}: {error}");
     }
     let read = driver.read(&[PointId(0)]).await.points.remove(0).1.expect("a level");
-    assert_eq!(read.value, Scalar::Float(12.5));
+    assert_eq!(read.value, Datum::Float(12.5));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -88,7 +88,7 @@ async fn events_come_beside_values() {
     let (_dirs, server, mut driver) = tank().await;
     let mut stream = driver.subscribe(&[PointId(0), EVENTS]).await.expect("a subscription");
     let seen = pushed(&mut stream, |seen| seen.len() == 2).await;
-    assert_eq!(seen[&EVENTS], Ok(Scalar::Bool(true)), "the server tells events");
+    assert_eq!(seen[&EVENTS], Ok(Datum::Bool(true)), "the server tells events");
     server.tell("nothing much", 1);
     server.tell("on fire", 900);
     let call = fill(&of_tank("Fill"), None, json!([50.0, "morning"]));

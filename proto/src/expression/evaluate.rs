@@ -2,13 +2,13 @@
 
 use super::functions::Function;
 use super::{EvaluateError, Names};
-use crate::Scalar;
+use crate::Datum;
 use std::cmp::Ordering;
 
 /// A part of an expression.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Node {
-    Literal(Scalar),
+    Literal(Datum),
     Null,
     Name(usize),
     Or(Box<[Node]>),
@@ -52,7 +52,7 @@ pub(super) enum Sum {
 type Result<T> = std::result::Result<T, EvaluateError>;
 
 impl Node {
-    pub(super) fn evaluate(&self, names: &impl Names) -> Result<Option<Scalar>> {
+    pub(super) fn evaluate(&self, names: &impl Names) -> Result<Option<Datum>> {
         match self {
             Self::Literal(value) => Ok(Some(value.clone())),
             Self::Null => Ok(None),
@@ -60,14 +60,14 @@ impl Node {
             Self::Or(parts) => Self::settled(parts, names, "or", true),
             Self::And(parts) => Self::settled(parts, names, "and", false),
             Self::Xor(parts) => Self::is_odd(parts, names),
-            Self::Not(inner) => Ok(inner.truth(names, "not")?.map(|it| Scalar::Bool(!it))),
+            Self::Not(inner) => Ok(inner.truth(names, "not")?.map(|it| Datum::Bool(!it))),
             Self::Compare(compare, sides) => {
                 let [left, right] = &**sides;
                 let both = left.evaluate(names)?.zip(right.evaluate(names)?);
                 let held = both.map(|(left, right)| compare.holds(&left, &right)).transpose()?;
-                Ok(held.map(Scalar::Bool))
+                Ok(held.map(Datum::Bool))
             }
-            Self::IsNull(inner) => Ok(Some(Scalar::Bool(inner.evaluate(names)?.is_none()))),
+            Self::IsNull(inner) => Ok(Some(Datum::Bool(inner.evaluate(names)?.is_none()))),
             Self::Between(three) => Self::is_between(three, names),
             Self::In(list) => Self::is_in(list, names),
             Self::Join(parts) => {
@@ -76,7 +76,7 @@ impl Node {
                     let Some(part) = part.evaluate(names)? else { return Ok(None) };
                     joined.push_str(&part.to_string());
                 }
-                Ok(Some(Scalar::Text(joined)))
+                Ok(Some(Datum::Text(joined)))
             }
             Self::Chain(first, rest) => {
                 let Some(mut value) = first.evaluate(names)? else { return Ok(None) };
@@ -87,7 +87,7 @@ impl Node {
                 Ok(Some(value))
             }
             Self::Minus(inner) => {
-                let zero = Scalar::Int(0);
+                let zero = Datum::Int(0);
                 let value = inner.evaluate(names)?;
                 value.map(|value| Sum::Minus.of(&zero, &value)).transpose()
             }
@@ -128,53 +128,53 @@ impl Node {
         names: &impl Names,
         needs: &'static str,
         settles: bool,
-    ) -> Result<Option<Scalar>> {
+    ) -> Result<Option<Datum>> {
         let mut is_known = true;
         for part in parts {
             match part.truth(names, needs)? {
-                Some(truth) if truth == settles => return Ok(Some(Scalar::Bool(settles))),
+                Some(truth) if truth == settles => return Ok(Some(Datum::Bool(settles))),
                 truth => is_known &= truth.is_some(),
             }
         }
-        Ok(is_known.then_some(Scalar::Bool(!settles)))
+        Ok(is_known.then_some(Datum::Bool(!settles)))
     }
 
     /// Whether an odd number of them holds.
-    fn is_odd(parts: &[Self], names: &impl Names) -> Result<Option<Scalar>> {
+    fn is_odd(parts: &[Self], names: &impl Names) -> Result<Option<Datum>> {
         let mut is_odd = Some(false);
         for part in parts {
             let truth = part.truth(names, "xor")?;
             is_odd = is_odd.zip(truth).map(|(odd, truth)| odd != truth);
         }
-        Ok(is_odd.map(Scalar::Bool))
+        Ok(is_odd.map(Datum::Bool))
     }
 
-    fn is_between(three: &[Self; 3], names: &impl Names) -> Result<Option<Scalar>> {
+    fn is_between(three: &[Self; 3], names: &impl Names) -> Result<Option<Datum>> {
         let [value, low, high] = three;
         let Some(value) = value.evaluate(names)? else { return Ok(None) };
         let bounds = low.evaluate(names)?.zip(high.evaluate(names)?);
         let Some((low, high)) = bounds else { return Ok(None) };
         let is_above = Compare::GreaterOrEqual.holds(&value, &low)?;
         let is_below = Compare::LessOrEqual.holds(&value, &high)?;
-        Ok(Some(Scalar::Bool(is_above && is_below)))
+        Ok(Some(Datum::Bool(is_above && is_below)))
     }
 
-    fn is_in(list: &[Self], names: &impl Names) -> Result<Option<Scalar>> {
+    fn is_in(list: &[Self], names: &impl Names) -> Result<Option<Datum>> {
         let Some((value, list)) = list.split_first() else { return Ok(None) };
         let Some(value) = value.evaluate(names)? else { return Ok(None) };
         let mut is_known = true;
         for other in list {
             match other.evaluate(names)? {
-                Some(other) if is_equal(&value, &other) => return Ok(Some(Scalar::Bool(true))),
+                Some(other) if is_equal(&value, &other) => return Ok(Some(Datum::Bool(true))),
                 other => is_known &= other.is_some(),
             }
         }
-        Ok(is_known.then_some(Scalar::Bool(false)))
+        Ok(is_known.then_some(Datum::Bool(false)))
     }
 }
 
 impl Compare {
-    fn holds(self, left: &Scalar, right: &Scalar) -> Result<bool> {
+    fn holds(self, left: &Datum, right: &Datum) -> Result<bool> {
         match self {
             Self::Equal => Ok(is_equal(left, right)),
             Self::Unequal => Ok(!is_equal(left, right)),
@@ -187,7 +187,7 @@ impl Compare {
 }
 
 /// Values of different kinds are different.
-fn is_equal(left: &Scalar, right: &Scalar) -> bool {
+fn is_equal(left: &Datum, right: &Datum) -> bool {
     match (whole(left), whole(right)) {
         (Some(left), Some(right)) => left == right,
         _ => match (left.as_f64(), right.as_f64()) {
@@ -198,8 +198,8 @@ fn is_equal(left: &Scalar, right: &Scalar) -> bool {
 }
 
 /// Which of two numbers is larger, or of two texts comes later.
-pub(super) fn order(left: &Scalar, right: &Scalar) -> Result<Ordering> {
-    if let (Scalar::Text(left), Scalar::Text(right)) = (left, right) {
+pub(super) fn order(left: &Datum, right: &Datum) -> Result<Ordering> {
+    if let (Datum::Text(left), Datum::Text(right)) = (left, right) {
         return Ok(left.cmp(right));
     }
     if let (Some(left), Some(right)) = (whole(left), whole(right)) {
@@ -221,7 +221,7 @@ impl Sum {
         }
     }
 
-    pub(super) fn of(self, left: &Scalar, right: &Scalar) -> Result<Scalar> {
+    pub(super) fn of(self, left: &Datum, right: &Datum) -> Result<Datum> {
         let sign = self.sign();
         if let (Some(left), Some(right)) = (whole(left), whole(right))
             && self != Self::DividedBy
@@ -247,41 +247,43 @@ impl Sum {
             Self::DividedBy => left / right,
             Self::Remainder => left % right,
         };
-        Scalar::float(value).ok_or(EvaluateError::NoNumber(sign))
+        Datum::float(value).ok_or(EvaluateError::NoNumber(sign))
     }
 }
 
 /// The value as a whole number, if it is one.
-pub(super) fn whole(value: &Scalar) -> Option<i128> {
+pub(super) fn whole(value: &Datum) -> Option<i128> {
     match *value {
-        Scalar::Int(it) => Some(it.into()),
-        Scalar::UInt(it) => Some(it.into()),
+        Datum::Int(it) => Some(it.into()),
+        Datum::UInt(it) => Some(it.into()),
         _ => None,
     }
 }
 
 /// A whole number of 64 bits.
-pub(super) fn from_whole(value: i128) -> Option<Scalar> {
-    let signed = i64::try_from(value).ok().map(Scalar::Int);
-    signed.or_else(|| u64::try_from(value).ok().map(Scalar::unsigned))
+pub(super) fn from_whole(value: i128) -> Option<Datum> {
+    let signed = i64::try_from(value).ok().map(Datum::Int);
+    signed.or_else(|| u64::try_from(value).ok().map(Datum::unsigned))
 }
 
 /// The value as a number.
-pub(super) fn number(value: &Scalar, needs: &'static str) -> Result<f64> {
+pub(super) fn number(value: &Datum, needs: &'static str) -> Result<f64> {
     value.as_f64().ok_or_else(|| wrong_type(needs, "numbers", value))
 }
 
-fn truth(value: &Scalar, needs: &'static str) -> Result<bool> {
+fn truth(value: &Datum, needs: &'static str) -> Result<bool> {
     match value {
-        Scalar::Bool(truth) => Ok(*truth),
+        Datum::Bool(truth) => Ok(*truth),
         other => Err(wrong_type(needs, "true or false", other)),
     }
 }
 
 /// The refusal of a value.
-pub(super) fn wrong_type(needs: &'static str, kind: &'static str, got: &Scalar) -> EvaluateError {
+pub(super) fn wrong_type(needs: &'static str, kind: &'static str, got: &Datum) -> EvaluateError {
     let got = match got {
-        Scalar::Text(text) => format!("the text {text:.40?}"),
+        Datum::Text(text) => format!("the text {text:.40?}"),
+        Datum::Array(values) => format!("an array of {} values", values.len()),
+        Datum::Structure(_) => "a structure".to_owned(),
         other => other.to_string(),
     };
     EvaluateError::WrongType { needs, kind, got }

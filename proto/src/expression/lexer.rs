@@ -1,13 +1,13 @@
 //! The words of an expression.
 
 use super::Fault;
-use crate::Scalar;
+use crate::Datum;
 
 /// One word.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Token {
     /// A number or a text.
-    Literal(Scalar),
+    Literal(Datum),
     /// A word of the language, in small letters.
     Keyword(&'static str),
     /// A name without quotes; before a parenthesis that of a function.
@@ -47,7 +47,7 @@ fn token(rest: &str, first: char) -> Result<(Token, usize), String> {
     match first {
         '\'' => {
             let (text, length) = quoted(rest, '\'').ok_or("a text has no closing '")?;
-            Ok((Token::Literal(Scalar::Text(text)), length))
+            Ok((Token::Literal(Datum::Text(text)), length))
         }
         '"' => {
             let (name, length) = quoted(rest, '"').ok_or("a name has no closing \"")?;
@@ -101,9 +101,9 @@ fn number(rest: &str) -> Result<(Token, usize), String> {
         before = c;
     }
     let text = &rest[..length];
-    let whole = text.parse::<u64>().ok().map(Scalar::unsigned);
+    let whole = text.parse::<u64>().ok().map(Datum::unsigned);
     // What Rust reads beside numbers are words for infinity, which begin with a letter.
-    let number = whole.or_else(|| text.parse().ok().and_then(Scalar::float));
+    let number = whole.or_else(|| text.parse().ok().and_then(Datum::float));
     let number = number.ok_or_else(|| format!("{text} is no number"))?;
     Ok((Token::Literal(number), length))
 }

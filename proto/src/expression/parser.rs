@@ -4,7 +4,7 @@ use super::evaluate::{Compare, Node, Sum};
 use super::functions;
 use super::lexer::{Token, tokens};
 use super::{DEPTH_MAX, EXPRESSION_BYTES_MAX, Fault};
-use crate::Scalar;
+use crate::Datum;
 
 /// The tree of an expression, and the names in it.
 pub(super) fn parse(text: &str) -> Result<(Node, Vec<String>), Fault> {
@@ -197,8 +197,8 @@ impl Parser {
         self.next += 1;
         match token {
             Token::Literal(value) => Ok(Node::Literal(value)),
-            Token::Keyword("true") => Ok(Node::Literal(Scalar::Bool(true))),
-            Token::Keyword("false") => Ok(Node::Literal(Scalar::Bool(false))),
+            Token::Keyword("true") => Ok(Node::Literal(Datum::Bool(true))),
+            Token::Keyword("false") => Ok(Node::Literal(Datum::Bool(false))),
             Token::Keyword("null") => Ok(Node::Null),
             Token::Keyword("case") => self.case(),
             Token::Sign("(") => {

@@ -4,19 +4,21 @@ use super::*;
 use proptest::prelude::*;
 
 /// The values of `a`, `b`, … `t`.
-fn value(name: &str) -> Option<Scalar> {
+fn value(name: &str) -> Option<Datum> {
     match name {
-        "a" => Some(Scalar::Int(7)),
-        "b" => Some(Scalar::Float(2.5)),
-        "on" => Some(Scalar::Bool(true)),
-        "name" => Some(Scalar::Text("pump".to_owned())),
-        "press-1" => Some(Scalar::Int(9)),
-        "big" => Some(Scalar::UInt(u64::MAX)),
+        "a" => Some(Datum::Int(7)),
+        "b" => Some(Datum::Float(2.5)),
+        "on" => Some(Datum::Bool(true)),
+        "name" => Some(Datum::Text("pump".to_owned())),
+        "press-1" => Some(Datum::Int(9)),
+        "big" => Some(Datum::UInt(u64::MAX)),
+        "row" => Datum::from_json(serde_json::json!([3, 1.5, 2])),
+        "batch" => Datum::from_json(serde_json::json!({"id": "B7", "amounts": [1, null]})),
         _ => None,
     }
 }
 
-fn result(text: &str) -> Result<Option<Scalar>, EvaluateError> {
+fn result(text: &str) -> Result<Option<Datum>, EvaluateError> {
     let expression = Expression::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
     let names = expression.names().to_vec();
     expression.evaluate(&|place: usize| value(&names[place]))
@@ -72,6 +74,11 @@ fn expressions_amount_to_what_they_say() {
         ("greatest(a, b)", "7"),
         ("avg(1, 2, 4)", "2.3333333333333335"),
         ("sum(1, 2, b)", "5.5"),
+        ("at(row, 1) + at(batch, 'amounts', 0)", "2.5"),
+        ("at(batch, 'id') || length(row)", "\"B73\""),
+        ("row", "[3,1.5,2]"),
+        ("row = row and batch <> row", "true"),
+        ("max(row) + min(row) + sum(row, 1) + avg(row)", "14.166666666666666"),
         ("clamp(a, 0, 5)", "5"),
         ("bit(5, 2) and not bit(5, 1)", "true"),
         ("bits(173, 2, 5)", "11"),
@@ -121,9 +128,9 @@ fn names_are_told_once_and_only_those_that_are_needed_are_asked_for() {
     let expression = Expression::parse("coalesce(a, b) > 0 or c").unwrap();
     let names = |place: usize| {
         asked.borrow_mut().push(place);
-        Some(Scalar::Int(1))
+        Some(Datum::Int(1))
     };
-    assert_eq!(expression.evaluate(&names), Ok(Some(Scalar::Bool(true))));
+    assert_eq!(expression.evaluate(&names), Ok(Some(Datum::Bool(true))));
     assert_eq!(*asked.borrow(), [0]);
 }
 
@@ -156,7 +163,7 @@ fn what_is_no_expression_is_refused_with_its_place() {
         assert_eq!(Expression::parse(text), Err(expected), "{text}");
     }
     let unknown = Expression::parse("1 + root(2)").unwrap_err();
-    assert!(unknown.reason.starts_with("there is no function root, only abs, avg"), "{unknown}");
+    assert!(unknown.reason.starts_with("there is no function root, only abs, at"), "{unknown}");
     assert_eq!(unknown.at, 5);
 }
 
@@ -183,6 +190,13 @@ fn what_has_no_result_says_why() {
         ("round(1, 99)", "round needs -15 to 15 places, and not 99"),
         ("number('x')", "number needs a number in the text, and not the text \"x\""),
         ("upper(1)", "upper needs a text, and not 1"),
+        ("at(row, 3)", "there is no 3 in it"),
+        ("at(batch, 'amounts', 1)", "there is no 1 in it"),
+        ("at(row, 'id')", "at needs a place from 0, and not the text \"id\""),
+        ("at(a, 0)", "at needs an array or a structure, and not 7"),
+        ("max(batch)", "max needs values, and not a structure"),
+        ("row + 1", "+ needs numbers, and not an array of 3 values"),
+        ("sum(at(batch, 'amounts'))", "sum needs an array of values, and not an array of 2 values"),
     ] {
         assert_eq!(result(text).unwrap_err().to_string(), expected, "{text}");
     }
@@ -206,7 +220,7 @@ proptest! {
     #[test]
     fn any_text_is_an_expression_or_refused(text in ".{0,80}") {
         if let Ok(expression) = Expression::parse(&text) {
-            let _ = expression.evaluate(&|_: usize| Some(Scalar::Int(3)));
+            let _ = expression.evaluate(&|_: usize| Some(Datum::Int(3)));
         }
     }
 
@@ -222,19 +236,19 @@ proptest! {
         )
     ) {
         if let Ok(expression) = Expression::parse(&words.join(" ")) {
-            let _ = expression.evaluate(&|_: usize| Some(Scalar::UInt(u64::MAX)));
+            let _ = expression.evaluate(&|_: usize| Some(Datum::UInt(u64::MAX)));
         }
     }
 
     #[test]
     fn whole_numbers_are_exact(left: i64, right: i64) {
-        let values = [Scalar::Int(left), Scalar::Int(right)];
+        let values = [Datum::Int(left), Datum::Int(right)];
         let expression = Expression::parse("l - r").unwrap();
         let exact = i128::from(left) - i128::from(right);
         let told = expression.evaluate(&|place: usize| Some(values[place].clone())).unwrap();
         match evaluate::from_whole(exact) {
             Some(exact) => prop_assert_eq!(told, Some(exact)),
-            None => prop_assert!(matches!(told, Some(Scalar::Float(_)))),
+            None => prop_assert!(matches!(told, Some(Datum::Float(_)))),
         }
     }
 }

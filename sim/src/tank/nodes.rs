@@ -1,14 +1,15 @@
 //! What the server of a tank has: variables, and a method that fills the tank and tells of it.
 
-use super::{Kind, manager, namespace_index};
+use super::{Kind, batch, manager, namespace_index};
 use anyhow::Result;
 use opcua::nodes::{BaseEventType, Event, NodeType};
-use opcua::server::address_space::{AccessLevel, MethodBuilder, VariableBuilder};
+use opcua::server::address_space::{AccessLevel, AddressSpace, MethodBuilder, VariableBuilder};
 use opcua::server::node_manager::memory::SimpleNodeManager;
 use opcua::server::{ServerHandle, SubscriptionCache};
 use opcua::types::{
-    Argument, ByteString, DataEncoding, DataTypeId, DataValue, NodeId, NumericRange, ObjectId,
-    ObjectTypeId, QualifiedName, StatusCode, TimestampsToReturn, UAString, VariableTypeId, Variant,
+    Argument, Array, ByteString, DataEncoding, DataTypeId, DataValue, NodeId, NumericRange,
+    ObjectId, ObjectTypeId, QualifiedName, StatusCode, TimestampsToReturn, UAString,
+    VariableTypeId, Variant, VariantScalarTypeId,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,29 +31,8 @@ pub(super) fn fill(handle: &ServerHandle, kind: Kind) -> Result<()> {
         "Tank",
         &NodeId::objects_folder_id(),
     );
-    let values: Vec<(&str, DataTypeId, Variant, bool)> = vec![
-        ("Level", DataTypeId::Double, Variant::Double(12.5), false),
-        ("Count", DataTypeId::UInt32, Variant::UInt32(7), false),
-        ("Setpoint", DataTypeId::Int16, Variant::Int16(200), true),
-        ("Pump", DataTypeId::Boolean, Variant::Boolean(false), true),
-        ("Recipe", DataTypeId::String, Variant::String(UAString::from("water")), true),
-        ("Clamped", DataTypeId::Int32, Variant::Int32(0), true),
-        ("Table", DataTypeId::Int32, Variant::from(vec![10, 20, 30]), true),
-    ];
-    for (name, data_type, value, is_writable) in values {
-        let mut access = AccessLevel::CURRENT_READ;
-        access.set(AccessLevel::CURRENT_WRITE, is_writable);
-        let is_array = matches!(value, Variant::Array(_));
-        VariableBuilder::new(&node(name), QualifiedName::new(index, name), name)
-            .data_type(data_type)
-            .value_rank(if is_array { 1 } else { -1 })
-            .value(value)
-            .access_level(access)
-            .user_access_level(access)
-            .has_type_definition(VariableTypeId::BaseDataVariableType)
-            .component_of(tank.clone())
-            .insert(&mut *space);
-    }
+    add_values(&mut space, index, &tank)?;
+    batch::add(&mut space, index, &tank)?;
     for number in 0..kind.values {
         let name = format!("V{number}");
         VariableBuilder::new(&node(&name), QualifiedName::new(index, name.as_str()), name.as_str())
@@ -84,6 +64,43 @@ pub(super) fn fill(handle: &ServerHandle, kind: Kind) -> Result<()> {
         let (of, subscriptions) = of.upgrade().zip(subscriptions.upgrade()).ok_or(gone)?;
         filled(&of, &subscriptions, (&tank, &level), input)
     });
+    Ok(())
+}
+
+/// The values of every kind.
+fn add_values(space: &mut AddressSpace, index: u16, tank: &NodeId) -> Result<()> {
+    let matrix = Array::new_multi(
+        VariantScalarTypeId::Double,
+        [1.0, 2.0, 3.0, 4.0, 5.0, 6.0].map(Variant::Double),
+        [2, 3],
+    )?;
+    let values: Vec<(&str, DataTypeId, Variant, bool)> = vec![
+        ("Level", DataTypeId::Double, Variant::Double(12.5), false),
+        ("Count", DataTypeId::UInt32, Variant::UInt32(7), false),
+        ("Setpoint", DataTypeId::Int16, Variant::Int16(200), true),
+        ("Pump", DataTypeId::Boolean, Variant::Boolean(false), true),
+        ("Recipe", DataTypeId::String, Variant::String(UAString::from("water")), true),
+        ("Clamped", DataTypeId::Int32, Variant::Int32(0), true),
+        ("Table", DataTypeId::Int32, Variant::from(vec![10, 20, 30]), true),
+        ("Matrix", DataTypeId::Double, Variant::Array(Box::new(matrix)), true),
+    ];
+    for (name, data_type, value, is_writable) in values {
+        let mut access = AccessLevel::CURRENT_READ;
+        access.set(AccessLevel::CURRENT_WRITE, is_writable);
+        let rank = match &value {
+            Variant::Array(array) => array.dimensions.as_ref().map_or(1, |it| it.len() as i32),
+            _ => -1,
+        };
+        VariableBuilder::new(&NodeId::new(index, name), QualifiedName::new(index, name), name)
+            .data_type(data_type)
+            .value_rank(rank)
+            .value(value)
+            .access_level(access)
+            .user_access_level(access)
+            .has_type_definition(VariableTypeId::BaseDataVariableType)
+            .component_of(tank.clone())
+            .insert(space);
+    }
     Ok(())
 }
 

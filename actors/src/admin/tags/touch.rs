@@ -4,7 +4,7 @@ use crate::admin::drivers::{Nothing, live};
 use crate::admin::live::Live;
 use crate::admin::plan::{Plan, Request};
 use crate::driver::{ASKED_TAGS_MAX, Ask};
-use proto::{DriverId, Refusal, RefusalCode, Scalar, TagId};
+use proto::{Datum, DriverId, Refusal, RefusalCode, TagId};
 use schemars::JsonSchema;
 use serde_json::{Map, Value as Json};
 
@@ -68,7 +68,7 @@ pub(super) fn write_tags(request: &Request<'_>) -> Result<Plan, Refusal> {
     let many: Option<Map<String, Json>> = body.take("values")?;
     let Some(many) = many else {
         let tag: TagId = body.must_take("tag")?;
-        let value = scalar(&body.must_take("v")?, "v")?;
+        let value = datum(body.must_take("v")?, "v")?;
         let _: Nothing = body.read()?;
         let writes = vec![(tag, value)];
         let ask = Ask::Write { writes, verify };
@@ -82,16 +82,16 @@ pub(super) fn write_tags(request: &Request<'_>) -> Result<Plan, Refusal> {
             Refusal::new(RefusalCode::Invalid, message).at(format!("values.{name}"))
         };
         let tag = TagId::parse(&name).map_err(|error| invalid(error.to_string()))?;
-        let value = scalar(&value, &format!("values.{name}"))?;
+        let value = datum(value, &format!("values.{name}"))?;
         writes.push((tag, value));
     }
     let ask = Ask::Write { writes, verify };
     live(request, driver, ("tags", "write"), |it| Live::Running(it, ask))
 }
 
-fn scalar(value: &Json, field: &str) -> Result<Scalar, Refusal> {
-    let message = "not a number, a truth value or a text";
-    Scalar::from_json(value).ok_or_else(|| Refusal::new(RefusalCode::Invalid, message).at(field))
+fn datum(value: Json, field: &str) -> Result<Datum, Refusal> {
+    let message = "null is no value";
+    Datum::from_json(value).ok_or_else(|| Refusal::new(RefusalCode::Invalid, message).at(field))
 }
 
 fn check_count(count: usize, field: &'static str) -> Result<(), Refusal> {

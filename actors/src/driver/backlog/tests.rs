@@ -30,7 +30,7 @@ fn kept(point: u32, values: &[(u64, i64)], more_after: Option<u64>) -> Kept {
     let point = PointId(point);
     let sample = |(at, value): &(u64, i64)| Sample {
         point,
-        value: Scalar::Int(*value),
+        value: Datum::Int(*value),
         quality: Quality::Good,
         at: Some(TimestampMs(*at)),
     };
@@ -57,7 +57,7 @@ fn a_gap_is_asked_for_page_by_page_and_the_next_only_when_the_one_before_is_on_t
     let tags = tags(1, &json!({}));
     let mut backlog = Backlog::new(DAY_MS, 1);
     assert_eq!(backlog.next_gaps(), None);
-    backlog.was_away(gap(0, 1000, 9000), Some(Scalar::Int(1)));
+    backlog.was_away(gap(0, 1000, 9000), Some(Datum::Int(1)));
     assert_eq!(backlog.next_gaps(), Some(vec![gap(0, 1000, 9000)]));
     backlog.recalled(Ok(vec![kept(0, &[(2000, 2), (3000, 3)], Some(3000))]), &tags);
     assert_eq!(backlog.next_gaps(), None, "two values wait");
@@ -80,7 +80,7 @@ fn values_of_the_past_are_published_as_the_tag_says_of_those_of_now() {
         let tags = tags(1, &more);
         let mut backlog = Backlog::new(DAY_MS, 1);
         let last = if more["min_interval_ms"].is_null() { 1 } else { 2 };
-        backlog.was_away(gap(0, 1000, 9000), Some(Scalar::Int(last)));
+        backlog.was_away(gap(0, 1000, 9000), Some(Datum::Int(last)));
         backlog.next_gaps();
         let values = [(1500, 1), (2000, 2), (3000, 2), (4000, 1)];
         backlog.recalled(Ok(vec![kept(0, &values, None)]), &tags);
@@ -118,7 +118,7 @@ fn what_is_too_long_ago_or_too_much_is_given_up_and_counted() {
 #[test]
 fn a_machine_that_keeps_nothing_is_not_asked_again_and_one_that_is_lost_is() {
     let mut backlog = Backlog::new(DAY_MS, 9);
-    backlog.was_away(gap(0, 1000, 9000), Some(Scalar::Int(1)));
+    backlog.was_away(gap(0, 1000, 9000), Some(Datum::Int(1)));
     backlog.next_gaps();
     backlog.recalled(Err(QueryError::Lost(Lost::NotConnected)), &[]);
     assert_eq!(backlog.next_gaps(), Some(vec![gap(0, 1000, 9000)]));

@@ -8,7 +8,7 @@ use crate::driver::command::Now;
 use crate::driver::tag::Tag;
 use drivers::{PointId, Sample, VirtualTag};
 use proto::expression::Names;
-use proto::{Quality, Scalar, TimestampMs};
+use proto::{Datum, Quality, TimestampMs};
 use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
 
@@ -59,7 +59,7 @@ struct Inputs<'a> {
 }
 
 impl Names for Inputs<'_> {
-    fn value(&self, place: usize) -> Option<Scalar> {
+    fn value(&self, place: usize) -> Option<Datum> {
         let point = *self.points.get(place)?;
         let Some((value, at)) = self.tags[point.index()].usable() else {
             self.missing.set(Some(point));
@@ -163,7 +163,7 @@ mod tests {
             let refused = |()| ReadError::Device { target, error: DeviceError::IllegalAddress };
             let sample = |value| Sample {
                 point,
-                value: Scalar::Int(value),
+                value: Datum::Int(value),
                 quality: Quality::Good,
                 at: Some(TimestampMs(now.t.0 + u64::from(index))),
             };

@@ -3,9 +3,9 @@
 use super::DriverState;
 use crate::driver::command::Query;
 use crate::driver::write::Write;
-use drivers::{PointId, TagKind};
+use drivers::{PointId, PointWrite, TagKind};
 use proto::{Refusal, RefusalCode, TagId};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// Questions that wait for the machine.
 const ASKS_MAX: usize = 16;
@@ -81,6 +81,27 @@ impl DriverState {
     /// Takes in a write for which there is room.
     pub(crate) fn push_write(&mut self, write: Write) {
         self.writes.push_back(write);
+    }
+
+    /// The same, for a machine that takes so many writes in one request.
+    pub(crate) fn writing(mut self, at_once: usize) -> Self {
+        self.writes_at_once = at_once.max(1);
+        self
+    }
+
+    /// The writes to be done next, each of another point: a machine need not do those of one request in their order.
+    pub(super) fn next_writes(&mut self) -> Vec<PointWrite> {
+        let mut next: Vec<PointWrite> = Vec::new();
+        let mut points = BTreeSet::new();
+        while next.len() < self.writes_at_once
+            && let Some(Write { what, ticket }) =
+                self.writes.pop_front_if(|write| points.insert(write.what.point))
+        {
+            self.serving.push(ticket);
+            self.writing.push(what.point);
+            next.push(what);
+        }
+        next
     }
 
     /// Takes in a question, or refuses it at once.

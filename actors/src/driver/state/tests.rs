@@ -1,7 +1,7 @@
 //! The rules of a driver, as sequences of outcomes and what follows from them.
 
 use super::*;
-use drivers::{DeviceError, Gap, Lost, Sample, TagConfig};
+use drivers::{DeviceError, Gap, Lost, PointWrite, Sample, TagConfig};
 use proto::{TagId, TimestampMs, UnsPath};
 use serde_json::json;
 
@@ -30,7 +30,7 @@ fn state(tags: usize) -> DriverState {
 
 fn good(values: &[i64]) -> ReadOutcome {
     let point = |(index, value): (u32, &i64)| {
-        let (point, value) = (PointId(index), Scalar::Int(*value));
+        let (point, value) = (PointId(index), Datum::Int(*value));
         (point, Ok(Sample { point, value, quality: Quality::Good, at: None }))
     };
     ReadOutcome { points: (0..).zip(values).map(point).collect(), lost: None }
@@ -46,7 +46,16 @@ fn by_itself(outcome: ReadOutcome) -> Pushed {
 }
 
 fn write(ticket: u64) -> Write {
-    Write { point: PointId(0), value: Scalar::Int(1), verify: false, ticket }
+    write_to(0, ticket)
+}
+
+fn write_to(point: u32, ticket: u64) -> Write {
+    let what = PointWrite { point: PointId(point), value: Datum::Int(1), verify: false };
+    Write { what, ticket }
+}
+
+fn writes(points: &[u32]) -> Option<Command> {
+    Some(Command::Write(points.iter().map(|point| write_to(*point, 0).what).collect()))
 }
 
 fn read(points: &[u32]) -> Option<Command> {
@@ -84,8 +93,8 @@ fn one_command_at_a_time_and_writes_before_polls() {
     assert_eq!(state.next_command(at(1500)), None, "the read is under way");
     state.read(good(&[1, 2]), at(1500), 0);
     for ticket in [1, 2] {
-        assert_eq!(state.next_command(at(1500)), Some(Command::Write(write(ticket))));
-        let answers = state.written(&write(ticket), Ok(Scalar::Int(1)), at(1500), 0);
+        assert_eq!(state.next_command(at(1500)), writes(&[0]));
+        let answers = state.written(vec![Ok(Datum::Int(1))], at(1500), 0);
         assert_eq!(answers, [(ticket, Ok(json!(1)))]);
     }
     assert_eq!(state.next_command(at(1500)), read(&[0, 1]), "due, and read back");
@@ -95,13 +104,32 @@ fn one_command_at_a_time_and_writes_before_polls() {
 }
 
 #[test]
+fn writes_go_together_as_many_as_the_machine_takes_and_each_point_once() {
+    let mut state = connected(3).writing(3);
+    for (point, ticket) in [(0, 1), (1, 2), (0, 3), (2, 4)] {
+        state.push_write(write_to(point, ticket));
+    }
+    assert_eq!(state.next_command(at(0)), writes(&[0, 1]), "the next is of a point that is there");
+    let refused = || WriteError::ReadOnly { target: "b".to_owned() };
+    let answers = state.written(vec![Ok(Datum::Int(1)), Err(refused())], at(1), 0);
+    assert_eq!(answers[0], (1, Ok(json!(1))));
+    assert_eq!((answers[1].0, answers[1].1.is_err(), answers.len()), (2, true, 2));
+    assert_eq!(state.next_command(at(1)), writes(&[0, 2]));
+    state.push_write(write_to(1, 5));
+    let lost = || Err(WriteError::Lost(Lost::NotConnected));
+    let answers = state.written(vec![lost(), lost()], at(2), 0);
+    let tickets: Vec<u64> = answers.iter().map(|(ticket, _)| *ticket).collect();
+    assert_eq!(tickets, [3, 4, 5], "also the one that waits, each once");
+}
+
+#[test]
 fn a_written_point_is_read_back_at_once() {
     let mut state = connected(2);
     state.next_command(at(0));
     state.read(good(&[1, 2]), at(1), 0);
     state.ask_write(write(1)).unwrap();
     state.next_command(at(2));
-    state.written(&write(1), Ok(Scalar::Int(1)), at(3), 0);
+    state.written(vec![Ok(Datum::Int(1))], at(3), 0);
     assert_eq!(state.next_command(at(3)), read(&[0]));
 }
 
@@ -175,7 +203,7 @@ fn values_turn_stale_two_intervals_after_the_last_word_and_keep_its_time() {
 
 #[test]
 fn a_retained_value_ages_and_one_never_read_is_not_published() {
-    let before = Value::good(Scalar::Int(5), TimestampMs(1_000_000), None);
+    let before = Value::good(Datum::Int(5), TimestampMs(1_000_000), None);
     let tags = vec![tag(0, Some(before)), tag(1, None)];
     let mut state = DriverState::new(tags, false, 0, 2, at(0));
     state.next_command(at(0));
@@ -223,7 +251,7 @@ fn no_write_waits_for_a_connection_but_the_first() {
     // One that is under way when the driver hangs is answered too.
     let mut state = connected(1);
     state.ask_write(write(2)).unwrap();
-    assert_eq!(state.next_command(at(0)), Some(Command::Write(write(2))));
+    assert_eq!(state.next_command(at(0)), writes(&[0]));
     let answers = state.lost("hung".to_owned(), at(0), 0);
     assert_eq!(answers.iter().map(|(ticket, _)| *ticket).collect::<Vec<_>>(), [2]);
 }
@@ -349,7 +377,7 @@ fn what_is_always_published_needs_no_change() {
 fn each_of_several_values_that_come_together_is_published_in_order() {
     let batch = |values: &[i64]| {
         let value = |value: &i64| {
-            let (point, value) = (PointId(0), Scalar::Int(*value));
+            let (point, value) = (PointId(0), Datum::Int(*value));
             (point, Ok(Sample { point, value, quality: Quality::Good, at: None }))
         };
         ReadOutcome { points: values.iter().map(value).collect(), lost: None }
@@ -390,7 +418,7 @@ fn of_every_kind(backfill_max_ms: u64) -> DriverState {
 }
 
 fn sampled(point: u32, value: i64, at_ms: u64) -> Pushed {
-    let (point, value) = (PointId(point), Scalar::Int(value));
+    let (point, value) = (PointId(point), Datum::Int(value));
     let sample = Sample { point, value, quality: Quality::Good, at: Some(at(at_ms).t) };
     Pushed { points: vec![(point, Ok(sample))], ..Pushed::default() }
 }

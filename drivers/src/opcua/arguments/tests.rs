@@ -7,6 +7,10 @@ fn given(json: &Json, kind: Of, rank: i32) -> Result<Variant, String> {
     variant_of(json, Kind::Of(kind), rank)
 }
 
+fn said(value: &Variant) -> Json {
+    json_of(value, &Layouts::default())
+}
+
 #[test]
 fn what_is_given_comes_back() {
     for (json, kind) in [
@@ -23,10 +27,10 @@ fn what_is_given_comes_back() {
         (json!("72962b91-fa75-4ae6-8d28-b404dc7daf63"), Of::Guid),
     ] {
         let variant = given(&json, kind, -1);
-        assert_eq!(variant.as_ref().map(json_of), Ok(json.clone()), "{kind:?}");
+        assert_eq!(variant.as_ref().map(said), Ok(json.clone()), "{kind:?}");
         let row = json!([json, json]);
         for rank in [1, 0, -2, -3] {
-            assert_eq!(given(&row, kind, rank).as_ref().map(json_of), Ok(row.clone()));
+            assert_eq!(given(&row, kind, rank).as_ref().map(said), Ok(row.clone()));
         }
     }
 }
@@ -56,7 +60,7 @@ fn rows_of_rows_keep_their_shape() {
     let variant = given(&json, Of::Int32, 2).unwrap();
     let Variant::Array(array) = &variant else { panic!("{variant:?}") };
     assert_eq!(array.dimensions.as_deref(), Some([2, 3].as_slice()));
-    assert_eq!(json_of(&variant), json);
+    assert_eq!(said(&variant), json);
 }
 
 #[test]
@@ -71,7 +75,7 @@ fn where_anything_is_taken_it_is_what_json_says() {
     }
     let mixed = json!([1, "x"]);
     let variant = variant_of(&mixed, Kind::Any, -2).unwrap();
-    assert_eq!(json_of(&variant), mixed);
+    assert_eq!(said(&variant), mixed);
 }
 
 #[test]
