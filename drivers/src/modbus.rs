@@ -3,24 +3,29 @@
 //!
 //! `modbus/README.md` is the reference for operators: options, addresses, limits, an example.
 //! Inside: `address` and `point` give registers a meaning, `plan` joins points into requests,
-//! `splits` remembers which requests the machine refuses, `line` and `ascii` are the ways
-//! to a machine, `bus` those that several units share, `session` is the connection, `read`
-//! carries a plan out, `driver` is the port.
+//! `splits` remembers which requests the machine refuses; `pdu` are requests and answers as bytes, `custom` those of an
+//! operator, `frame` what is around them on the wire; `line` opens a way to a machine, `wire` carries one request over
+//! it, `bus` is a way that several units share, `session` the connection to one; `read` carries a plan out, `driver` is
+//! the port.
 //!
-//! Only function codes 1-6, 15, 16 and 22 are used. Pure parts know no connection; only `session`,
-//! `bus` and `line` know the library underneath.
+//! Protocol and framing are our own: libraries for clients know neither all functions nor what to do with a late answer
+//! on a line that is shared. Those they have are the machines of the tests. Only `wire` and those above it know a
+//! connection.
 
 mod address;
-mod ascii;
 mod bus;
 mod config;
+mod custom;
 mod driver;
+mod frame;
 mod line;
+mod pdu;
 mod plan;
 mod point;
 mod read;
 mod session;
 mod splits;
+mod wire;
 
 pub use address::{Address, AddressError, Area, Bits};
 pub(crate) use bus::Buses;

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
+#[path = "modbus/functions.rs"]
+mod functions;
 #[path = "modbus/machine.rs"]
 mod machine;
 
@@ -26,7 +28,7 @@ const TIMEOUT_MS: u32 = 10_000;
 const SHORT_TIMEOUT_MS: u32 = 500;
 
 fn tag(address: &str, data_type: &str) -> TagConfig {
-    let name = format!("{address}-{data_type}").replace(['(', ')'], "-");
+    let name = format!("{address}-{data_type}").replace(['(', ')', '[', ']'], "-");
     serde_json::from_value(json!({
         "tag": name, "path": format!("x/_raw/{name}"), "address": address, "type": data_type,
     }))
@@ -430,7 +432,7 @@ async fn nonsense_ends_the_connection_and_nothing_else() {
         ("an exception of another function", b"\0\0\0\x03\x01\x84\x02", "protocol_violation"),
         ("an exception without a code", b"\0\0\0\x02\x01\x83", "protocol_violation"),
         ("half an answer", b"\0\0\0\x07\x01\x03\x04\0\x01", "timeout"),
-        ("a length of 64 KiB", b"\0\0\xff\xff\x01\x03\x04\0\x01\0\x02", "timeout"),
+        ("a length of 64 KiB", b"\0\0\xff\xff\x01\x03\x04\0\x01\0\x02", "protocol_violation"),
         ("the end", b"", "connection_lost"),
     ] {
         let timeout_ms = if code == "timeout" { SHORT_TIMEOUT_MS } else { TIMEOUT_MS };

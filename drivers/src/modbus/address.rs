@@ -3,14 +3,22 @@
 //! Two forms are read. `holding:0` names the area (`coil`, `discrete`, `input`, `holding`) and the
 //! offset of the wire, from 0. `40001` is the form of manuals: the first digit is the area (0
 //! coils, 1 discrete inputs, 3 input registers, 4 holding registers), the other four or five digits
-//! the number, from 1. `.3` after either form is bit 3 of a register, bit 0 being the lowest, and `.4-7` are four bits.
-//! Inside there is only the offset from 0.
+//! the number, from 1. `.3` after either form is bit 3 of a register, bit 0 being the lowest, and `.4-7` are four bits;
+//! `[8]` after it are eight values, one after the other. Inside there is only the offset from 0.
+//!
+//! Besides the tables a unit may have files of registers, `file:4:7` being record 7 of file 4, queues, `fifo:1246` by
+//! the address of its pointer, and eight bits of `exception_status`.
 
 use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
 
-/// One of the four tables of a unit (Modbus Application Protocol 4.3).
+/// The most values of an array: as many coils as one request reads.
+const COUNT_MAX: u16 = 2000;
+/// The last record of a file (6.14).
+const RECORD_MAX: u16 = 9999;
+
+/// One of the four tables of a unit (Modbus Application Protocol 4.3), or what it has besides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Area {
     /// Bits that can be written.
@@ -21,6 +29,12 @@ pub enum Area {
     InputRegister,
     /// Registers that can be written.
     HoldingRegister,
+    /// The records of a file, by its number: registers that can be written (6.14).
+    File(u16),
+    /// Queues of registers, each by the address of its pointer (6.18).
+    Fifo,
+    /// Eight bits of which each machine has a meaning of its own (6.7).
+    ExceptionStatus,
 }
 
 impl Area {
@@ -31,7 +45,15 @@ impl Area {
 
     /// Whether the protocol can write the area.
     pub fn is_writable(self) -> bool {
-        matches!(self, Self::Coil | Self::HoldingRegister)
+        matches!(self, Self::Coil | Self::HoldingRegister | Self::File(_))
+    }
+
+    /// A place in it, in words.
+    pub(crate) fn show(self, offset: u16, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ExceptionStatus => write!(f, "{self}"),
+            area => write!(f, "{area}:{offset}"),
+        }
     }
 }
 
@@ -42,6 +64,9 @@ impl fmt::Display for Area {
             Self::DiscreteInput => "discrete",
             Self::InputRegister => "input",
             Self::HoldingRegister => "holding",
+            Self::File(number) => return write!(f, "file:{number}"),
+            Self::Fifo => "fifo",
+            Self::ExceptionStatus => "exception_status",
         })
     }
 }
@@ -55,6 +80,8 @@ pub struct Address {
     pub offset: u16,
     /// Bits of the register; only in register areas.
     pub bits: Option<Bits>,
+    /// How many values there are, one after the other; absent: one, which is no array.
+    pub count: Option<u16>,
 }
 
 /// Bits of a register that lie side by side; 0 is the lowest, 15 the highest.
@@ -103,8 +130,19 @@ pub enum AddressError {
     #[error("expected area:offset such as holding:0, or 5 or 6 digits such as 40001")]
     Form,
     /// The word before the colon.
-    #[error("unknown area, expected coil, discrete, input or holding")]
+    #[error(
+        "unknown area, expected coil, discrete, input, holding, file, fifo or exception_status"
+    )]
     Area,
+    /// File and record.
+    #[error("expected file:number:record, with a number from 1 and a record from 0 to 9999")]
+    File,
+    /// The number in brackets.
+    #[error("the count of an array is not a number between 1 and 2000")]
+    Count,
+    /// Bits and an array, or an array of what is one by itself.
+    #[error("bits, queues and the exception status are no arrays")]
+    CountOfBits,
     /// The first digit.
     #[error("the first digit must be 0, 1, 3 or 4")]
     AreaDigit,
@@ -128,18 +166,28 @@ impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
+        let (text, count) = match text.strip_suffix(']').and_then(|it| it.split_once('[')) {
+            Some((text, count)) => (text, Some(parse_count(count)?)),
+            None => (text, None),
+        };
         let (place, bits) = match text.split_once('.') {
             Some((place, bits)) => (place, Some(parse_bits(bits)?)),
             None => (text, None),
         };
         let (area, offset) = match place.split_once(':') {
+            Some(("file", rest)) => parse_file(rest)?,
             Some((area, offset)) => (parse_area(area)?, parse_offset(offset)?),
+            None if place == "exception_status" => (Area::ExceptionStatus, 0),
             None => parse_number(place)?,
         };
-        if bits.is_some() && area.is_bits() {
+        if bits.is_some() && (area.is_bits() || area == Area::Fifo) {
             return Err(AddressError::BitOfBit);
         }
-        Ok(Self { area, offset, bits })
+        let is_one = matches!(area, Area::Fifo | Area::ExceptionStatus);
+        if count.is_some() && (bits.is_some() || is_one) {
+            return Err(AddressError::CountOfBits);
+        }
+        Ok(Self { area, offset, bits, count })
     }
 }
 
@@ -149,6 +197,7 @@ fn parse_area(text: &str) -> Result<Area, AddressError> {
         "discrete" => Ok(Area::DiscreteInput),
         "input" => Ok(Area::InputRegister),
         "holding" => Ok(Area::HoldingRegister),
+        "fifo" => Ok(Area::Fifo),
         _ => Err(AddressError::Area),
     }
 }
@@ -158,6 +207,21 @@ fn parse_offset(text: &str) -> Result<u16, AddressError> {
         return Err(AddressError::Offset);
     }
     text.parse().map_err(|_| AddressError::Offset)
+}
+
+/// Number and record (6.14).
+fn parse_file(text: &str) -> Result<(Area, u16), AddressError> {
+    let number = |text: &str| text.parse::<u16>().ok().filter(|_| is_digits(text));
+    let (file, record) = text.split_once(':').ok_or(AddressError::File)?;
+    let file = number(file).filter(|it| *it > 0);
+    let record = number(record).filter(|it| *it <= RECORD_MAX);
+    let (file, record) = file.zip(record).ok_or(AddressError::File)?;
+    Ok((Area::File(file), record))
+}
+
+fn parse_count(text: &str) -> Result<u16, AddressError> {
+    let count = text.parse().ok().filter(|_| is_digits(text));
+    count.filter(|count| (1..=COUNT_MAX).contains(count)).ok_or(AddressError::Count)
 }
 
 fn parse_bits(text: &str) -> Result<Bits, AddressError> {
@@ -194,7 +258,10 @@ fn is_digits(text: &str) -> bool {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.area, self.offset)?;
+        self.area.show(self.offset, f)?;
+        if let Some(count) = self.count {
+            return write!(f, "[{count}]");
+        }
         match self.bits {
             Some(Bits { first, last }) if first == last => write!(f, ".{first}"),
             Some(Bits { first, last }) => write!(f, ".{first}-{last}"),
@@ -227,6 +294,14 @@ mod tests {
             ("holding:10.0-15", "holding:10.0-15"),
             ("coil:3", "coil:3"),
             ("discrete:65535", "discrete:65535"),
+            ("40011[8]", "holding:10[8]"),
+            ("coil:0[1]", "coil:0[1]"),
+            ("file:4:7", "file:4:7"),
+            ("file:65535:9999[2]", "file:65535:9999[2]"),
+            ("file:4:7.3", "file:4:7.3"),
+            ("fifo:1246", "fifo:1246"),
+            ("exception_status", "exception_status"),
+            ("exception_status.7", "exception_status.7"),
         ] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), canonical, "{text}");
         }
@@ -262,6 +337,20 @@ mod tests {
             ("40001.-4", E::Bit),
             ("coil:1.0", E::BitOfBit),
             ("10001.2", E::BitOfBit),
+            ("fifo:1.2", E::BitOfBit),
+            ("file:4", E::File),
+            ("file:0:1", E::File),
+            ("file:1:10000", E::File),
+            ("file:1:+1", E::File),
+            ("fifo:", E::Offset),
+            ("exception_status:0", E::Area),
+            ("holding:1[0]", E::Count),
+            ("holding:1[2001]", E::Count),
+            ("holding:1[]", E::Count),
+            ("holding:1[x]", E::Count),
+            ("holding:1.2[3]", E::CountOfBits),
+            ("fifo:1[3]", E::CountOfBits),
+            ("exception_status[2]", E::CountOfBits),
         ] {
             assert_eq!(text.parse::<Address>(), Err(error), "{text}");
         }
@@ -288,7 +377,7 @@ mod tests {
         #[test]
         fn six_digits_are_offset_plus_one(offset: u16) {
             let number = format!("4{:05}", u32::from(offset) + 1);
-            let address = Address { area: Area::HoldingRegister, offset, bits: None };
+            let address = Address { area: Area::HoldingRegister, offset, bits: None, count: None };
             prop_assert_eq!(number.parse::<Address>(), Ok(address));
         }
     }

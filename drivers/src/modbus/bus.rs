@@ -7,13 +7,13 @@
 
 use super::config::{Line, Options};
 use super::line;
+use super::wire::Wire;
 use crate::port::{ConnectError, Lost};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::{sleep, timeout};
-use tokio_modbus::client::Context;
 
 /// How many of its own time-outs a driver waits for its turn.
 pub(crate) const TURN_TIMEOUTS: u32 = 10;
@@ -37,7 +37,7 @@ pub(crate) struct Bus {
 #[derive(Default)]
 pub(crate) struct Place {
     /// The connection; taken out by a request, and put back only with its answer.
-    pub(crate) context: Option<Context>,
+    pub(crate) wire: Option<Wire>,
     was_open: bool,
 }
 
@@ -79,11 +79,11 @@ impl Bus {
         let waiting = Arc::clone(&self.place).lock_owned();
         let turn = timeout(Duration::from_millis(timeout_ms.into()), waiting).await;
         let mut turn = turn.map_err(|_| NoTurn::Busy { timeout_ms })?;
-        if turn.context.is_none() {
+        if turn.wire.is_none() {
             if turn.was_open {
                 sleep(REST).await;
             }
-            turn.context = Some(line::open(options).await.map_err(NoTurn::Closed)?);
+            turn.wire = Some(line::open(options).await.map_err(NoTurn::Closed)?);
             turn.was_open = true;
         }
         Ok(turn)

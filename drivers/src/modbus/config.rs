@@ -85,6 +85,10 @@ pub struct ModbusTcpConfig {
     /// that do not know 5 and 6.
     #[serde(default)]
     pub write_multiple: bool,
+    /// Whether a write that is verified writes and reads back by one request, function code 23, for machines that
+    /// know it; registers only.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub write_and_read: bool,
 }
 
 fn unit_id_default() -> u8 {
@@ -120,6 +124,7 @@ impl ModbusTcpConfig {
             registers_per_request_max: REGISTERS_PER_REQUEST_MAX,
             bits_per_request_max: BITS_PER_REQUEST_MAX,
             write_multiple: false,
+            write_and_read: false,
         }
     }
 
@@ -140,6 +145,7 @@ impl ModbusTcpConfig {
             registers_per_request_max: self.registers_per_request_max,
             bits_per_request_max: self.bits_per_request_max,
             write_multiple: self.write_multiple,
+            write_and_read: self.write_and_read,
         }
     }
 }
@@ -184,6 +190,10 @@ pub struct ModbusSerialConfig {
     /// and 6.
     #[serde(default)]
     pub write_multiple: bool,
+    /// Whether a write that is verified writes and reads back by one request, function code 23, for machines that
+    /// know it; registers only.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub write_and_read: bool,
 }
 
 fn rtu() -> Framing {
@@ -218,6 +228,7 @@ impl ModbusSerialConfig {
             registers_per_request_max: REGISTERS_PER_REQUEST_MAX,
             bits_per_request_max: BITS_PER_REQUEST_MAX,
             write_multiple: false,
+            write_and_read: false,
         }
     }
 
@@ -255,6 +266,7 @@ impl ModbusSerialConfig {
             registers_per_request_max: self.registers_per_request_max,
             bits_per_request_max: self.bits_per_request_max,
             write_multiple: self.write_multiple,
+            write_and_read: self.write_and_read,
         }
     }
 }
@@ -306,6 +318,7 @@ pub(crate) struct Options {
     pub(crate) registers_per_request_max: u16,
     pub(crate) bits_per_request_max: u16,
     pub(crate) write_multiple: bool,
+    pub(crate) write_and_read: bool,
 }
 
 impl Options {

@@ -2,19 +2,22 @@
 
 use super::bus::Buses;
 use super::config::Options;
+use super::custom;
+use super::pdu::{WRITE_READ_REGISTERS_MAX, Write};
 use super::plan::Limits;
 use super::point::Point;
 use super::read::Reading;
-use super::session::{RequestError, Session};
+use super::session::{Identity, RequestError, Session};
 use super::splits::Splits;
 use crate::config::{ConfigError, TagConfig};
 use crate::port::{
-    ConnectError, Driver, Health, PointId, QueryError, ReadError, ReadOutcome, SubscribeError,
-    Subscription, WriteError,
+    Call, ConnectError, Driver, Health, PointId, QueryError, ReadError, ReadOutcome,
+    SubscribeError, Subscription, WriteError,
 };
 use crate::scaling::Unfit;
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use proto::Datum;
+use serde_json::Value as Json;
 
 /// A connection to one Modbus TCP unit.
 pub struct ModbusDriver {
@@ -22,6 +25,8 @@ pub struct ModbusDriver {
     limits: Limits,
     session: Session,
     splits: Splits,
+    /// Whether a write that is verified is one request.
+    write_and_read: bool,
 }
 
 impl ModbusDriver {
@@ -41,8 +46,9 @@ impl ModbusDriver {
             bits_max: options.bits_per_request_max,
         };
         let bus = buses.of(&options);
+        let write_and_read = options.write_and_read;
         let session = Session::new(options, bus);
-        Ok(Self { points, limits, session, splits: Splits::default() })
+        Ok(Self { points, limits, session, splits: Splits::default(), write_and_read })
     }
 
     async fn write_point(
@@ -61,26 +67,40 @@ impl ModbusDriver {
             Ok(encoded) => encoded,
             Err(error) => return Err(refused_value(error, target, value, point)),
         };
-        match self.session.write(span, &write).await {
-            Ok(()) if verify => {}
-            Ok(()) => return Ok(written),
-            Err(RequestError::Device(error)) => return Err(WriteError::Device { target, error }),
-            Err(RequestError::Lost(lost)) => return Err(WriteError::Lost(lost)),
-        }
-        let answer = match self.session.read(span).await {
-            Ok(answer) => answer,
-            Err(RequestError::Device(error)) => {
-                return Err(WriteError::NotReadBack(ReadError::Device { target, error }));
+        let at_once = match &write {
+            Write::Registers { registers, .. } if verify && self.write_and_read => {
+                Some(registers).filter(|it| it.len() <= usize::from(WRITE_READ_REGISTERS_MAX))
             }
-            Err(RequestError::Lost(_)) => {
-                return Err(WriteError::NotReadBack(ReadError::ConnectionLost));
+            _ => None,
+        };
+        let failed = |error| match error {
+            RequestError::Device(error) => WriteError::Device { target: target.clone(), error },
+            RequestError::Lost(lost) => WriteError::Lost(lost),
+        };
+        let answer = match at_once {
+            Some(registers) => {
+                self.session.write_and_read(span, registers).await.map_err(failed)?
+            }
+            None => {
+                self.session.write(span, &write).await.map_err(failed)?;
+                if !verify {
+                    return Ok(written);
+                }
+                self.session.read(span).await.map_err(|error| {
+                    WriteError::NotReadBack(match error {
+                        RequestError::Device(error) => {
+                            ReadError::Device { target: target.clone(), error }
+                        }
+                        RequestError::Lost(_) => ReadError::ConnectionLost,
+                    })
+                })?
             }
         };
         match point.decode(span, &answer) {
             Ok(found) if found == written => Ok(written),
             Ok(found) => Err(WriteError::NotVerified { target, written, found }),
             Err(reason) => {
-                let data_type = point.encoding.data_type.to_string();
+                let data_type = point.data_type();
                 Err(WriteError::NotReadBack(ReadError::NoValue { target, data_type, reason }))
             }
         }
@@ -88,7 +108,7 @@ impl ModbusDriver {
 }
 
 fn refused_value(error: Unfit, target: String, value: &Datum, point: &Point) -> WriteError {
-    let (value, data_type) = (value.clone(), point.encoding.data_type.to_string());
+    let (value, data_type) = (value.clone(), point.data_type());
     match error {
         Unfit::WrongType => WriteError::WrongType { target, value, data_type },
         Unfit::OutOfRange => WriteError::OutOfRange { target, value, data_type },
@@ -106,6 +126,26 @@ fn object(id: u8) -> String {
         5 => "model_name".to_owned(),
         6 => "application".to_owned(),
         other => format!("object_{other}"),
+    }
+}
+
+/// What a serial unit says of itself (6.13): a number and a state, as most have it, and all of it as digits.
+fn server(told: &[u8]) -> Vec<(String, String)> {
+    let mut said = vec![("server_id".to_owned(), custom::digits(told))];
+    if let [_, state @ (0 | 0xff), text @ ..] = told {
+        said.push(("is_running".to_owned(), (*state == 0xff).to_string()));
+        let text = String::from_utf8_lossy(text).trim_matches(['\0', ' ']).to_owned();
+        if !text.is_empty() && !text.contains(|it: char| it.is_control()) {
+            said.push(("text".to_owned(), text));
+        }
+    }
+    said
+}
+
+fn of_query(error: RequestError) -> QueryError {
+    match error {
+        RequestError::Device(error) => QueryError::Device(error),
+        RequestError::Lost(lost) => QueryError::Lost(lost),
     }
 }
 
@@ -148,11 +188,22 @@ impl Driver for ModbusDriver {
 
     fn identify(&mut self) -> BoxFuture<'_, Result<Vec<(String, String)>, QueryError>> {
         async move {
-            match self.session.identify().await {
-                Ok(told) => Ok(told.into_iter().map(|(id, value)| (object(id), value)).collect()),
-                Err(RequestError::Device(error)) => Err(QueryError::Device(error)),
-                Err(RequestError::Lost(lost)) => Err(QueryError::Lost(lost)),
+            match self.session.identify().await.map_err(of_query)? {
+                Identity::Objects(told) => {
+                    Ok(told.into_iter().map(|(id, value)| (object(id), value)).collect())
+                }
+                Identity::Server(told) => Ok(server(&told)),
             }
+        }
+        .boxed()
+    }
+
+    fn call<'a>(&'a mut self, call: &'a Call) -> BoxFuture<'a, Result<Vec<Json>, QueryError>> {
+        async move {
+            let pdu = custom::request(call)?;
+            let answer = self.session.custom(&pdu).await;
+            self.session.counters.calls += 1;
+            Ok(vec![Json::String(custom::digits(&answer.map_err(of_query)?))])
         }
         .boxed()
     }

@@ -1,44 +1,27 @@
 //! Opens a line to a machine, with the framing on it.
 
-use super::ascii::Ascii;
-use super::config::{Framing, Line, ModbusSerialConfig, Options};
+use super::config::{Line, ModbusSerialConfig, Options};
+use super::wire::Wire;
 use crate::port::ConnectError;
 use std::io;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_modbus::Slave;
-use tokio_modbus::client::{Context, rtu, tcp};
 
 /// Opens the line.
-pub(crate) async fn open(options: &Options) -> Result<Context, ConnectError> {
-    let unit = Slave(options.unit_id);
+pub(crate) async fn open(options: &Options) -> Result<Wire, ConnectError> {
     match &options.line {
         Line::Tcp { address, framing, .. } => {
             let stream = connect(address, options.timeout_ms).await?;
-            Ok(match framing {
-                Framing::Tcp => tcp::attach_slave(stream, unit),
-                framing => attach(stream, *framing, unit),
-            })
+            Ok(Wire::new(stream, *framing))
         }
         Line::Serial(serial) => {
             let port = open_port(serial).map_err(|reason| ConnectError::Unreachable {
                 address: serial.port.clone(),
                 reason,
             })?;
-            Ok(attach(port, serial.framing, unit))
+            Ok(Wire::new(port, serial.framing))
         }
-    }
-}
-
-fn attach<T>(line: T, framing: Framing, unit: Slave) -> Context
-where
-    T: AsyncRead + AsyncWrite + std::fmt::Debug + Unpin + Send + 'static,
-{
-    match framing {
-        Framing::Ascii => rtu::attach_slave(Ascii::new(line), unit),
-        Framing::Rtu | Framing::Tcp => rtu::attach_slave(line, unit),
     }
 }
 

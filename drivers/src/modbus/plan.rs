@@ -5,6 +5,7 @@
 //! takes, and none reaches over a cut that [`Splits`] remembers.
 
 use super::address::Area;
+use super::pdu::FILE_REGISTERS_MAX;
 use super::splits::Splits;
 use std::fmt;
 
@@ -33,7 +34,7 @@ impl Span {
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.area, self.offset)?;
+        self.area.show(self.offset, f)?;
         if self.count > 1 { write!(f, "..={}", self.end() - 1) } else { Ok(()) }
     }
 }
@@ -55,7 +56,13 @@ impl Limits {
     }
 
     fn count_max(&self, area: Area) -> u16 {
-        if area.is_bits() { self.bits_max } else { self.registers_max }
+        match area {
+            Area::Coil | Area::DiscreteInput => self.bits_max,
+            Area::InputRegister | Area::HoldingRegister => self.registers_max,
+            Area::File(_) => self.registers_max.min(FILE_REGISTERS_MAX),
+            // Each is asked for by itself.
+            Area::Fifo | Area::ExceptionStatus => 1,
+        }
     }
 }
 
@@ -148,6 +155,18 @@ mod tests {
                 "two areas",
                 vec![holding(0, 1), span(InputRegister, 1, 1)],
                 vec!["input:1", "holding:0"],
+            ),
+            (
+                "files and queues",
+                vec![
+                    span(Area::File(4), 0, 1),
+                    span(Area::File(4), 3, 2),
+                    span(Area::File(5), 5, 1),
+                    span(Area::Fifo, 6, 1),
+                    span(Area::Fifo, 7, 1),
+                    span(Area::Fifo, 7, 1),
+                ],
+                vec!["file:4:0..=4", "file:5:5", "fifo:6", "fifo:7"],
             ),
             (
                 "the end of the area",

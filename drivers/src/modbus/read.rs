@@ -6,9 +6,10 @@
 //! in [`Splits`]. The search is bounded for each read: the points it did not reach carry the
 //! refusal of their part and are searched the next time.
 
+use super::pdu::Answer;
 use super::plan::{Limits, Request, Span, plan};
 use super::point::Point;
-use super::session::{Answer, RequestError, Session};
+use super::session::{RequestError, Session};
 use super::splits::{Search, Splits};
 use crate::port::{DeviceError, Lost, PointId, ReadError, ReadOutcome, Sample};
 use proto::Quality;

@@ -1,42 +1,29 @@
 //! The connection to one unit: one request at a time, each under a deadline, each answer checked.
 //!
-//! With `line` and `bus` the only file that calls the Modbus library. It has no time-out of its own and takes answers
-//! on trust, so this does both. A refusal by the machine (an exception) leaves the connection as it
-//! is; anything else than the right answer in time drops it, since a late answer would be taken for
-//! the next one. For the same reason the connection is held by the request under way: a caller that
-//! gives up drops it.
+//! A refusal by the machine (an exception) leaves the connection as it is; anything else than the right answer in time
+//! drops it, since a late answer would be taken for the next one. For the same reason the connection is held by the
+//! request under way: a caller that gives up drops it.
 
-use super::address::{Area, Bits};
 use super::bus::Bus;
 use super::config::Options;
 use super::line;
+use super::pdu::{self, Answer, Write};
 use super::plan::Span;
+use super::wire::{Fault, Wire};
 use crate::port::{ConnectError, Connectivity, Counters, DeviceError, Health, Lost};
-use std::borrow::Cow;
 use std::fmt::{self, Display};
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
-use tokio_modbus::client::{Client as _, Context};
-use tokio_modbus::prelude::{DeviceIdObject, ReadCode};
-use tokio_modbus::slave::SlaveContext as _;
-use tokio_modbus::{ExceptionCode, Request, Response, Slave};
 
-/// What a unit answered to a read.
+/// What a machine says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Answer {
-    Bits(Vec<bool>),
-    Registers(Vec<u16>),
-}
-
-/// What to write.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Write {
-    Coil { offset: u16, value: bool },
-    Registers { offset: u16, registers: Vec<u16> },
-    Bits { offset: u16, bits: Bits, number: u16 },
+pub(crate) enum Identity {
+    /// Texts by their numbers.
+    Objects(Vec<(u8, String)>),
+    /// What a serial unit answers to "report server id".
+    Server(Vec<u8>),
 }
 
 /// Why there is no answer.
@@ -54,13 +41,13 @@ const IDENTITY_REQUESTS_MAX: usize = 16;
 /// The way to the unit.
 enum Way {
     /// A connection of its own, or its absence.
-    Own(Option<Context>),
+    Own(Option<Wire>),
     /// A turn on a line that others use too, and whether the unit counts as connected.
     Shared(Arc<Bus>, bool),
 }
 
-/// What the library says of a request.
-type Answered = Result<tokio_modbus::Result<Response>, Elapsed>;
+/// What became of a request.
+type Answered = Result<Result<Vec<u8>, Fault>, Elapsed>;
 
 /// The connection, or its absence, and the counters of all connections so far.
 pub(crate) struct Session {
@@ -96,7 +83,7 @@ impl Session {
     async fn open(&mut self) -> Result<(), ConnectError> {
         self.close();
         match &mut self.way {
-            Way::Own(context) => *context = Some(line::open(&self.options).await?),
+            Way::Own(wire) => *wire = Some(line::open(&self.options).await?),
             Way::Shared(bus, is_connected) => {
                 let turn = bus.turn(&self.options).await;
                 turn.map_err(|it| it.of_connect(&self.options))?;
@@ -108,70 +95,72 @@ impl Session {
 
     fn close(&mut self) {
         match &mut self.way {
-            Way::Own(context) => *context = None,
+            Way::Own(wire) => *wire = None,
             Way::Shared(_, is_connected) => *is_connected = false,
         }
     }
 
     /// Reads a span.
     pub(crate) async fn read(&mut self, span: Span) -> Result<Answer, RequestError> {
-        let Span { area, offset, count } = span;
-        let request = match area {
-            Area::Coil => Request::ReadCoils(offset, count),
-            Area::DiscreteInput => Request::ReadDiscreteInputs(offset, count),
-            Area::InputRegister => Request::ReadInputRegisters(offset, count),
-            Area::HoldingRegister => Request::ReadHoldingRegisters(offset, count),
-        };
         let what = Words("reading", span, self.options.unit_id);
-        let response = self.call(request, &what).await?;
-        match (area, response) {
-            (Area::Coil, Response::ReadCoils(bits))
-            | (Area::DiscreteInput, Response::ReadDiscreteInputs(bits))
-                if is_bit_count(bits.len(), count) =>
-            {
-                Ok(Answer::Bits(bits))
-            }
-            (Area::InputRegister, Response::ReadInputRegisters(registers))
-            | (Area::HoldingRegister, Response::ReadHoldingRegisters(registers))
-                if registers.len() == usize::from(count) =>
-            {
-                Ok(Answer::Registers(registers))
-            }
-            _ => Err(self.violation(&what, "another quantity than was asked for")),
-        }
+        let answer = self.call(&pdu::read(span), &what).await?;
+        pdu::read_answer(span, &answer).map_err(|reason| self.violation(&what, reason))
     }
 
     /// Writes, and checks that the machine confirms the same place.
     pub(crate) async fn write(&mut self, span: Span, write: &Write) -> Result<(), RequestError> {
-        let request = request_to(write, self.options.write_multiple);
-        let expected = expected_response(&request);
+        let (request, expected) = pdu::write(write, self.options.write_multiple);
         let what = Words("writing", span, self.options.unit_id);
-        let response = self.call(request, &what).await?;
-        if Some(response) == expected {
+        let answer = self.call(&request, &what).await?;
+        if answer == expected {
             return Ok(());
         }
         Err(self.violation(&what, "it confirms another write than was asked for"))
     }
 
-    /// What the machine says of itself (Modbus Application Protocol 6.21, basic and regular objects).
-    pub(crate) async fn identify(&mut self) -> Result<Vec<(u8, String)>, RequestError> {
-        let mut told = Vec::new();
-        let mut from = 0;
+    /// Writes registers and reads them back in one request.
+    pub(crate) async fn write_and_read(
+        &mut self,
+        span: Span,
+        registers: &[u16],
+    ) -> Result<Answer, RequestError> {
+        let what = Words("writing and reading", span, self.options.unit_id);
+        let answer = self.call(&pdu::write_and_read(span.offset, registers), &what).await?;
+        pdu::read_answer(span, &answer).map_err(|reason| self.violation(&what, reason))
+    }
+
+    /// Sends a request of any function; what the machine answers, without the function code.
+    pub(crate) async fn custom(&mut self, pdu: &[u8]) -> Result<Vec<u8>, RequestError> {
+        let function = pdu.first().copied().unwrap_or_default();
+        let what = format!("function {function} of unit {}", self.options.unit_id);
+        let mut answer = self.call(pdu, &what).await?;
+        answer.drain(..1);
+        Ok(answer)
+    }
+
+    /// What the machine says of itself: by objects with numbers, or else as one piece of a kind of its own.
+    pub(crate) async fn identify(&mut self) -> Result<Identity, RequestError> {
+        let what = "asking who it is";
+        let (mut told, mut from) = (Vec::new(), 0);
         // The objects of the stream are numbered, at most 128 of them here: each answer brings one or more.
         for _ in 0..IDENTITY_REQUESTS_MAX {
-            let request = Request::ReadDeviceIdentification(ReadCode::Regular, from);
-            let answer = match self.call(request, &"asking who it is").await? {
-                Response::ReadDeviceIdentification(answer) => answer,
-                _ => return Err(self.violation(&"asking who it is", "another answer")),
+            let answer = match self.call(&pdu::identify(from), &what).await {
+                Ok(answer) => answer,
+                Err(RequestError::Device(_)) if told.is_empty() => {
+                    let answer = self.call(&pdu::server_id(), &what).await?;
+                    let told = pdu::server_id_of(&answer).map(<[u8]>::to_vec);
+                    return told.map(Identity::Server).map_err(|it| self.violation(&what, it));
+                }
+                Err(error) => return Err(error),
             };
-            let text = |it: &DeviceIdObject| String::from_utf8_lossy(&it.value).trim().to_owned();
-            told.extend(answer.device_id_objects.iter().map(|it| (it.id, text(it))));
-            if !answer.more_follows || answer.next_object_id <= from {
-                break;
+            let part = pdu::identification(&answer).map_err(|it| self.violation(&what, it))?;
+            told.extend(part.objects);
+            match part.next.filter(|next| *next > from) {
+                Some(next) => from = next,
+                None => break,
             }
-            from = answer.next_object_id;
         }
-        Ok(told)
+        Ok(Identity::Objects(told))
     }
 
     /// The words for a span in messages, with the unit.
@@ -194,43 +183,47 @@ impl Session {
 
     async fn call(
         &mut self,
-        request: Request<'_>,
+        request: &[u8],
         what: &(dyn Display + Sync),
-    ) -> Result<Response, RequestError> {
-        match self.exchange(request, what).await.map_err(RequestError::Lost)? {
-            Ok(Ok(Ok(response))) => {
-                self.counters.round_trips += 1;
-                Ok(response)
-            }
-            Ok(Ok(Err(exception))) => {
-                self.counters.round_trips += 1;
-                self.counters.device_errors += 1;
-                Err(RequestError::Device(device_error(exception)))
-            }
-            Ok(Err(tokio_modbus::Error::Transport(error))) => Err(self.transport(what, &error)),
-            Ok(Err(tokio_modbus::Error::Protocol(_))) => {
-                Err(self.violation(what, "it belongs to another request"))
-            }
+    ) -> Result<Vec<u8>, RequestError> {
+        let answer = match self.exchange(request, what).await.map_err(RequestError::Lost)? {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(Fault::Broken(reason))) => return Err(self.violation(what, reason)),
+            Ok(Err(Fault::Closed)) => return Err(self.closed(what, "closed by the machine")),
+            Ok(Err(Fault::Line(error))) => return Err(self.closed(what, &error.to_string())),
             Err(_) => {
                 self.counters.timeouts += 1;
                 let timeout_ms = self.options.timeout_ms;
-                Err(self.lose(Lost::Timeout { request: what.to_string(), timeout_ms }))
+                return Err(self.lose(Lost::Timeout { request: what.to_string(), timeout_ms }));
             }
+        };
+        let function = request.first().copied().unwrap_or_default();
+        match pdu::answer_to(function, &answer) {
+            Ok(Ok(())) => {
+                self.counters.round_trips += 1;
+                Ok(answer)
+            }
+            Ok(Err(error)) => {
+                self.counters.round_trips += 1;
+                self.counters.device_errors += 1;
+                Err(RequestError::Device(error))
+            }
+            Err(reason) => Err(self.violation(what, reason)),
         }
     }
 
     /// Asks, and keeps the connection if there is an answer.
     async fn exchange(
         &mut self,
-        request: Request<'_>,
+        request: &[u8],
         what: &(dyn Display + Sync),
     ) -> Result<Answered, Lost> {
-        let deadline = self.deadline();
+        let (deadline, unit) = (self.deadline(), self.options.unit_id);
         match &mut self.way {
             Way::Own(place) => {
-                let mut context = place.take().ok_or(Lost::NotConnected)?;
-                let answered = timeout(deadline, context.call(request)).await;
-                *place = is_answer(&answered).then_some(context);
+                let mut wire = place.take().ok_or(Lost::NotConnected)?;
+                let answered = timeout(deadline, wire.exchange(unit, request)).await;
+                *place = is_answer(&answered).then_some(wire);
                 Ok(answered)
             }
             Way::Shared(_, false) => Err(Lost::NotConnected),
@@ -244,26 +237,17 @@ impl Session {
                         return Err(lost);
                     }
                 };
-                let mut context = turn.context.take().ok_or(Lost::NotConnected)?;
-                context.set_slave(Slave(self.options.unit_id));
-                let answered = timeout(deadline, context.call(request)).await;
-                turn.context = is_answer(&answered).then_some(context);
+                let mut wire = turn.wire.take().ok_or(Lost::NotConnected)?;
+                let answered = timeout(deadline, wire.exchange(unit, request)).await;
+                turn.wire = is_answer(&answered).then_some(wire);
                 Ok(answered)
             }
         }
     }
 
-    fn transport(&mut self, what: &(dyn Display + Sync), error: &io::Error) -> RequestError {
-        let reason = error.to_string();
-        // The library reports an answer that it cannot decode as invalid data or as a short read.
-        if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) {
-            return self.violation(what, &reason);
-        }
+    fn closed(&mut self, what: &(dyn Display + Sync), reason: &str) -> RequestError {
         self.counters.connections_lost += 1;
-        // An orderly close is reported with whatever error the system had last, often none.
-        let is_close = error.raw_os_error() == Some(0);
-        let reason = if is_close { "closed by the machine".to_owned() } else { reason };
-        self.lose(Lost::Closed { request: what.to_string(), reason })
+        self.lose(Lost::Closed { request: what.to_string(), reason: reason.to_owned() })
     }
 
     fn deadline(&self) -> Duration {
@@ -293,66 +277,5 @@ struct Words(&'static str, Span, u8);
 impl fmt::Display for Words {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} of unit {}", self.0, self.1, self.2)
-    }
-}
-
-/// The library unpacks whole bytes, so an answer has up to 7 bits more than were asked for.
-fn is_bit_count(unpacked: usize, asked: u16) -> bool {
-    unpacked == usize::from(asked).next_multiple_of(8)
-}
-
-fn request_to(write: &Write, write_multiple: bool) -> Request<'_> {
-    match *write {
-        Write::Coil { offset, value } if write_multiple => {
-            Request::WriteMultipleCoils(offset, Cow::Owned(vec![value]))
-        }
-        Write::Coil { offset, value } => Request::WriteSingleCoil(offset, value),
-        Write::Registers { offset, ref registers } if registers.len() == 1 && !write_multiple => {
-            Request::WriteSingleRegister(offset, registers[0])
-        }
-        Write::Registers { offset, ref registers } => {
-            Request::WriteMultipleRegisters(offset, Cow::Borrowed(registers))
-        }
-        // The machine changes these bits by itself: reading and writing back would undo what it,
-        // or somebody else, does to the other bits in between.
-        Write::Bits { offset, bits, number } => {
-            Request::MaskWriteRegister(offset, !bits.mask(), bits.put(number))
-        }
-    }
-}
-
-/// The only right answer to a write.
-fn expected_response(request: &Request<'_>) -> Option<Response> {
-    match *request {
-        Request::WriteSingleCoil(offset, value) => Some(Response::WriteSingleCoil(offset, value)),
-        Request::WriteSingleRegister(offset, value) => {
-            Some(Response::WriteSingleRegister(offset, value))
-        }
-        Request::WriteMultipleCoils(offset, ref coils) => {
-            Some(Response::WriteMultipleCoils(offset, u16::try_from(coils.len()).ok()?))
-        }
-        Request::WriteMultipleRegisters(offset, ref registers) => {
-            Some(Response::WriteMultipleRegisters(offset, u16::try_from(registers.len()).ok()?))
-        }
-        Request::MaskWriteRegister(offset, and_mask, or_mask) => {
-            Some(Response::MaskWriteRegister(offset, and_mask, or_mask))
-        }
-        _ => None,
-    }
-}
-
-fn device_error(exception: ExceptionCode) -> DeviceError {
-    match exception {
-        ExceptionCode::IllegalFunction => DeviceError::IllegalFunction,
-        ExceptionCode::IllegalDataAddress => DeviceError::IllegalAddress,
-        ExceptionCode::IllegalDataValue => DeviceError::IllegalValue,
-        ExceptionCode::ServerDeviceFailure | ExceptionCode::MemoryParityError => {
-            DeviceError::DeviceFailure
-        }
-        ExceptionCode::Acknowledge | ExceptionCode::ServerDeviceBusy => DeviceError::DeviceBusy,
-        ExceptionCode::GatewayPathUnavailable | ExceptionCode::GatewayTargetDevice => {
-            DeviceError::GatewayFailure
-        }
-        ExceptionCode::Custom(code) => DeviceError::Other(code),
     }
 }

@@ -7,8 +7,8 @@
 
 use super::arguments::{Kind, variant_by, variant_of};
 use opcua::types::{
-    BinaryDecodable as _, ByteStringBody, ContextOwned, DecodingOptions, ExtensionObject,
-    NamespaceMap, NodeId, Variant, VariantScalarTypeId, XmlBody,
+    ByteStringBody, ContextOwned, DecodingOptions, ExtensionObject, NamespaceMap, NodeId, Variant,
+    VariantScalarTypeId, XmlBody,
 };
 use serde_json::Value as Json;
 use std::borrow::Cow;
@@ -255,10 +255,4 @@ impl Types {
     fn set(&self, layouts: Layouts) {
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(layouts);
     }
-}
-
-/// One value that says itself of which type it is.
-fn variant(stream: &mut &[u8], context: &opcua::types::Context<'_>) -> Result<Variant, Fault> {
-    let mut stream: &mut dyn std::io::Read = stream;
-    Variant::decode(&mut stream, context).map_err(|_| Fault::Broken("its bytes are no such value"))
 }

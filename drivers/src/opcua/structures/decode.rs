@@ -1,10 +1,13 @@
 //! From the bytes of a structure to JSON (OPC 10000-6, 5.2).
 
-use super::{DEPTH_MAX, ELEMENTS_MAX, Fault, Field, Form, Layout, Layouts, Part, body_of, variant};
+use super::{DEPTH_MAX, ELEMENTS_MAX, Fault, Field, Form, Layout, Layouts, Part, body_of};
 use crate::opcua::arguments::{Kind, nested};
 use opcua::types::{BinaryDecodable as _, Context, ExtensionObject, Variant, VariantScalarTypeId};
 use serde_json::{Map, Value as Json};
 use std::io::Read as _;
+
+/// What the library has been compiled for already: a kind of bytes of our own would be half a megabyte of code.
+type Bytes<'a> = &'a mut dyn std::io::Read;
 
 /// The bytes end before the structure does.
 const SHORT: Fault = Fault::Broken("a structure that is shorter than its type");
@@ -123,16 +126,15 @@ impl<'a> Decoder<'a> {
                 self.json(&value, depth)
             }
             Part::Plain(Kind::Any) => {
-                let value = variant(stream, &self.context)?;
-                self.json(&value, depth)
+                let value = Variant::decode(stream as Bytes<'_>, &self.context);
+                self.json(&value.map_err(|_| SHORT)?, depth)
             }
             Part::Structure(data_type) => {
                 let layout = self.layouts.of_type(data_type)?;
                 self.structure(stream, layout, depth + 1)
             }
             Part::Any => {
-                let mut bytes: &mut dyn std::io::Read = stream;
-                let object = ExtensionObject::decode(&mut bytes, &self.context);
+                let object = ExtensionObject::decode(stream as Bytes<'_>, &self.context);
                 self.object(&object.map_err(|_| SHORT)?, depth + 1)
             }
         }
@@ -141,9 +143,8 @@ impl<'a> Decoder<'a> {
     /// A value of a built-in type: as a variant is read, which begins with the number of its type.
     fn plain(&self, stream: &mut &[u8], kind: VariantScalarTypeId) -> Result<Variant, Fault> {
         let number = [kind.encoding_mask()];
-        let mut chained = (&number[..]).chain(stream);
-        let mut bytes: &mut dyn std::io::Read = &mut chained;
-        Variant::decode(&mut bytes, &self.context).map_err(|_| SHORT)
+        let mut bytes = (&number[..]).chain(stream);
+        Variant::decode(&mut bytes as Bytes<'_>, &self.context).map_err(|_| SHORT)
     }
 
     fn json(&mut self, value: &Variant, depth: usize) -> Result<Json, Fault> {

@@ -6,6 +6,9 @@ use opcua::types::{BinaryEncodable as _, Context, ExtensionObject, Variant};
 use serde_json::{Map, Value as Json};
 use std::fmt;
 
+/// What the library has been compiled for already.
+type Bytes<'a> = &'a mut dyn std::io::Write;
+
 /// What is wrong, and with which field.
 #[derive(Debug)]
 pub(super) struct Wrong {
@@ -149,21 +152,21 @@ impl<'a> Encoder<'a> {
         match part {
             Part::Plain(kind @ Kind::Of(_)) => {
                 let value = variant_of(json, *kind, -1)?;
-                value.encode_value(out, &self.context).map_err(failed)
+                value.encode_value(out as Bytes<'_>, &self.context).map_err(failed)
             }
             Part::Plain(Kind::Any) => {
                 let value = match json {
                     Json::Null => Variant::Empty,
                     json => variant_of(json, Kind::Any, -2)?,
                 };
-                value.encode(out, &self.context).map_err(failed)
+                value.encode(out as Bytes<'_>, &self.context).map_err(failed)
             }
             Part::Structure(data_type) => {
                 let layout = self.layouts.of_type(data_type).map_err(|it| it.to_string())?;
                 self.structure(out, json, layout, depth + 1)
             }
             Part::Any if json.is_null() => {
-                ExtensionObject::null().encode(out, &self.context).map_err(failed)
+                ExtensionObject::null().encode(out as Bytes<'_>, &self.context).map_err(failed)
             }
             Part::Any => Err(Fault::ANY.to_string().into()),
         }
