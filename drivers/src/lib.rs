@@ -39,9 +39,9 @@ pub use config::{
 };
 pub use open::{Site, open};
 pub use port::{
-    Call, ConnectError, Connectivity, Counters, DeviceError, Driver, Event, EventLevel, Found, Gap,
-    Health, Input, Kept, Lost, PointId, PointRead, PointWrite, Pushed, QueryError, ReadError,
-    ReadOutcome, Receipt, Sample, SubscribeError, Subscription, WriteError,
+    Call, ConnectError, Connectivity, Counters, DeviceError, Discovered, Driver, Event, EventLevel,
+    Found, Gap, Health, Input, Kept, Lost, PointId, PointRead, PointWrite, Pushed, QueryError,
+    ReadError, ReadOutcome, Receipt, Sample, SubscribeError, Subscription, WriteError,
 };
 pub use schedule::Schedule;
 pub use virtual_tags::{CHAIN_MAX, VirtualTag, check_virtual_tag, virtual_tags};

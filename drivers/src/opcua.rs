@@ -2,13 +2,15 @@
 //!
 //! `opcua/README.md` is the reference for operators: options, addresses, security, an example. Inside: `address`,
 //! `value`, `arguments`, `structures` and `status` give words of OPC UA a meaning, `points` is what a tag is on this
-//! connection and `held` what the server has there; `identity` and `endpoint` say who we are and whom we trust; `link`
-//! is the connection, `requests`, `writes`, `browse`, `call` and `history` what is asked of it, `subscribe`,
-//! `listener`, `events` and `pushes` what comes by itself, `driver` is the port.
+//! connection and `held` what the server has there; `identity` and `endpoint` say who we are and whom we trust,
+//! `discovery` who is there; `link` is the connection, `requests`, `writes`, `browse`, `call` and `history` what is
+//! asked of it, `subscribe`, `listener`, `events` and `pushes` what comes by itself, `driver` is the port.
 //!
-//! Only `config` is there without the feature `opcua`, so that a configuration reads the same in every build.
+//! Only `config` and `event_fields` are there without the feature `opcua`, so that a configuration reads the same in
+//! every build.
 
 mod config;
+mod event_fields;
 
 #[cfg(feature = "opcua")]
 mod address;
@@ -18,6 +20,8 @@ mod arguments;
 mod browse;
 #[cfg(feature = "opcua")]
 mod call;
+#[cfg(feature = "opcua")]
+mod discovery;
 #[cfg(feature = "opcua")]
 mod driver;
 #[cfg(feature = "opcua")]

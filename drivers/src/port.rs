@@ -11,7 +11,7 @@ use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use futures_util::stream::BoxStream;
 use proto::{Datum, Quality, TimestampMs};
 use serde::Serialize;
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 mod call;
 mod error;
@@ -111,6 +111,9 @@ pub struct Found {
     pub is_writable: Option<bool>,
 }
 
+/// Somebody who answers at an address: what it says, by the names that the protocol has for it.
+pub type Discovered = Map<String, Json>;
+
 /// One connection to one machine.
 pub trait Driver: Send {
     /// Connects, closing an earlier connection first.
@@ -174,6 +177,12 @@ pub trait Driver: Send {
     ) -> BoxFuture<'a, Result<Vec<Found>, QueryError>> {
         let _ = (below, limit);
         ready(Err(QueryError::Unsupported)).boxed()
+    }
+
+    /// Who answers at the address of the driver, and how it can be connected to, in the words of the protocol; without
+    /// a connection, and whether it is trusted or not. `None` where the protocol has no such question.
+    fn discover(&mut self) -> BoxFuture<'_, Result<Option<Vec<Discovered>>, ConnectError>> {
+        ready(Ok(None)).boxed()
     }
 
     /// What the machine says of itself: maker, product, version and the like, each with its name.

@@ -16,6 +16,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
+#[path = "opcua/discovery.rs"]
+mod discovery;
 #[path = "opcua/methods.rs"]
 mod methods;
 #[path = "opcua/structures.rs"]

@@ -29,6 +29,7 @@ TABLE = "uns/acme/tank/_raw/table"
 BATCH = "uns/acme/tank/_raw/batch"
 FILL = "uns/acme/tank/_raw/fill"
 EVENTS = "uns/acme/tank/_event/plc"
+SEVERE = "uns/acme/tank/_event/severe"
 
 # By then a machine that is back has to be good again.
 BACK_SECS = 10
@@ -258,14 +259,20 @@ def deadband(app, hub, url, words):
     hub.ctl("drivers", "delete", "driver=damped")
 
 
-def methods_and_events(app, hub):
+def methods_and_events(app, hub, words):
     """A method is called by a topic and by an operator, and what it does is told as an event."""
+    hub.ctl("drivers", "create", "driver=severe", "config.event_severity_min=700", *words)
+    hub.ctl("tags", "create", "driver=severe", "tag=plc", "kind=events", "address=i=2253", f"path={SEVERE[4:]}")
+    until = time.monotonic() + 20
+    while hub.ctl("drivers", "get", "driver=severe")["status"]["state"] != "running" and time.monotonic() < until:
+        time.sleep(0.2)
     app.publish(f"{FILL}/set", {"v": [30.0, "by topic"], "id": 1})
     answer = app.wait_for(f"{FILL}/set/result")
     check("a method is called by a topic", answer and answer["v"] == [20.0], answer)
     event = app.wait_for(EVENTS)
     said = event and (event["level"], event["data"]["message"], event["data"]["source"], event["retained"])
     check("its event is told", said == ("warning", "filled to 30.0: by topic", "Tank", False), event)
+    check("and has a field of its own", event and event["data"].get("batch") == 7, event)
     lag_ms = event and abs(time.time() * 1000 - event["t"])
     check("with its time", event and lag_ms < 5000, lag_ms)
     app.publish(f"{FILL}/set", {"v": {"to": "much", "note": ""}, "id": 2})
@@ -286,6 +293,13 @@ def methods_and_events(app, hub):
         "id": f"nsu={TANK};s=TankFull", "name": "Full", "retain": True, "active": True, "acknowledged": False,
     }
     check("an alarm has its state", condition == expected, event)
+    told = hub.ctl("drivers", "get", "driver=severe")["status"]["counters"]["events"]
+    until = time.monotonic() + 20
+    while told < 1 and time.monotonic() < until:
+        time.sleep(0.5)
+        told = hub.ctl("drivers", "get", "driver=severe")["status"]["counters"]["events"]
+    check("of little severity none is told to whom that is too little", told == 1, told)
+    hub.ctl("drivers", "delete", "driver=severe")
     check("and is an error of its type", event and (event["level"], event["data"]["type"]) == ("error", "AlarmConditionType"), event)
 
 
@@ -336,11 +350,16 @@ def main(data, directory):
     said = refusal(hub, "drivers", "test", "config.protocol=opcua", f"config.url={url}")
     shown = re.search(r"SHA-256 ([0-9a-f]{64})", said or "")
     check("a server that nobody trusts shows its certificate", shown and shown[1] == trusted, said)
+    found = hub.ctl("drivers", "discover", "config.protocol=opcua", f"config.url={url}")["items"]
+    ways = {(it["security_policy"], it["security_mode"]) for it in found[0]["endpoints"]}
+    shown = {it["certificate"]["sha256"] for it in found[0]["endpoints"] if "certificate" in it}
+    check("it is discovered with its endpoints", len(ways) == 5 and shown == {trusted}, found)
     policies(hub, url, trusted, user)
 
     words = ("config.protocol=opcua", f"config.url={url}", f'config.trusted=["{trusted}"]')
     named = ("config.user.name=operator", "config.user.secret=tank-7")
-    hub.ctl("drivers", "create", "driver=tank", "config.publishing_interval_ms=100", *words, *named)
+    fields = f'config.event_fields={{"batch": "nsu={TANK};Batch"}}'
+    hub.ctl("drivers", "create", "driver=tank", "config.publishing_interval_ms=100", fields, *words, *named)
     app = Client(hub.port, "app", "admin", SECRET)
     app.subscribe("uns/acme/#")
     every = ("driver=tank", "poll_interval_ms=50")
@@ -358,7 +377,7 @@ def main(data, directory):
     values(app, hub, url)
     structures(app, hub, url)
     deadband(app, hub, url, (*words, *named))
-    methods_and_events(app, hub)
+    methods_and_events(app, hub, (*words, *named))
     history(app, proxy, url)
     server = failures(app, hub, server, directory, port)
     shown = hub.ctl("drivers", "get", "driver=tank")

@@ -90,7 +90,9 @@ async def main(directory, port, others):
     made = ua.Batch(Number=7, Amounts=[1.5, 2.5], Limits=ua.Range(0.0, 80.0), Steps=[ua.Step(Name="heat")])
     batch = await tank.add_variable(ua.NodeId("Batch", index), f"{index}:Batch", made, datatype=kind.nodeid)
     await batch.set_writable()
-    told = await server.get_event_generator(emitting_node=server.nodes.server)
+    filled = await server.create_custom_event_type(index, "Filled", properties=[("Batch", ua.VariantType.UInt32)])
+    told = await server.get_event_generator(filled, emitting_node=server.nodes.server)
+    told.event.Batch = 7
     alarm = await server.get_event_generator(ua.ObjectIds.AlarmConditionType, server.nodes.server)
     alarm.event.SourceName = told.event.SourceName = "Tank"
     alarm.event.ConditionName, alarm.event.Retain = "Full", True

@@ -44,6 +44,12 @@ pub(super) const RESOURCE: Resource = Resource {
             create,
         ),
         Operation::changes::<OneDriver>("delete", ADMIN, "deletes a driver with its tags", delete),
+        Operation::reads::<DiscoverMachine>(
+            "discover",
+            ADMIN,
+            "asks who is at the address of a `config`, and how it can be connected to; OPC UA has that",
+            discover,
+        ),
         apply::EXPORT,
         Operation::reads::<OneDriver>("get", READER, "shows a driver with its status", get),
         Operation::reads::<ListRequest>("list", READER, "lists drivers", list),
@@ -129,6 +135,16 @@ enum TestDriver {
     },
 }
 
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct DiscoverMachine {
+    /// As of a driver; nothing but the address counts.
+    config: Json,
+    /// The edge node that asks; absent: the one in this process.
+    #[serde(default)]
+    edge: Option<EdgeId>,
+}
+
 /// The most that one `browse` shows.
 const BROWSED_MAX: usize = 1000;
 
@@ -150,6 +166,18 @@ fn call(request: &Request<'_>) -> Result<Plan, Refusal> {
     let CallMethod { driver, method, object, input } = request.read()?;
     let call = Call { method, object, input: Input::of(input) };
     live(request, driver, ("drivers", "call"), |it| Live::Running(it, Ask::Call(call)))
+}
+
+/// Asks who is at an address.
+fn discover(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let DiscoverMachine { config, edge } = request.read()?;
+    let edge = edge_of(request, edge)?;
+    if edge != request.context.settings.edge {
+        return Ok(elsewhere::ask(request, edge, ("drivers", "discover")));
+    }
+    let config = parse_config(config)?;
+    check(request, &config, &[]).map_err(|error| refused(&error, "config"))?;
+    Ok(Plan::ask(Live::Discovery(Box::new(config))))
 }
 
 /// Asks a machine who it is.

@@ -21,7 +21,7 @@ use crate::ports::Opening;
 use crate::refused;
 use crate::tenant::TenantMsg;
 use broker::{Client, Delivery};
-use drivers::{DriverConfig, QueryError};
+use drivers::{ConnectError, Driver, DriverConfig, QueryError};
 use proto::id::RequestId;
 use proto::{DriverId, EdgeId, Refusal, RefusalCode};
 use ractor::ActorRef;
@@ -48,6 +48,8 @@ pub(super) enum Live {
     OneTag(DriverId, Ask),
     /// Of a connection that is made for it and then closed.
     Fresh(Box<DriverConfig>),
+    /// Of whoever is at an address.
+    Discovery(Box<DriverConfig>),
     /// Of a connection that is made for it: what rows of a table hold.
     Trial(Box<Trial>),
     /// Of an edge node.
@@ -207,6 +209,7 @@ async fn carry_out(
             of_one_tag(driver, told)
         }
         Live::Fresh(config) => test(context, client, config).await,
+        Live::Discovery(config) => discover(context, client, config).await,
         Live::Trial(trial) => trial.run(context, client).await,
         Live::Edge(edge, question) => {
             Hotline::ask(context, client, edge, Question::clone(question)).await
@@ -242,19 +245,44 @@ fn of_one_tag(driver: &DriverId, mut told: Json) -> Outcome {
     }
 }
 
-/// Connects, asks who is there, and closes.
-async fn test(context: &Shared, client: &Client, config: &DriverConfig) -> Outcome {
+/// A driver without tags, not connected.
+fn opened(
+    context: &Shared,
+    client: &Client,
+    config: &DriverConfig,
+) -> Result<Box<dyn Driver>, Refusal> {
     let bus = Bus { context: context.clone(), client: client.clone() };
     let opening = Opening { config, tags: &[], broker: Some(Arc::new(bus)) };
-    let opened = (context.outside.open_driver)(opening);
-    let mut driver = opened.map_err(|error| {
+    (context.outside.open_driver)(opening).map_err(|error| {
         Refusal::new(RefusalCode::Invalid, error.reason).at(format!("config.{}", error.field))
-    })?;
+    })
+}
+
+fn unreachable(error: &ConnectError) -> Refusal {
+    Refusal::new(RefusalCode::Unavailable, format!("{}: {error}", error.code()))
+}
+
+fn too_late() -> Refusal {
+    Refusal::new(RefusalCode::TimedOut, "the machine did not answer in time")
+}
+
+/// Asks who is at an address.
+async fn discover(context: &Shared, client: &Client, config: &DriverConfig) -> Outcome {
+    let mut driver = opened(context, client, config)?;
+    let patience = Duration::from_millis(context.settings.driver_deadline_ms);
+    let found = timeout(patience, driver.discover()).await.map_err(|_| too_late())?;
+    match found.map_err(|error| unreachable(&error))? {
+        Some(found) => Ok(json!({ "items": found })),
+        None => Err(refusal_of_query(&QueryError::Unsupported)),
+    }
+}
+
+/// Connects, asks who is there, and closes.
+async fn test(context: &Shared, client: &Client, config: &DriverConfig) -> Outcome {
+    let mut driver = opened(context, client, config)?;
     let begun_ms = context.uptime_ms();
     let work = async {
-        driver.connect().await.map_err(|error| {
-            Refusal::new(RefusalCode::Unavailable, format!("{}: {error}", error.code()))
-        })?;
+        driver.connect().await.map_err(|error| unreachable(&error))?;
         let took_ms = context.uptime_ms().saturating_sub(begun_ms);
         match driver.identify().await {
             Ok(told) => Ok((took_ms, identity_of(&told))),
@@ -264,7 +292,6 @@ async fn test(context: &Shared, client: &Client, config: &DriverConfig) -> Outco
         }
     };
     let patience = Duration::from_millis(context.settings.driver_deadline_ms);
-    let late = || Refusal::new(RefusalCode::TimedOut, "the machine did not answer in time");
-    let (took_ms, identity) = timeout(patience, work).await.unwrap_or_else(|_| Err(late()))?;
+    let (took_ms, identity) = timeout(patience, work).await.unwrap_or_else(|_| Err(too_late()))?;
     Ok(json!({ "connected": true, "took_ms": took_ms, "identity": identity }))
 }

@@ -8,7 +8,7 @@ use super::{
     roles, rules, shadows, subscriptions, tags, tenants, things, users,
 };
 use proto::{Refusal, RefusalCode, Role};
-use schemars::generate::SchemaSettings;
+use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::{JsonSchema, Schema};
 
 /// What the admin API manages, and what can be done to it.
@@ -103,11 +103,14 @@ pub(super) const RESOURCES: &[&Resource] = &[
 
 /// The JSON Schema (draft 2020-12) of a request, whole in itself.
 fn schema_of<T: JsonSchema>() -> Schema {
+    inline(T::json_schema)
+}
+
+/// Not as the root of a document, whose making would be compiled for each request.
+fn inline(schema_of: fn(&mut SchemaGenerator) -> Schema) -> Schema {
     let settings = SchemaSettings::draft2020_12().with(|it| it.inline_subschemas = true);
-    let mut schema = settings.into_generator().into_root_schema_for::<T>();
-    for key in ["$schema", "title"] {
-        schema.remove(key);
-    }
+    let mut schema = schema_of(&mut settings.into_generator());
+    schema.remove("title");
     schema
 }
 
@@ -150,9 +153,10 @@ mod tests {
     }
 
     /// The verbs that change nothing.
-    const READING: [&str; 14] = [
+    const READING: [&str; 15] = [
         "ask",
         "browse",
+        "discover",
         "export",
         "get",
         "history",

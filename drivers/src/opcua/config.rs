@@ -1,8 +1,10 @@
 //! The options of one OPC UA connection. `README.md` beside this file explains them to operators.
 
+use super::event_fields;
 use crate::config::{ConfigError, TIMEOUT_MS_DEFAULT, check_address, check_timeout_ms};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The shortest publishing interval, in milliseconds.
 pub const PUBLISHING_INTERVAL_MS_MIN: u32 = 10;
@@ -24,6 +26,8 @@ const USER_BYTES_MAX: usize = 1024;
 const PEM_BYTES_MAX: usize = 16_384;
 /// The most server certificates that one connection trusts: one, and those that will replace it.
 const TRUSTED_MAX: usize = 16;
+/// The highest severity of an event (OPC 10000-5, 6.4.2).
+const SEVERITY_MAX: u16 = 1000;
 
 /// How messages are signed and encrypted (OPC 10000-7, security policies); the deprecated ones are not there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -123,10 +127,21 @@ pub struct OpcUaConfig {
     /// The most nodes that the server takes in one request, 1 to 1000, for servers that take fewer than they say.
     #[serde(default = "nodes_per_request_max_default")]
     pub nodes_per_request_max: u32,
+    /// Fields of events that are told besides those of the standard, by the names that they get: a browse name below
+    /// the event such as `2:Batch`, `nsu=http://acme/plc;Batch` or `2:Order/2:Id`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub event_fields: BTreeMap<String, String>,
+    /// The least severity of events that are told, 1 to 1000; 1: all of them.
+    #[serde(default = "event_severity_min_default")]
+    pub event_severity_min: u16,
     /// After an outage, how far back the server is asked for the values that it has kept meanwhile, in seconds, up to
     /// 2 592 000; 0: not at all.
     #[serde(default = "backfill_max_secs_default")]
     pub backfill_max_secs: u32,
+}
+
+fn event_severity_min_default() -> u16 {
+    1
 }
 
 fn backfill_max_secs_default() -> u32 {
@@ -170,6 +185,8 @@ impl OpcUaConfig {
             queue_size: 1,
             server_deadband: false,
             nodes_per_request_max: NODES_PER_REQUEST_MAX,
+            event_fields: BTreeMap::new(),
+            event_severity_min: 1,
             backfill_max_secs: BACKFILL_MAX_SECS_DEFAULT,
         }
     }
@@ -195,6 +212,11 @@ impl OpcUaConfig {
                 return Err(ConfigError::new(field, reason));
             }
         }
+        if !(1..=SEVERITY_MAX).contains(&self.event_severity_min) {
+            let reason = format!("{} is not between 1 and {SEVERITY_MAX}", self.event_severity_min);
+            return Err(ConfigError::new("event_severity_min", reason));
+        }
+        event_fields::check(&self.event_fields)?;
         if self.trusted.len() > TRUSTED_MAX {
             return Err(ConfigError::new("trusted", format!("at most {TRUSTED_MAX} certificates")));
         }
@@ -261,6 +283,15 @@ mod tests {
             ),
             (OpcUaConfig { backfill_max_secs: 2_592_001, ..config.clone() }, "backfill_max_secs"),
             (OpcUaConfig { trusted: vec!["ab".into()], ..config.clone() }, "trusted"),
+            (OpcUaConfig { event_severity_min: 0, ..config.clone() }, "event_severity_min"),
+            (OpcUaConfig { event_severity_min: 1001, ..config.clone() }, "event_severity_min"),
+            (
+                OpcUaConfig {
+                    event_fields: [("id".into(), "2:A".into())].into(),
+                    ..config.clone()
+                },
+                "event_fields",
+            ),
             (OpcUaConfig { user: user(""), ..config.clone() }, "user.name"),
         ] {
             assert_eq!(config.check().unwrap_err().field, field);

@@ -10,9 +10,9 @@ use super::subscribe::Items;
 use crate::config::{ConfigError, TagConfig, TagKind};
 use crate::open::Site;
 use crate::port::{
-    Call, ConnectError, Connectivity, Counters, Driver, Found, Gap, Health, Kept, Lost, PointId,
-    PointRead, PointWrite, QueryError, ReadError, ReadOutcome, SubscribeError, Subscription,
-    WriteError,
+    Call, ConnectError, Connectivity, Counters, Discovered, Driver, Found, Gap, Health, Kept, Lost,
+    PointId, PointRead, PointWrite, QueryError, ReadError, ReadOutcome, SubscribeError,
+    Subscription, WriteError,
 };
 use futures_util::future::{BoxFuture, FutureExt as _, OptionFuture};
 use proto::Datum;
@@ -177,6 +177,7 @@ impl OpcUaDriver {
             nodes: Arc::clone(&nodes),
             namespaces: Arc::clone(&requests.wire.namespaces),
             types: Arc::clone(&requests.wire.types),
+            severity_min: requests.config.event_severity_min,
             fields: Arc::default(),
             queue: Arc::clone(&queue),
             unread: Arc::default(),
@@ -268,6 +269,10 @@ impl Driver for OpcUaDriver {
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<Found>, QueryError>> {
         async move { self.requests()?.browse(below, limit).await }.boxed()
+    }
+
+    fn discover(&mut self) -> BoxFuture<'_, Result<Option<Vec<Discovered>>, ConnectError>> {
+        async move { super::discovery::discover(&self.config, &self.site).await.map(Some) }.boxed()
     }
 
     fn identify(&mut self) -> BoxFuture<'_, Result<Vec<(String, String)>, QueryError>> {

@@ -51,7 +51,7 @@ fn is_binary(endpoint: &EndpointDescription) -> bool {
     endpoint.endpoint_url.as_ref().starts_with("opc.tcp:")
 }
 
-fn policy_of(endpoint: &EndpointDescription) -> Option<SecurityPolicy> {
+pub(crate) fn policy_of(endpoint: &EndpointDescription) -> Option<SecurityPolicy> {
     Some(match Policy::from_uri(endpoint.security_policy_uri.as_ref()) {
         Policy::None => SecurityPolicy::None,
         Policy::Basic256Sha256 => SecurityPolicy::Basic256Sha256,

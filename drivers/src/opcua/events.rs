@@ -1,38 +1,73 @@
 //! Events (OPC 10000-5, 6.4) and conditions (OPC 10000-9): which of their fields are asked for, and what they say.
 
 use super::arguments::json_of;
+use super::event_fields::FieldPath;
 use super::points::time_of;
 use super::structures::Layouts;
 use crate::port::{Event, EventLevel, PointId};
 use opcua::types::{
-    AttributeId, EventFilter, Identifier, NodeId, ObjectTypeId, QualifiedName,
-    SimpleAttributeOperand, Variant,
+    AttributeId, ContentFilter, ContentFilterElement, EventFilter, ExtensionObject, FilterOperator,
+    Identifier, LiteralOperand, NodeId, ObjectTypeId, QualifiedName, SimpleAttributeOperand,
+    Variant,
 };
 use serde_json::{Map, Value as Json, json};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// The first severity of each level but the lowest: a third of 1 to 1000 for each (OPC 10000-5, 6.4.2).
 const WARNING_FROM: u64 = 334;
 const ERROR_FROM: u64 = 667;
 
 /// A field of events.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Field {
     /// Its name here.
-    name: &'static str,
+    name: Cow<'static, str>,
     /// The type that has it.
     of: ObjectTypeId,
     /// The names that lead to it; none lead to the node itself.
-    path: &'static [&'static str],
+    path: Vec<QualifiedName>,
+    /// An operator has asked for it.
+    is_asked_for: bool,
 }
 
+/// A field of the standard: its name here, the type that has it, and the names that lead to it.
+type Standard = (&'static str, ObjectTypeId, &'static [&'static str]);
+
 impl Field {
-    const fn new(name: &'static str, of: ObjectTypeId, path: &'static [&'static str]) -> Self {
-        Self { name, of, path }
+    fn standard((name, of, path): Standard) -> Self {
+        let path = path.iter().map(|it| QualifiedName::new(0, *it)).collect();
+        Self { name: name.into(), of, path, is_asked_for: false }
     }
 
-    /// All of them.
-    pub(crate) fn every() -> impl Iterator<Item = Self> {
-        OF_EVENTS.into_iter().chain(OF_CONDITIONS)
+    /// All of them, and those of an operator; one of a namespace that the server does not have is none.
+    pub(crate) fn every(asked_for: &BTreeMap<String, String>, namespaces: &[String]) -> Vec<Self> {
+        let standard = OF_EVENTS.into_iter().chain(OF_CONDITIONS).map(Self::standard);
+        let own = asked_for.iter().filter_map(|(name, path)| {
+            let path: FieldPath = path.parse().ok()?;
+            let fixed = match &path.namespace {
+                Some(uri) => {
+                    let index = namespaces.iter().position(|it| it == uri)?;
+                    Some(u16::try_from(index).ok()?)
+                }
+                None => None,
+            };
+            let qualified = |(index, name): &(u16, String)| {
+                QualifiedName::new(fixed.unwrap_or(*index), name.as_str())
+            };
+            Some(Self {
+                name: name.clone().into(),
+                of: ObjectTypeId::BaseEventType,
+                path: path.names.iter().map(qualified).collect(),
+                is_asked_for: true,
+            })
+        });
+        standard.chain(own).collect()
+    }
+
+    /// Whether each event has it.
+    pub(crate) fn is_of_every_event(&self) -> bool {
+        !self.is_of_condition() && !self.is_asked_for
     }
 
     /// Whether only conditions have it.
@@ -42,47 +77,55 @@ impl Field {
 }
 
 /// What every event has.
-const OF_EVENTS: [Field; 7] = [
-    Field::new("id", ObjectTypeId::BaseEventType, &["EventId"]),
-    Field::new("type", ObjectTypeId::BaseEventType, &["EventType"]),
-    Field::new("source_node", ObjectTypeId::BaseEventType, &["SourceNode"]),
-    Field::new("source", ObjectTypeId::BaseEventType, &["SourceName"]),
-    Field::new("t", ObjectTypeId::BaseEventType, &["Time"]),
-    Field::new("message", ObjectTypeId::BaseEventType, &["Message"]),
-    Field::new("severity", ObjectTypeId::BaseEventType, &["Severity"]),
+const OF_EVENTS: [Standard; 7] = [
+    ("id", ObjectTypeId::BaseEventType, &["EventId"]),
+    ("type", ObjectTypeId::BaseEventType, &["EventType"]),
+    ("source_node", ObjectTypeId::BaseEventType, &["SourceNode"]),
+    ("source", ObjectTypeId::BaseEventType, &["SourceName"]),
+    ("t", ObjectTypeId::BaseEventType, &["Time"]),
+    ("message", ObjectTypeId::BaseEventType, &["Message"]),
+    SEVERITY,
 ];
+
+const SEVERITY: Standard = ("severity", ObjectTypeId::BaseEventType, &["Severity"]);
 
 const ACKNOWLEDGEABLE: ObjectTypeId = ObjectTypeId::AcknowledgeableConditionType;
 
 /// What conditions have besides.
-const OF_CONDITIONS: [Field; 7] = [
-    Field::new("id", ObjectTypeId::ConditionType, &[]),
-    Field::new("name", ObjectTypeId::ConditionType, &["ConditionName"]),
-    Field::new("branch", ObjectTypeId::ConditionType, &["BranchId"]),
-    Field::new("retain", ObjectTypeId::ConditionType, &["Retain"]),
-    Field::new("acknowledged", ACKNOWLEDGEABLE, &["AckedState", "Id"]),
-    Field::new("confirmed", ACKNOWLEDGEABLE, &["ConfirmedState", "Id"]),
-    Field::new("active", ObjectTypeId::AlarmConditionType, &["ActiveState", "Id"]),
+const OF_CONDITIONS: [Standard; 7] = [
+    ("id", ObjectTypeId::ConditionType, &[]),
+    ("name", ObjectTypeId::ConditionType, &["ConditionName"]),
+    ("branch", ObjectTypeId::ConditionType, &["BranchId"]),
+    ("retain", ObjectTypeId::ConditionType, &["Retain"]),
+    ("acknowledged", ACKNOWLEDGEABLE, &["AckedState", "Id"]),
+    ("confirmed", ACKNOWLEDGEABLE, &["ConfirmedState", "Id"]),
+    ("active", ObjectTypeId::AlarmConditionType, &["ActiveState", "Id"]),
 ];
 
 /// What is asked of events.
-pub(crate) fn filter(fields: &[Field]) -> EventFilter {
+pub(crate) fn filter(fields: &[Field], severity_min: u16) -> EventFilter {
     let operand = |field: &Field| {
-        let path = field.path.iter().map(|it| QualifiedName::new(0, *it));
         let attribute = match field.path.is_empty() {
             true => AttributeId::NodeId,
             false => AttributeId::Value,
         };
         SimpleAttributeOperand {
             type_definition_id: NodeId::from(field.of),
-            browse_path: Some(path.collect()),
+            browse_path: Some(field.path.clone()),
             attribute_id: attribute as u32,
             ..SimpleAttributeOperand::default()
         }
     };
+    let is_severe = (severity_min > 1).then(|| ContentFilterElement {
+        filter_operator: FilterOperator::GreaterThanOrEqual,
+        filter_operands: Some(vec![
+            ExtensionObject::from_message(operand(&Field::standard(SEVERITY))),
+            ExtensionObject::from_message(LiteralOperand { value: severity_min.into() }),
+        ]),
+    });
     EventFilter {
         select_clauses: Some(fields.iter().map(operand).collect()),
-        ..EventFilter::default()
+        where_clause: ContentFilter { elements: is_severe.map(|it| vec![it]) },
     }
 }
 
@@ -97,7 +140,7 @@ pub(crate) fn event_of<'a>(
     let (mut data, mut condition) = (Map::new(), Map::new());
     let mut at = None;
     for (field, value) in fields {
-        let said = match (field.name, value) {
+        let said = match (field.name.as_ref(), value) {
             ("type", Variant::NodeId(id)) if is_about_refresh(id) => return None,
             ("type", Variant::NodeId(id)) => json!(type_name(id, namespaces)),
             ("t", Variant::DateTime(time)) => {
@@ -108,7 +151,7 @@ pub(crate) fn event_of<'a>(
         };
         let of = if field.is_of_condition() { &mut condition } else { &mut data };
         if !said.is_null() {
-            of.insert(field.name.to_owned(), said);
+            of.insert(field.name.clone().into_owned(), said);
         }
     }
     if condition.contains_key("id") || condition.contains_key("name") {
@@ -178,8 +221,10 @@ mod tests {
     }
 
     fn told(values: &[Variant]) -> Option<Event> {
-        let every: Vec<Field> = Field::every().collect();
         let namespaces = ["ua".to_owned(), "urn:plc".to_owned()];
+        let own = [("batch", "nsu=urn:plc;Batch"), ("gone", "nsu=urn:other;Gone")];
+        let own = own.map(|(name, path)| (name.to_owned(), path.to_owned())).into();
+        let every = Field::every(&own, &namespaces);
         event_of(PointId(3), every.iter().zip(values), &namespaces, &Layouts::default())
     }
 
@@ -209,6 +254,7 @@ mod tests {
             Variant::from(false),
             Variant::Empty,
             Variant::from(true),
+            Variant::from(vec![7, 8]),
         ]);
         let event = told(&fields).unwrap();
         assert_eq!(event.level, EventLevel::Error);
@@ -216,6 +262,7 @@ mod tests {
             "id": "nsu=urn:plc;s=TankFull", "name": "Full", "retain": true, "acknowledged": false, "active": true,
         });
         assert_eq!(event.data["condition"], expected);
+        assert_eq!((&event.data["batch"], event.data.get("gone")), (&json!([7, 8]), None));
     }
 
     #[test]
@@ -227,11 +274,17 @@ mod tests {
 
     #[test]
     fn each_field_is_asked_for_where_it_is() {
-        let every: Vec<Field> = Field::every().collect();
-        let clauses = filter(&every).select_clauses.unwrap();
+        let own = [("order".to_owned(), "2:Order/3:Id".to_owned())].into();
+        let every = Field::every(&own, &[]);
+        let clauses = filter(&every, 1).select_clauses.unwrap();
         assert_eq!(clauses.len(), every.len());
         let node = clauses.iter().find(|it| it.browse_path.as_ref().is_some_and(Vec::is_empty));
         assert_eq!(node.unwrap().attribute_id, AttributeId::NodeId as u32, "the condition itself");
-        assert_eq!(filter(&every[..2]).select_clauses.map(|it| it.len()), Some(2));
+        assert_eq!(filter(&every[..2], 1).select_clauses.map(|it| it.len()), Some(2));
+        let path = clauses.last().and_then(|it| it.browse_path.clone()).unwrap();
+        assert_eq!(path, [QualifiedName::new(2, "Order"), QualifiedName::new(3, "Id")]);
+        assert_eq!(filter(&every, 1).where_clause, ContentFilter::default());
+        let severe = filter(&every, 500).where_clause.elements.unwrap();
+        assert_eq!(severe[0].filter_operator, FilterOperator::GreaterThanOrEqual);
     }
 }

@@ -97,8 +97,7 @@ impl Link {
 /// Makes a connection, or says what is in the way.
 pub(crate) async fn open(config: &OpcUaConfig, site: &Site) -> Result<Link, ConnectError> {
     let identity = own(site).await.map_err(|reason| not_trusted(config, reason))?;
-    let found = offered(config, &identity).await?;
-    let (client, endpoint) = found;
+    let (client, endpoint) = chosen(config, &identity).await?;
     let user = self::identity(config).map_err(|reason| not_trusted(config, reason))?;
     let built = client
         .session_builder()
@@ -142,25 +141,41 @@ async fn own(site: &Site) -> Result<Arc<Identity>, String> {
 }
 
 /// The endpoint to take, after asking the server for those that it has.
-async fn offered(
+async fn chosen(
     config: &OpcUaConfig,
     identity: &Arc<Identity>,
 ) -> Result<(Client, EndpointDescription), ConnectError> {
+    let (client, endpoints) = offered(config, identity).await?;
+    let mut endpoint = choose(config, &endpoints).map_err(|it| not_trusted(config, it))?;
+    trust(config, &endpoint).map_err(|reason| not_trusted(config, reason))?;
+    reached_at(config, &mut endpoint);
+    Ok((client, endpoint))
+}
+
+/// The endpoints that a server has, as they are, and who asked for them.
+pub(crate) async fn endpoints(
+    config: &OpcUaConfig,
+    site: &Site,
+) -> Result<(Client, Vec<EndpointDescription>), ConnectError> {
+    let identity = own(site).await.map_err(|reason| not_trusted(config, reason))?;
+    offered(config, &identity).await
+}
+
+async fn offered(
+    config: &OpcUaConfig,
+    identity: &Arc<Identity>,
+) -> Result<(Client, Vec<EndpointDescription>), ConnectError> {
     let (of, with) = (config.clone(), Arc::clone(identity));
     // The library reads its files where others wait.
     let client = tokio::task::spawn_blocking(move || with.client(&of)).await;
     let client = client.map_err(|_| "the node is stopping".to_owned()).and_then(|it| it);
     let client = client.map_err(|reason| unreachable(config, reason))?;
     let endpoints = client.get_server_endpoints_from_url(config.url.as_str());
-    let endpoints = match timeout(deadline(config), endpoints).await {
-        Ok(Ok(endpoints)) => endpoints,
-        Ok(Err(error)) => return Err(why(config, &error).await),
-        Err(_) => return Err(too_late(config)),
-    };
-    let mut endpoint = choose(config, &endpoints).map_err(|it| not_trusted(config, it))?;
-    trust(config, &endpoint).map_err(|reason| not_trusted(config, reason))?;
-    reached_at(config, &mut endpoint);
-    Ok((client, endpoint))
+    match timeout(deadline(config), endpoints).await {
+        Ok(Ok(endpoints)) => Ok((client, endpoints)),
+        Ok(Err(error)) => Err(why(config, &error).await),
+        Err(_) => Err(too_late(config)),
+    }
 }
 
 /// Drives the connection until it ends.

@@ -16,6 +16,7 @@ use opcua::types::{
     DataChangeNotification, DataValue, EventNotificationList, NotificationMessage,
     StatusChangeNotification,
 };
+use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
 use tokio::sync::Notify;
@@ -28,6 +29,8 @@ pub(crate) struct Listener {
     pub(crate) namespaces: Arc<[String]>,
     /// What is known of structures.
     pub(crate) types: Arc<Types>,
+    /// The least severity of events that are told.
+    pub(crate) severity_min: u16,
     /// Which fields of events come, in this order; set before the first one can.
     pub(crate) fields: Arc<OnceLock<Vec<Field>>>,
     pub(crate) queue: Arc<Queue>,
@@ -116,7 +119,10 @@ impl OnSubscriptionNotificationCore for Listener {
                 let events = events.filter_map(|it| {
                     let id = PointId(it.client_handle.checked_sub(1)?);
                     let fields = self.fields.get()?.iter().zip(it.event_fields.as_deref()?);
-                    event_of(id, fields, &self.namespaces, &layouts)
+                    let event = event_of(id, fields, &self.namespaces, &layouts)?;
+                    // Not every server leaves out what it is asked to.
+                    let severity = event.data.get("severity").and_then(Json::as_u64);
+                    severity.is_none_or(|it| it >= self.severity_min.into()).then_some(event)
                 });
                 self.queue.push_events(events);
             } else if let Some(change) = body.inner_as::<StatusChangeNotification>() {

@@ -52,6 +52,8 @@ pub(crate) struct Items {
     subscriptions: Vec<u32>,
     queue_size: u32,
     server_deadband: bool,
+    /// The least severity of events that are told.
+    severity_min: u16,
     /// How often the server says that it is there, as it was agreed on.
     keep_alive: Duration,
 }
@@ -82,9 +84,15 @@ impl Items {
         requests: &mut Requests<'_>,
         listener: Listener,
     ) -> Result<Self, SubscribeError> {
-        let OpcUaConfig { queue_size, server_deadband, .. } = *requests.config;
-        let (subscriptions, keep_alive) = (Vec::new(), KEEP_ALIVE);
-        let mut items = Self { listener, subscriptions, queue_size, server_deadband, keep_alive };
+        let OpcUaConfig { queue_size, server_deadband, event_severity_min, .. } = *requests.config;
+        let mut items = Self {
+            listener,
+            subscriptions: Vec::new(),
+            queue_size,
+            server_deadband,
+            severity_min: event_severity_min,
+            keep_alive: KEEP_ALIVE,
+        };
         match items.open(requests).await? {
             Ok(()) => Ok(items),
             Err(StatusCode::BadServiceUnsupported | StatusCode::BadNotImplemented) => {
@@ -224,14 +232,15 @@ impl Items {
         Ok(statuses)
     }
 
-    /// Whether the server is asked to leave out small changes of a point.
+    /// Whether the server is asked to leave out small changes of a point, or events of little severity.
     fn is_filtered(&self, id: PointId) -> bool {
         let Listener { points, nodes, .. } = &self.listener;
         let point = &points[id.index()];
-        self.server_deadband
-            && point.kind == TagKind::Value
-            && point.server_deadband > 0.0
-            && !nodes[id.index()].is_unfiltered.load(Ordering::Relaxed)
+        let is_wanted = match point.kind {
+            TagKind::Events => self.severity_min > 1,
+            _ => self.server_deadband && point.server_deadband > 0.0,
+        };
+        is_wanted && !nodes[id.index()].is_unfiltered.load(Ordering::Relaxed)
     }
 
     async fn ask_once(
@@ -267,7 +276,8 @@ impl Items {
                     attribute_id: AttributeId::EventNotifier as u32,
                     ..ReadValueId::default()
                 };
-                let filter = ExtensionObject::from_message(filter(fields));
+                let severity_min = if self.is_filtered(id) { self.severity_min } else { 1 };
+                let filter = ExtensionObject::from_message(filter(fields, severity_min));
                 (notifier, MonitoringParameters { filter, queue_size: EVENTS_QUEUE, ..parameters })
             }
             // Virtual tags are no points of the server.
@@ -327,7 +337,7 @@ impl Items {
     ) -> Result<Vec<Field>, Lost> {
         let session = Arc::clone(&requests.wire.session);
         let subscription = self.subscriptions.last().copied().unwrap_or_default();
-        let every: Vec<Field> = Field::every().collect();
+        let every = Field::every(&requests.config.event_fields, &requests.wire.namespaces);
         for item in asked.iter().filter_map(|id| self.item(*id, &every)) {
             let create =
                 session.create_monitored_items(subscription, TimestampsToReturn::Both, vec![item]);
@@ -346,7 +356,7 @@ impl Items {
             let known = every.into_iter().enumerate().filter(|(place, _)| is_known(*place));
             return Ok(known.map(|(_, field)| field).collect());
         }
-        Ok(Field::every().filter(|it| !it.is_of_condition()).collect())
+        Ok(every.into_iter().filter(Field::is_of_every_event).collect())
     }
 
     /// Has the server tell the states of its conditions (OPC 10000-9, 5.5.7), also of those that changed while nobody

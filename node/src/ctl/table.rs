@@ -10,6 +10,7 @@ use super::time;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::iter;
 
 /// Wide enough for a path of the namespace, narrow enough for some columns beside it.
 const CELL_CHARS_MAX: usize = 48;
@@ -167,8 +168,14 @@ fn align(lines: &[Vec<String>]) -> String {
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut out = String::new();
     for line in lines {
-        let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        out.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        for (place, (cell, width)) in line.iter().zip(&widths).enumerate() {
+            out.push_str(cell);
+            // Not by a format, which takes no width beyond 65 535: a value may be a whole document.
+            if place + 1 < line.len() {
+                out.extend(iter::repeat_n(' ', width + 2 - cell.chars().count()));
+            }
+        }
+        out.truncate(out.trim_end_matches(' ').len());
         out.push('\n');
     }
     out
@@ -239,5 +246,12 @@ thing             p
         assert_eq!(rows.lines().nth(1).unwrap().chars().count(), CELL_CHARS_MAX);
         assert!(rows.contains('…'));
         assert!(!render("x", &json!({"a": "\u{1b}[31m"})).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn a_value_may_be_a_whole_document() {
+        let text = "x".repeat(70_000);
+        let shown = render("x", &json!({"short": 1, &text: 2, "long": text}));
+        assert!(shown.contains(&format!("long{}  {text}\n", " ".repeat(70_000 - 4))));
     }
 }
