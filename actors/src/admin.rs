@@ -44,6 +44,7 @@ mod recording;
 mod reply;
 mod request;
 mod retained;
+mod revision;
 mod roles;
 mod room;
 mod rules;

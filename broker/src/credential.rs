@@ -90,6 +90,13 @@ pub struct Credential {
     /// Nobody comes in with it for now.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_disabled: bool,
+    /// Rises with each change of a user, from 1; 0 in rows of before there were any, and of those who are no users.
+    #[serde(default, skip_serializing_if = "is_none_yet")]
+    pub revision: u64,
+}
+
+fn is_none_yet(revision: &u64) -> bool {
+    *revision == 0
 }
 
 impl Credential {
@@ -110,7 +117,15 @@ impl Credential {
         let salt = salt(entropy);
         let hash = code(&salt, secret.as_bytes()).finalize().into_bytes().into();
         let hash = SecretHash::Hmac { salt, hash };
-        Self { identity, hash, scram: None, roles: Vec::new(), acl: None, is_disabled: false }
+        Self {
+            identity,
+            hash,
+            scram: None,
+            roles: Vec::new(),
+            acl: None,
+            is_disabled: false,
+            revision: 0,
+        }
     }
 
     /// A credential with a secret that a person has chosen. Takes tens of milliseconds.
@@ -132,6 +147,7 @@ impl Credential {
             acl: None,
             roles: Vec::new(),
             is_disabled: false,
+            revision: 0,
         }
     }
 

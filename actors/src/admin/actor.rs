@@ -25,6 +25,7 @@ use broker::{Client, Delivery, Newcomer, Outgoing};
 use proto::{Namespace, PlatformTopic, Refusal, RefusalCode, Role, ThingId};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use serde_json::Value as Json;
+use std::sync::Arc;
 use store::{Changes, ReadError};
 use tracing::{Instrument, Span};
 
@@ -239,7 +240,7 @@ impl AdminCore {
                 caller: &caller,
                 body,
                 client: &client,
-                snapshot,
+                snapshot: Arc::new(snapshot),
             })
         });
         match planned.await {

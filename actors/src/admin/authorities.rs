@@ -3,9 +3,9 @@
 use super::enrolments::present;
 use super::list::list as list_rows;
 use super::plan::{After, Plan, Request};
+use super::revision;
 use super::table::{ADMIN, Operation, Resource};
 use super::tenants::check_description;
-use super::things::check_revision;
 use crate::authority::{check, check_key, make};
 use crate::enrolment::row::EnrolmentRow;
 use broker::credential::{AuthorityKey, AuthorityRow};
@@ -170,7 +170,7 @@ fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
     let UpdateAuthority { authority, lifetime_days, enrolment, enabled, description, revision } =
         request.read()?;
     let (key, mut row) = find(request, authority)?;
-    check_revision(row.revision, revision)?;
+    revision::check(row.revision, revision)?;
     if let Some(description) = description {
         check_description(&description)?;
         row.description = description;
@@ -195,7 +195,7 @@ fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
 fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
     let DeleteAuthority { authority, revision } = request.read()?;
     let (key, row) = find(request, authority)?;
-    check_revision(row.revision, revision)?;
+    revision::check(row.revision, revision)?;
     let mut plan = Plan::answer(json!({ "authority": key.1 }));
     plan.changes.delete::<AuthorityRow>(&key);
     plan.after.push(After::Certificates(key.0, None));

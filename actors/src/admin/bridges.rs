@@ -3,8 +3,8 @@
 use super::list::list as list_rows;
 use super::plan::{Owner, Plan, Request, cleared};
 use super::request::{Body, read};
+use super::revision::{self, AtRevision};
 use super::table::{ADMIN, Operation, READER, Resource};
-use super::things::check_revision;
 use crate::bridge::config::{BridgeConfig, Rule};
 use crate::bridge::row::{BridgeKey, BridgeRow, CarriedRow};
 use crate::bridge::status::topic;
@@ -26,7 +26,7 @@ pub(super) const RESOURCE: Resource = Resource {
             "creates a bridge, which connects at once",
             create,
         ),
-        Operation::changes::<OneBridge>(
+        Operation::changes::<AtRevision<OneBridge>>(
             "delete",
             ADMIN,
             "deletes a bridge with what waits in its queue",
@@ -149,7 +149,7 @@ fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
     let bridge: BridgeId = body.must_take("bridge")?;
     let key: BridgeKey = (request.namespace.clone(), bridge.clone());
     let mut row = request.must_get::<BridgeRow>(&key, "bridge", &bridge)?;
-    check_revision(row.revision, body.take("revision")?)?;
+    revision::check(row.revision, body.take("revision")?)?;
     let known = serde_json::to_value(&row.config).map_err(Refusal::internal)?;
     row.config = parse(merged(known, body)?)?;
     row.updated = request.now();
@@ -160,7 +160,9 @@ fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
 
 /// Deletes a bridge with what waits in its queue.
 fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
-    let (key, row) = find(request)?;
+    let (revision, request) = revision::split(request)?;
+    let (key, row) = find(&request)?;
+    revision::check(row.revision, revision)?;
     let bridge = key.1.clone();
     let mut plan = Plan::answer(json!({ "bridge": bridge }));
     plan.changes.delete::<BridgeRow>(&key);

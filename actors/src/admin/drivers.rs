@@ -5,8 +5,8 @@ use super::list::list as list_rows;
 use super::live::Live;
 use super::plan::{Owner, Plan, Request, cleared};
 use super::request::{below, read};
+use super::revision::{self, AtRevision};
 use super::table::{ADMIN, Operation, READER, Resource};
-use super::things::check_revision;
 use crate::driver::Ask;
 use crate::driver::row::{DriverKey, DriverRow, TagRow};
 use crate::edges::row::{EdgeKey, EdgeRow};
@@ -43,7 +43,12 @@ pub(super) const RESOURCE: Resource = Resource {
             "creates a driver, which connects at once",
             create,
         ),
-        Operation::changes::<OneDriver>("delete", ADMIN, "deletes a driver with its tags", delete),
+        Operation::changes::<AtRevision<OneDriver>>(
+            "delete",
+            ADMIN,
+            "deletes a driver with its tags",
+            delete,
+        ),
         Operation::reads::<DiscoverMachine>(
             "discover",
             ADMIN,
@@ -262,7 +267,7 @@ fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
     let UpdateDriver { driver, config, revision } = request.read()?;
     let key: DriverKey = (request.namespace.clone(), driver.clone());
     let mut row = request.must_get::<DriverRow>(&key, "driver", &driver)?;
-    check_revision(row.revision, revision)?;
+    revision::check(row.revision, revision)?;
     row.config = parse_config(config)?;
     row = row.changed(request.now());
     let tags = tags_of(request, &key)?;
@@ -275,9 +280,11 @@ fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
 
 /// Deletes a driver with its tags; their values are no longer retained.
 fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let (revision, request) = &revision::split(request)?;
     let OneDriver { driver } = request.read()?;
     let key: DriverKey = (request.namespace.clone(), driver.clone());
     let row = request.must_get::<DriverRow>(&key, "driver", &driver)?;
+    revision::check(row.revision, *revision)?;
     let mut plan = Plan::answer(json!({ "driver": driver }));
     plan.changes.delete::<DriverRow>(&key);
     plan.changes.delete_prefix::<TagRow>(&store::prefix(&key));

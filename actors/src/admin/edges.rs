@@ -4,8 +4,9 @@ use super::list::list as list_rows;
 use super::live::Live;
 use super::plan::{After, Plan, Request, Terms, cleared, unreadable};
 use super::request::rank;
+use super::revision::{self, AtRevision};
 use super::table::{self, ADMIN, Operation, READER, Resource};
-use super::things::{check_revision, forget_certificates};
+use super::things::forget_certificates;
 use crate::driver::row::{DriverRow, TagRow};
 use crate::edges::ReceivedRow;
 use crate::edges::desired::{KnownEditsRow, SyncRow};
@@ -40,7 +41,7 @@ pub(super) const RESOURCE: Resource = Resource {
             "registers an edge node and makes its secret",
             create,
         ),
-        Operation::changes::<OneEdge>(
+        Operation::changes::<AtRevision<OneEdge>>(
             "delete",
             ADMIN,
             "deletes an edge node with what is wanted of it; its values stay, and it comes in no more",
@@ -210,7 +211,7 @@ fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
     let UpdateEdge { edge, label, secret, revision } = request.read()?;
     let key: EdgeKey = (request.namespace.clone(), edge.clone());
     let mut row = request.must_get::<EdgeRow>(&key, "edge node", &edge)?;
-    check_revision(row.revision, revision)?;
+    revision::check(row.revision, revision)?;
     if label.is_some() {
         row.label = checked_label(label)?;
     }
@@ -226,7 +227,9 @@ fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
 
 /// Deletes an edge node; what it said of itself and its drivers goes, its values stay.
 fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
-    let (key, _) = find(request)?;
+    let (revision, request) = &revision::split(request)?;
+    let (key, row) = find(request)?;
+    revision::check(row.revision, *revision)?;
     let edge = key.1.clone();
     let things = store::prefix(&key);
     let first = request.snapshot.first::<AtEdge>(&things).map_err(|it| unreadable(&it))?;

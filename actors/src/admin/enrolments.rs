@@ -9,10 +9,11 @@ pub(super) use just_in_time::JUST_IN_TIME;
 
 use super::list::list as list_rows;
 use super::plan::{After, Plan, Request, Terms};
+use super::revision;
 use super::table::{ADMIN, Operation, Resource};
 use super::tenants::check_description;
 use super::thing_model::resolve;
-use super::things::{check_revision, forget_certificates};
+use super::things::forget_certificates;
 use crate::device::row::ThingRow;
 use crate::enrolment::row::{EnrolmentKey, EnrolmentRow, Registers, SerialRow};
 use crate::enrolment::{check_name, fill};
@@ -208,7 +209,7 @@ fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
 fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
     let mut body = request.body.clone();
     let (key, mut row) = find(request, body.must_take("enrolment")?)?;
-    check_revision(row.revision, body.take("revision")?)?;
+    revision::check(row.revision, body.take("revision")?)?;
     let (secret, terms) = (body.take("secret")?, body.read::<EnrolmentTerms>()?);
     let (credential_key, identity) = credential_of(&key)?;
     let credential = request.must_get::<Credential>(&credential_key, "enrolment", &key.1)?;
@@ -234,7 +235,7 @@ fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
 fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
     let DeleteEnrolment { enrolment, revision } = request.read()?;
     let (key, row) = find(request, enrolment)?;
-    check_revision(row.revision, revision)?;
+    revision::check(row.revision, revision)?;
     let (credential_key, _) = credential_of(&key)?;
     let mut plan = Plan::answer(json!({ "enrolment": key.1 }));
     plan.changes.delete::<EnrolmentRow>(&key);

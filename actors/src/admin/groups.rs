@@ -3,6 +3,7 @@
 
 use super::list::{limited, list as list_rows};
 use super::plan::{Plan, Request};
+use super::revision;
 use super::table::{ADMIN, Operation, READER, Resource};
 use super::things::{Found, Source, ThingQuery, parse_cursor, search, search_in, show_found};
 use crate::device::row::ThingRow;
@@ -146,7 +147,7 @@ fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
 fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
     let UpdateGroup { group, description, query, revision } = request.read()?;
     let (key, mut row) = find(request, group)?;
-    check_revision(&row, revision)?;
+    revision::check(row.revision, revision)?;
     if let Some(description) = description {
         row.description = description;
     }
@@ -164,7 +165,7 @@ fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
 fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
     let DeleteGroup { group, revision } = request.read()?;
     let (key, row) = find(request, group)?;
-    check_revision(&row, revision)?;
+    revision::check(row.revision, revision)?;
     let mut plan = Plan::answer(json!({ "group": key.1 }));
     plan.changes.delete::<GroupRow>(&key);
     plan.changes.delete_prefix::<GroupMemberRow>(&store::prefix(&key));
@@ -302,10 +303,6 @@ fn check(row: &GroupRow) -> Result<(), Refusal> {
         return Err(Refusal::new(RefusalCode::TooLarge, message).at("description"));
     }
     row.query.as_ref().map_or(Ok(()), ThingQuery::check)
-}
-
-fn check_revision(row: &GroupRow, expected: Option<u64>) -> Result<(), Refusal> {
-    super::things::check_revision(row.revision, expected)
 }
 
 fn must_be(row: &GroupRow, is_static: bool) -> Result<(), Refusal> {

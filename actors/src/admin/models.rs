@@ -4,6 +4,7 @@
 use super::list::list as list_rows;
 use super::plan::{Plan, Request, unreadable};
 use super::request::below;
+use super::revision::{self, AtRevision};
 use super::table::{ADMIN, Operation, READER, Resource};
 use crate::model::row::{ModelRow, UseRow, VersionKey, VersionRow, draft_key, model_key};
 use proto::admin::ListRequest;
@@ -20,27 +21,32 @@ pub(super) const RESOURCE: Resource = Resource {
     is: "thing models: what kinds of devices report, take and tell",
     operations: &[
         Operation::changes::<WriteModel>("create", ADMIN, "creates a model as a draft", create),
-        Operation::changes::<DeleteModel>(
+        Operation::changes::<AtRevision<DeleteModel>>(
             "delete",
             ADMIN,
             "deletes a model, or one version of it, that no thing uses",
             delete,
         ),
         Operation::reads::<GetModel>("get", READER, "shows a model and one of its documents", get),
-        Operation::changes::<ImportModel>(
+        Operation::changes::<AtRevision<ImportModel>>(
             "import",
             ADMIN,
             "makes a draft of an EdgeX device profile, and says what was not taken over",
             import,
         ),
         Operation::reads::<ListRequest>("list", READER, "lists models", list),
-        Operation::changes::<OneModel>(
+        Operation::changes::<AtRevision<OneModel>>(
             "publish",
             ADMIN,
             "makes the draft the next version, for good",
             publish,
         ),
-        Operation::changes::<WriteModel>("update", ADMIN, "replaces or begins the draft", update),
+        Operation::changes::<AtRevision<WriteModel>>(
+            "update",
+            ADMIN,
+            "replaces or begins the draft",
+            update,
+        ),
     ],
 };
 
@@ -104,13 +110,16 @@ fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
 
 /// Replaces the draft, or begins one beside what is published.
 fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let (revision, request) = &revision::split(request)?;
     let WriteModel { model, document } = request.read()?;
     let row = must_get(request, &model)?;
+    revision::check(row.revision, *revision)?;
     write_draft(request, model, row, document.into(), "document")
 }
 
 /// Makes a draft of a device profile, whether the model is there or not.
 fn import(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let (revision, request) = &revision::split(request)?;
     let ImportModel { model, profile } = request.read()?;
     let profile = match profile {
         Json::String(text) => edgex::parse_yaml(&text).map_err(|it| below(it, "profile"))?,
@@ -121,6 +130,7 @@ fn import(request: &Request<'_>) -> Result<Plan, Refusal> {
         Some(row) => row,
         None => begin(request)?,
     };
+    revision::check(row.revision, *revision)?;
     let mut plan = write_draft(request, model, row, document.clone(), "profile")?;
     plan.data["document"] = document;
     plan.data["left_out"] = json!(notes);
@@ -129,8 +139,10 @@ fn import(request: &Request<'_>) -> Result<Plan, Refusal> {
 
 /// Publishes the draft.
 fn publish(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let (revision, request) = &revision::split(request)?;
     let OneModel { model } = request.read()?;
     let mut row = must_get(request, &model)?;
+    revision::check(row.revision, *revision)?;
     let draft_key = draft_key(request.namespace, &model);
     let Some(draft) = request.get::<VersionRow>(&draft_key)? else {
         let message = format!("{model} has no draft to publish");
@@ -145,7 +157,7 @@ fn publish(request: &Request<'_>) -> Result<Plan, Refusal> {
     row.last += 1;
     row.versions.push(row.last);
     row.has_draft = false;
-    row.updated = request.now();
+    row.change(request.now());
     let version = ModelVersion { model, version: row.last };
     let mut plan = Plan::answer(show(&version.model, &row));
     plan.data["version"] = row.last.into();
@@ -192,8 +204,10 @@ fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
 
 /// Deletes a model, or one version of it.
 fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let (revision, request) = &revision::split(request)?;
     let DeleteModel { model, version } = request.read()?;
     let mut row = must_get(request, &model)?;
+    revision::check(row.revision, *revision)?;
     let key = model_key(request.namespace, &model);
     let doomed = match version {
         Some(version) if !row.versions.contains(&version) => {
@@ -209,7 +223,7 @@ fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
     let mut plan = Plan::answer(json!({ "model": model, "versions": doomed }));
     if version.is_some() {
         row.versions.retain(|it| !doomed.contains(it));
-        row.updated = request.now();
+        row.change(request.now());
         for version in doomed {
             plan.changes.delete::<VersionRow>(&numbered(&key, version));
         }
@@ -244,7 +258,7 @@ fn write_draft(
     let compiled = Model::compile(&document).map_err(|refusal| below(refusal, field))?;
     let (properties, actions, events) = compiled.counts();
     row.has_draft = true;
-    row.updated = request.now();
+    row.change(request.now());
     let mut plan = Plan::answer(show(&model, &row));
     for (key, count) in [("properties", properties), ("actions", actions), ("events", events)] {
         plan.data[key] = count.into();
@@ -290,5 +304,6 @@ fn show_row(model: &str, row: &ModelRow) -> Json {
         "has_draft": row.has_draft,
         "created": row.created,
         "updated": row.updated,
+        "revision": row.revision,
     })
 }

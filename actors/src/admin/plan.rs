@@ -18,6 +18,7 @@ use proto::{
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use store::{Changes, ReadError, Row, Snapshot};
 
 /// A request on its way through an operation.
@@ -28,7 +29,7 @@ pub(super) struct Request<'a> {
     pub(super) body: Body,
     /// Reads what is retained on the bus.
     pub(super) client: &'a Client,
-    pub(super) snapshot: Snapshot,
+    pub(super) snapshot: Arc<Snapshot>,
 }
 
 /// What an operation leads to.
@@ -95,6 +96,8 @@ pub(super) struct Terms {
     pub(super) roles: Vec<RoleId>,
     /// Whether nobody comes in with it for now.
     pub(super) is_disabled: bool,
+    /// Of a user: which state of it that is.
+    pub(super) revision: u64,
 }
 
 impl Terms {
@@ -104,12 +107,14 @@ impl Terms {
             acl: it.acl,
             roles: it.roles,
             is_disabled: it.is_disabled,
+            revision: it.revision,
         })
     }
 
     /// Puts a credential on them.
     pub(super) fn put_on(self, credential: Credential) -> Credential {
-        credential.on_terms(self.acl, self.roles, self.is_disabled)
+        let credential = credential.on_terms(self.acl, self.roles, self.is_disabled);
+        Credential { revision: self.revision, ..credential }
     }
 }
 

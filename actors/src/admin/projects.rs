@@ -4,10 +4,10 @@
 use super::answers::AnswerRow;
 use super::list::list as list_rows;
 use super::plan::{After, Owner, Plan, Request, unreadable};
+use super::revision::{self, AtRevision};
 use super::scope::{may_manage_tenant, may_see, no_such_project};
 use super::table::{Operation, READER, Resource, TENANT};
 use super::tenants::{check_description, find as find_tenant, projects_of};
-use super::things::check_revision;
 use crate::bridge::row::{BridgeRow, OriginRow};
 use crate::cluster::{ProjectRow, Quota, QuotaChange, check_shares};
 use crate::device::command::broadcast::{BroadcastRow, MemberRow};
@@ -38,7 +38,7 @@ pub(super) const RESOURCE: Resource = Resource {
             "creates a project of a tenant and serves it",
             create,
         ),
-        Operation::changes::<OneProject>(
+        Operation::changes::<AtRevision<OneProject>>(
             "delete",
             TENANT,
             "deletes a project that holds nothing any more",
@@ -154,7 +154,7 @@ fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
         request.read()?;
     let namespace = Namespace { tenant, project };
     let mut row = find(request, &namespace)?;
-    check_revision(row.revision, revision)?;
+    revision::check(row.revision, revision)?;
     if let Some(description) = description {
         check_description(&description)?;
         row.description = description;
@@ -174,9 +174,10 @@ fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
 
 /// Deletes a project that holds nothing any more; its clients are disconnected.
 fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let (revision, request) = &revision::split(request)?;
     let OneProject { tenant, project } = request.read()?;
     let namespace = Namespace { tenant, project };
-    find(request, &namespace)?;
+    revision::check(find(request, &namespace)?.revision, *revision)?;
     if namespace == system_namespace() || namespace == Namespace::default() {
         return Err(refused(format!("{namespace} is always there")));
     }

@@ -5,10 +5,10 @@
 use super::list::list as list_rows;
 use super::plan::{After, Plan, Request, unreadable};
 use super::request::rank;
+use super::revision::{self, AtRevision};
 use super::scope::{InNamespace, read};
 use super::table::{ADMIN, Operation, Resource};
 use super::tenants::check_description;
-use super::things::check_revision;
 use super::users::check_acl;
 use broker::AclRule;
 use broker::credential::{CUSTOM_ROLES_MAX, CredentialKey, CustomRole, RoleHolder};
@@ -29,7 +29,7 @@ pub(super) const RESOURCE: Resource = Resource {
             "creates a custom role",
             create,
         ),
-        Operation::changes::<InNamespace<OneRole>>(
+        Operation::changes::<InNamespace<AtRevision<OneRole>>>(
             "delete",
             ADMIN,
             "deletes a custom role that no user has",
@@ -132,7 +132,7 @@ fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
     let (namespace, UpdateRole { role, acl, description, revision }) = read(request)?;
     let mut row = find(request, &namespace, &role, "role")?;
     check_base(request.caller.role, row.base)?;
-    check_revision(row.revision, revision)?;
+    revision::check(row.revision, revision)?;
     if let Some(acl) = acl {
         check_acl(Some(&acl))?;
         row.acl = acl;
@@ -152,8 +152,10 @@ fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
 
 /// Deletes a custom role that no user has.
 fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let (revision, request) = &revision::split(request)?;
     let (namespace, OneRole { role }) = read(request)?;
     let row = find(request, &namespace, &role, "role")?;
+    revision::check(row.revision, *revision)?;
     check_base(request.caller.role, row.base)?;
     let prefix = store::prefix(&(namespace.clone(), role.clone()));
     let holder = request.snapshot.first::<RoleHolder>(&prefix);

@@ -2,8 +2,8 @@
 
 use super::list::list as list_rows;
 use super::plan::{After, Plan, Request};
+use super::revision::{self, AtRevision};
 use super::table::{ADMIN, Operation, READER, Resource};
-use super::things::check_revision;
 use crate::rules::row::{ActedRow, RuleKey, RuleRow};
 use crate::rules::rule::Rule;
 use proto::admin::ListRequest;
@@ -23,7 +23,7 @@ pub(super) const RESOURCE: Resource = Resource {
             "creates a rule, which acts at once",
             create,
         ),
-        Operation::changes::<OneRule>("delete", ADMIN, "deletes a rule", delete),
+        Operation::changes::<AtRevision<OneRule>>("delete", ADMIN, "deletes a rule", delete),
         Operation::reads::<OneRule>("get", READER, "shows a rule with what it has done", get),
         Operation::reads::<ListRequest>("list", READER, "lists rules", list),
         Operation::changes::<PutRule>(
@@ -88,7 +88,7 @@ fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
     let (name, rule, revision) = read(request)?;
     let key: RuleKey = (request.namespace.clone(), name.clone());
     let row = request.must_get::<RuleRow>(&key, "rule", &name)?;
-    check_revision(row.revision, revision)?;
+    revision::check(row.revision, revision)?;
     let row = RuleRow { rule, updated: request.now(), revision: row.revision + 1, ..row };
     Ok(put(request, &key, row))
 }
@@ -104,7 +104,9 @@ fn put(request: &Request<'_>, key: &RuleKey, row: RuleRow) -> Plan {
 
 /// Deletes a rule.
 fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
-    let (key, _) = find(request)?;
+    let (revision, request) = revision::split(request)?;
+    let (key, row) = find(&request)?;
+    revision::check(row.revision, revision)?;
     let mut plan = Plan::answer(json!({ "rule": key.1 }));
     plan.changes.delete::<RuleRow>(&key);
     plan.changes.delete::<ActedRow>(&key);

@@ -4,6 +4,7 @@ use super::drivers::{Nothing, check, refused, tags_of};
 use super::list::list as list_rows;
 use super::plan::{Owner, Plan, Request, cleared};
 use super::request::read;
+use super::revision::{self, AtRevision};
 use super::room::{self, Counted};
 use super::table::{ADMIN, Operation, READER, Resource};
 use crate::driver::row::{DriverKey, DriverRow, TagKey, TagRow};
@@ -28,13 +29,13 @@ pub(super) const RESOURCE: Resource = Resource {
     name: "tags",
     is: "points of a machine, each a value of the Unified Namespace",
     operations: &[
-        Operation::changes::<CreateTags>(
+        Operation::changes::<AtRevision<CreateTags>>(
             "create",
             ADMIN,
             "creates one tag, or several at once",
             create,
         ),
-        Operation::changes::<OneTag>(
+        Operation::changes::<AtRevision<OneTag>>(
             "delete",
             ADMIN,
             "deletes a tag; its value is no longer retained",
@@ -51,7 +52,7 @@ pub(super) const RESOURCE: Resource = Resource {
             touch::read_tags,
         ),
         trial::OPERATION,
-        Operation::changes::<UpdateTag>(
+        Operation::changes::<AtRevision<UpdateTag>>(
             "update",
             ADMIN,
             "changes the fields given; null is back to the default",
@@ -115,6 +116,7 @@ struct UpdateTag {
 
 /// Creates one tag, or with `tags` several at once; the driver reconnects and reads them.
 fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let (revision, request) = &revision::split(request)?;
     let mut body = request.body.clone();
     let driver: DriverId = body.must_take("driver")?;
     let many: Option<Vec<TagConfig>> = body.take("tags")?;
@@ -128,6 +130,7 @@ fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
     };
     let key: DriverKey = (request.namespace.clone(), driver.clone());
     let row = request.must_get::<DriverRow>(&key, "driver", &driver).map_err(at("driver"))?;
+    revision::check(row.revision, *revision)?;
     let existing = tags_of(request, &key)?;
     if let Some(taken) = created.iter().find(|new| existing.iter().any(|old| old.tag == new.tag)) {
         return Err(Refusal::already_exists("tag", &taken.tag).at("tag"));
@@ -144,7 +147,7 @@ fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
         [tag] if !is_many => show(request, &driver, tag),
         tags => json!({ "driver": driver, "created": tags.len() }),
     });
-    plan.changes.put::<DriverRow>(&key, &row.changed(request.now()));
+    touch(&mut plan, request, &key, row);
     for tag in created {
         let key = (request.namespace.clone(), driver.clone(), tag.tag.clone());
         plan.changes.put::<TagRow>(&key, &TagRow(tag));
@@ -153,12 +156,22 @@ fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
     Ok(plan)
 }
 
+/// The driver has changed with its tags: that is the revision of them all.
+fn touch(plan: &mut Plan, request: &Request<'_>, key: &DriverKey, row: DriverRow) {
+    let row = row.changed(request.now());
+    plan.data["revision"] = row.revision.into();
+    plan.changes.put::<DriverRow>(key, &row);
+}
+
 /// Shows a tag with its value.
 fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
     let OneTag { driver, tag } = request.read()?;
     let key: TagKey = (request.namespace.clone(), driver.clone(), tag.clone());
     let TagRow(config) = request.must_get::<TagRow>(&key, "tag", &tag)?;
-    Ok(Plan::answer(show(request, &driver, &config)))
+    let row = request.must_get::<DriverRow>(&(key.0, key.1), "driver", &driver)?;
+    let mut data = show(request, &driver, &config);
+    data["revision"] = row.revision.into();
+    Ok(Plan::answer(data))
 }
 
 /// Lists tags, of one driver or of all. The name that a filter and a cursor mean is
@@ -186,12 +199,14 @@ fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
 
 /// Changes the fields given; null puts one back to its default.
 fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let (revision, request) = &revision::split(request)?;
     let mut body = request.body.clone();
     let driver: DriverId = body.must_take("driver")?;
     let tag: TagId = body.must_take("tag")?;
     let driver_key: DriverKey = (request.namespace.clone(), driver.clone());
     let row =
         request.must_get::<DriverRow>(&driver_key, "driver", &driver).map_err(at("driver"))?;
+    revision::check(row.revision, *revision)?;
     let key: TagKey = (request.namespace.clone(), driver.clone(), tag.clone());
     let TagRow(before) = request.must_get::<TagRow>(&key, "tag", &tag)?;
     let after = changed(&before, body.into_fields())?;
@@ -205,7 +220,7 @@ fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
     if has_moved(&before, &after) {
         clear_value(&mut plan, &before);
     }
-    plan.changes.put::<DriverRow>(&driver_key, &row.changed(request.now()));
+    touch(&mut plan, request, &driver_key, row);
     plan.changes.put::<TagRow>(&key, &TagRow(after));
     plan.owner = Owner::Driver(driver);
     Ok(plan)
@@ -213,16 +228,18 @@ fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
 
 /// Deletes a tag; its value is no longer retained.
 fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let (revision, request) = &revision::split(request)?;
     let OneTag { driver, tag } = request.read()?;
     let key: TagKey = (request.namespace.clone(), driver.clone(), tag.clone());
     let TagRow(config) = request.must_get::<TagRow>(&key, "tag", &tag)?;
     let driver_key: DriverKey = (request.namespace.clone(), driver.clone());
     let row = request.must_get::<DriverRow>(&driver_key, "driver", &driver)?;
+    revision::check(row.revision, *revision)?;
     let left = tags_of(request, &driver_key)?.into_iter().filter(|other| other.tag != tag);
     virtual_tags(&left.collect::<Vec<_>>())
         .map_err(|error| Refusal::new(RefusalCode::Invalid, error.reason).at("tag"))?;
     let mut plan = Plan::answer(json!({ "driver": driver, "tag": tag }));
-    plan.changes.put::<DriverRow>(&driver_key, &row.changed(request.now()));
+    touch(&mut plan, request, &driver_key, row);
     plan.changes.delete::<TagRow>(&key);
     clear_value(&mut plan, &config);
     plan.owner = Owner::Driver(driver);

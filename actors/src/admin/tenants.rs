@@ -2,9 +2,9 @@
 
 use super::list::list as list_rows;
 use super::plan::{After, Plan, Request};
+use super::revision::{self, AtRevision};
 use super::scope::{may_manage_tenant, no_such_tenant};
 use super::table::{Operation, Resource, SYSTEM, TENANT};
-use super::things::check_revision;
 use crate::cluster::{ProjectRow, Quota, QuotaChange, TenantRow, check_shares};
 use broker::credential::system_namespace;
 use proto::admin::ListRequest;
@@ -19,7 +19,7 @@ pub(super) const RESOURCE: Resource = Resource {
     is: "organisations, whose projects are apart from those of others",
     operations: &[
         Operation::changes::<CreateTenant>("create", SYSTEM, "creates a tenant", create),
-        Operation::changes::<OneTenant>(
+        Operation::changes::<AtRevision<OneTenant>>(
             "delete",
             SYSTEM,
             "deletes a tenant that has no projects any more",
@@ -123,7 +123,7 @@ fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
 fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
     let UpdateTenant { tenant, description, enabled, quota, revision } = request.read()?;
     let mut row = find(request, &tenant)?;
-    check_revision(row.revision, revision)?;
+    revision::check(row.revision, revision)?;
     if let Some(description) = description {
         check_description(&description)?;
         row.description = description;
@@ -149,8 +149,9 @@ fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
 
 /// Deletes a tenant that has no projects any more.
 fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let (revision, request) = &revision::split(request)?;
     let OneTenant { tenant } = request.read()?;
-    find(request, &tenant)?;
+    revision::check(find(request, &tenant)?.revision, *revision)?;
     if tenant == system_namespace().tenant || tenant == Namespace::default().tenant {
         return Err(always_there(&tenant));
     }

@@ -15,6 +15,7 @@ pub(super) use search::{Found, Source, search, search_in, state_in};
 
 use super::list::{limited, list as list_rows};
 use super::plan::{After, Owner, Plan, Request, Terms};
+use super::revision;
 use super::room::{self, Counted};
 use super::table::{ADMIN, Operation, READER, Resource};
 use super::values::{ThingValues, values};
@@ -24,7 +25,7 @@ use crate::secret;
 use broker::credential::{
     CertificateInUse, CertificateRow, Credential, CredentialIdentity, CredentialKey,
 };
-pub(super) use edit::{Edit, check_revision};
+pub(super) use edit::Edit;
 use proto::admin::{ListRequest, Page};
 use proto::id::Label;
 use proto::{EdgeId, Identity, ModelRef, Namespace, Refusal, RefusalCode, ThingId, UserId};
@@ -280,7 +281,7 @@ fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
     let thing = asked.thing.clone();
     let key: ThingKey = (request.namespace.clone(), thing.clone());
     let before = request.must_get::<ThingRow>(&key, "thing", &thing)?;
-    check_revision(before.revision, asked.revision)?;
+    revision::check(before.revision, asked.revision)?;
     let (edit, secret) = asked.split();
     let mut row = before.clone();
     edit.apply(&View::new(request), &thing, &mut row)?;
@@ -308,7 +309,7 @@ pub(super) fn handed_over(
 ) -> Result<Plan, Refusal> {
     let key: ThingKey = (request.namespace.clone(), thing.clone());
     let before = request.must_get::<ThingRow>(&key, "thing", &thing)?;
-    check_revision(before.revision, revision)?;
+    revision::check(before.revision, revision)?;
     let mut row = before.clone();
     Edit { serial, ..Edit::default() }.apply(&View::new(request), &thing, &mut row)?;
     let mut plan = changed(request, (&key, &before), row, Some(secret.clone()), "replaced")?;

@@ -4,6 +4,7 @@
 use super::list::list as list_rows;
 use super::plan::{After, Plan, Request, Terms};
 use super::request::rank;
+use super::revision::{self, AtRevision};
 use super::roles::{base_of, check_roles, note_holder};
 use super::scope::{InNamespace, read};
 use super::table::{ADMIN, Operation, Resource};
@@ -29,7 +30,7 @@ pub(super) const RESOURCE: Resource = Resource {
             "creates a user and answers with its secret if it made one",
             create,
         ),
-        Operation::changes::<InNamespace<OneUser>>(
+        Operation::changes::<InNamespace<AtRevision<OneUser>>>(
             "delete",
             ADMIN,
             "deletes a user and ends its sessions",
@@ -84,6 +85,9 @@ struct UpdateUser {
     /// What it may do within its role; `null` takes the list away.
     #[serde(default, deserialize_with = "given")]
     acl: Option<Option<Vec<AclRule>>>,
+    /// Refuses the change if the user has another one by now.
+    #[serde(default)]
+    revision: Option<u64>,
 }
 
 /// Tells a field that is `null` from one that is not there.
@@ -115,7 +119,7 @@ fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
         return Err(Refusal::already_exists("user, thing or edge node", &user).at("user"));
     }
     check_acl(acl.as_deref())?;
-    let terms = Terms { acl, roles, is_disabled: enabled == Some(false) };
+    let terms = Terms { acl, roles, is_disabled: enabled == Some(false), revision: 1 };
     let mut data = show_all(&user, role, &terms);
     let secret = match secret {
         Some(given) => checked(given)?,
@@ -157,10 +161,13 @@ fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
 
 /// Changes the user. With another secret its sessions end; all else counts for them at once.
 fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
-    let (namespace, UpdateUser { user, role, roles, secret, enabled, acl }) = read(request)?;
+    let (namespace, asked) = read(request)?;
+    let UpdateUser { user, role, roles, secret, enabled, acl, revision } = asked;
     let key: CredentialKey = (namespace.clone(), user.clone());
     let (before, mut credential) = find(request, &key)?;
     check_role(request.caller.role, &namespace, before)?;
+    revision::check(credential.revision, revision)?;
+    credential.revision += 1;
     let role = role.unwrap_or(before);
     check_role(request.caller.role, &namespace, role)?;
     if role != Role::SystemAdmin {
@@ -200,10 +207,12 @@ fn update(request: &Request<'_>) -> Result<Plan, Refusal> {
 
 /// Deletes a user and ends its sessions.
 fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let (revision, request) = &revision::split(request)?;
     let (namespace, OneUser { user }) = read(request)?;
     let key: CredentialKey = (namespace.clone(), user.clone());
     let (role, row) = find(request, &key)?;
     check_role(request.caller.role, &namespace, role)?;
+    revision::check(row.revision, *revision)?;
     keep_an_operator(request, &key, role)?;
     let mut plan = Plan::answer(json!({ "user": user }));
     plan.changes.delete::<Credential>(&key);
@@ -279,6 +288,7 @@ fn show(user: &UserId, role: Role) -> Json {
 /// With what is there only if somebody has set it.
 fn show_all(user: &UserId, role: Role, terms: &Terms) -> Json {
     let mut shown = show(user, role);
+    shown["revision"] = terms.revision.into();
     if !terms.roles.is_empty() {
         shown["roles"] = json!(terms.roles);
     }

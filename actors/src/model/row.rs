@@ -28,6 +28,17 @@ pub(crate) struct ModelRow {
     pub(crate) created: TimestampMs,
     /// When it was last changed.
     pub(crate) updated: TimestampMs,
+    /// Rises with each change, from 1; 0 in rows of before there were any.
+    #[serde(default)]
+    pub(crate) revision: u64,
+}
+
+impl ModelRow {
+    /// It has changed.
+    pub(crate) fn change(&mut self, now: TimestampMs) {
+        self.updated = now;
+        self.revision += 1;
+    }
 }
 
 /// One version of a model, or its draft.

@@ -233,7 +233,8 @@ async fn users_come_and_go_and_the_last_operator_stays() {
     let listed = app.done("users/list", json!({})).await;
     assert_eq!(
         listed["items"],
-        json!([{"user":"ann","role":"app"},{"user":"bob","role":"user"}]),
+        json!([{"user":"ann","role":"app","revision":1},
+            {"user":"bob","role":"user","revision":2}]),
         "a thing is no user"
     );
     assert_eq!(app.refused("users/get", json!({"user":"p1"})).await["code"], json!("not_found"));

@@ -22,6 +22,7 @@ mod presence;
 mod projects;
 mod quotas;
 mod registry;
+mod revisions;
 mod roles;
 mod shadows;
 mod start;

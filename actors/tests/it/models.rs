@@ -47,7 +47,7 @@ async fn a_model_is_drafted_published_and_then_never_changes() {
     assert_eq!(
         made,
         json!({"model":"pump","versions":[],"has_draft":true,"created":START_MS,
-            "updated":START_MS,"properties":5,"actions":1,"events":2})
+            "updated":START_MS,"revision":1,"properties":5,"actions":1,"events":2})
     );
     let refused = app.refused("things/create", json!({"thing":"p1","model":"pump"})).await;
     assert_eq!((&refused["code"], &refused["field"]), (&json!("invalid"), &json!("model")));

@@ -4,10 +4,10 @@
 use super::{check, edge_of, parse_config, refused, shown_config, tags_of};
 use crate::admin::plan::{Owner, Plan, Request, cleared};
 use crate::admin::request::PLATFORM;
+use crate::admin::revision;
 use crate::admin::room::{self, Counted};
 use crate::admin::table::{ADMIN, Operation, READER};
 use crate::admin::tags::Paths;
-use crate::admin::things::check_revision;
 use crate::driver::row::{DriverKey, DriverRow, EditsRow, TagRow};
 use drivers::{TagConfig, TagKind};
 use proto::{DriverId, EdgeId, PlatformTopic, Refusal, RefusalCode, TagId, UnsPath};
@@ -85,7 +85,7 @@ fn apply(request: &Request<'_>) -> Result<Plan, Refusal> {
         let message = format!("the driver `{driver}` belongs to the edge node `{}`", row.edge);
         return Err(Refusal::new(RefusalCode::AlreadyExists, message).at("driver"));
     }
-    check_revision(before.as_ref().map_or(0, |row| row.revision), revision)?;
+    revision::check(before.as_ref().map_or(0, |row| row.revision), revision)?;
     let config = parse_config(config)?;
     let tags = named(tags)?;
     let known = tags_of(request, &key)?;

@@ -1,9 +1,9 @@
 //! `things delete`: the end of a thing and of everything that it has.
 
-use super::edit::check_revision;
 use super::view::View;
 use super::{credential_of, forget_certificates};
 use crate::admin::plan::{After, Owner, Plan, Request, cleared};
+use crate::admin::revision;
 use crate::admin::table::{ADMIN, Operation};
 use crate::device::row::{ThingKey, ThingRow};
 use crate::registry::index;
@@ -50,7 +50,7 @@ fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
     let namespace = request.namespace.clone();
     let key: ThingKey = (namespace.clone(), thing.clone());
     let row = request.must_get::<ThingRow>(&key, "thing", &thing)?;
-    check_revision(row.revision, revision)?;
+    revision::check(row.revision, revision)?;
     let mut plan = Plan::answer(json!({ "thing": thing }));
     detach(request, &mut plan, &thing, children)?;
     index::reindex(&mut plan.changes, &key, Some(&row), None);

@@ -89,17 +89,6 @@ fn registered(view: &View<'_>, edge: EdgeId) -> Result<EdgeId, Refusal> {
     }
 }
 
-/// Changes a row only if it is the one that the caller has seen.
-pub(in crate::admin) fn check_revision(found: u64, expected: Option<u64>) -> Result<(), Refusal> {
-    match expected {
-        Some(expected) if expected != found => {
-            let message = format!("the revision is {found} now, not {expected}");
-            Err(Refusal::new(RefusalCode::VersionConflict, message).at("revision"))
-        }
-        _ => Ok(()),
-    }
-}
-
 /// So many tags are not too many.
 pub(super) fn check_tags(count: usize) -> Result<(), Refusal> {
     match count <= TAGS_MAX {
@@ -165,14 +154,5 @@ mod tests {
         for bad in ["", " 7", "7\n", "a\u{7}b", &"9".repeat(129)] {
             assert_eq!(check_serial(bad).unwrap_err().field.as_deref(), Some("serial"), "{bad}");
         }
-    }
-
-    #[test]
-    fn only_the_revision_that_was_seen_is_changed() {
-        assert_eq!(check_revision(7, None), Ok(()));
-        assert_eq!(check_revision(7, Some(7)), Ok(()));
-        let refusal = check_revision(7, Some(6)).unwrap_err();
-        assert_eq!((refusal.code, refusal.code.number()), (RefusalCode::VersionConflict, 409));
-        assert_eq!(refusal.field.as_deref(), Some("revision"));
     }
 }

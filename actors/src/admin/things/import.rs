@@ -3,11 +3,11 @@
 //! The rows of one request are one commit; whoever has more sends them in several, and others have their turns in
 //! between. A row that is refused changes nothing, and the others count all the same.
 
-use super::edit::check_revision;
 use super::table;
 use super::view::View;
 use super::{UpdateThing, change_credential, free_name};
 use crate::admin::plan::{After, Plan, Request};
+use crate::admin::revision;
 use crate::admin::room::{self, Counted};
 use crate::admin::table::{ADMIN, Operation};
 use crate::admin::tabular::{Format, Record};
@@ -117,7 +117,7 @@ impl Batch<'_> {
             return Err(Refusal::new(RefusalCode::AlreadyExists, message).at("thing"));
         }
         let before = self.view.thing(&thing)?;
-        check_revision(before.as_ref().map_or(0, |row| row.revision), revision)?;
+        revision::check(before.as_ref().map_or(0, |row| row.revision), revision)?;
         match before {
             None => self.create(thing, asked),
             Some(before) => self.update(thing, before, asked),
