@@ -11,10 +11,10 @@ use proto::Datum;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Held {
     kind: VariantScalarTypeId,
-    /// Of structures.
-    pub(crate) encoding: Option<NodeId>,
+    /// Of structures; elsewhere, since each of a hundred thousand tags has one of these.
+    pub(crate) encoding: Option<Box<NodeId>>,
     /// Of arrays; 0 is one value.
-    dimensions: usize,
+    dimensions: u8,
 }
 
 impl Held {
@@ -22,12 +22,13 @@ impl Held {
     pub(crate) fn of(value: &Variant) -> Option<Self> {
         let (kind, dimensions) = match value {
             Variant::Array(array) => {
-                (array.value_type, array.dimensions.as_ref().map_or(1, Vec::len).max(1))
+                let dimensions = array.dimensions.as_ref().map_or(1, Vec::len).max(1);
+                (array.value_type, u8::try_from(dimensions).ok()?)
             }
             Variant::Variant(it) => return Self::of(it),
             it => (it.scalar_type_id()?, 0),
         };
-        let encoding = encoding_of(value);
+        let encoding = encoding_of(value).map(Box::new);
         let is_told = kind != VariantScalarTypeId::ExtensionObject || encoding.is_some();
         is_told.then_some(Self { kind, encoding, dimensions })
     }
@@ -47,7 +48,7 @@ impl Held {
         if self.dimensions == 0 {
             return self.one(value, scaling, layouts);
         }
-        let made = variant_by(&value.to_json(), self.kind, self.dimensions as i32, |value| {
+        let made = variant_by(&value.to_json(), self.kind, self.dimensions.into(), |value| {
             let null = || "null is no value".to_owned();
             let value = Datum::from_json(value.clone()).ok_or_else(null)?;
             self.one(&value, scaling, layouts).map_err(|misfit| match misfit {

@@ -5,12 +5,12 @@
 use super::config::OpcUaConfig;
 use super::events::{Field, event_of};
 use super::link::Wire;
-use super::points::{Node, Point};
+use super::points::{Node, Point, UNKNOWN_TYPE};
 use super::pushes::{Queue, lock};
 use super::requests::Requests;
 use super::structures::{Layouts, Types, encoding_of};
 use crate::config::TagKind;
-use crate::port::{Counters, PointId, PointRead};
+use crate::port::{Counters, PointId, PointRead, ReadError};
 use opcua::client::{MonitoredItemMap, OnSubscriptionNotificationCore};
 use opcua::types::{
     DataChangeNotification, DataValue, EventNotificationList, NotificationMessage,
@@ -51,15 +51,17 @@ impl Listener {
         // Some servers say of an item for events that it has no value yet.
         let point = self.points.get(id.index()).filter(|it| it.kind == TagKind::Value)?;
         self.nodes.get(id.index())?.learn(point, value);
-        if let Some(held) = value.value.as_ref().filter(|it| encoding_of(it).is_some()) {
+        let read = point.read(id, value, layouts);
+        if value.value.as_ref().is_some_and(|it| encoding_of(it).is_some()) {
             let mut unread = lock(&self.unread.values);
-            if unread.contains_key(&id) || !layouts.missing([held]).is_empty() {
+            let is_unknown = matches!(&read.1, Err(ReadError::NoValue { reason, .. }) if *reason == UNKNOWN_TYPE);
+            if is_unknown || unread.contains_key(&id) {
                 unread.insert(id, value.clone());
                 self.unread.arrived.notify_one();
                 return None;
             }
         }
-        Some(point.read(id, value, layouts))
+        Some(read)
     }
 
     /// Asks for the types of what cannot be told, and tells it then, as long as the connection lasts.

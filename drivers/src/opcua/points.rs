@@ -16,6 +16,9 @@ use std::borrow::Cow;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 
+/// Why a structure has no value whose type the server was not asked for yet.
+pub(crate) const UNKNOWN_TYPE: &str = "a structure of which the type is not known yet";
+
 /// One point.
 pub(crate) struct Point {
     pub(crate) kind: TagKind,
@@ -78,7 +81,7 @@ impl Point {
                 let (target, data_type) = (self.address.to_string(), self.data_type());
                 let reason = match fault {
                     Fault::Broken(reason) => reason,
-                    Fault::Unknown(_) => "a structure of which the type is not known yet",
+                    Fault::Unknown(_) => UNKNOWN_TYPE,
                 };
                 (id, Err(ReadError::NoValue { target, data_type, reason }))
             }

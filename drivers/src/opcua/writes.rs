@@ -99,7 +99,8 @@ impl OpcUaDriver {
                 write.node.learn(write.point, value);
             }
         }
-        let held = || ready.iter().filter_map(|it| it.node.held.get()?.encoding.clone());
+        let held =
+            || ready.iter().filter_map(|it| it.node.held.get()?.encoding.as_deref().cloned());
         requests.learn_types(|known| held().filter(|it| !known.knows(it)).collect()).await
     }
 

@@ -191,6 +191,18 @@ impl ReadError {
     }
 }
 
+/// A value as an error shows it: arrays and structures may be long.
+fn brief(value: &Datum) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(BRIEF_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+/// The longest that an error shows of a value.
+const BRIEF_CHARS_MAX: usize = 100;
+
 /// Why a point was not written, or not as asked.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum WriteError {
@@ -204,7 +216,7 @@ pub enum WriteError {
         target: String,
     },
     /// The value is of another kind than the tag.
-    #[error("{value} is no value of type {data_type} for {target}")]
+    #[error("{} is no value of type {data_type} for {target}", brief(value))]
     WrongType {
         /// What should have been written.
         target: String,
@@ -214,7 +226,7 @@ pub enum WriteError {
         data_type: String,
     },
     /// The value does not fit the tag's type after scaling; nothing was sent.
-    #[error("{value} is out of the range of type {data_type} for {target}")]
+    #[error("{} is out of the range of type {data_type} for {target}", brief(value))]
     OutOfRange {
         /// What should have been written.
         target: String,
@@ -243,7 +255,7 @@ pub enum WriteError {
     #[error("not written: {0}")]
     NotWritten(ReadError),
     /// The machine accepted the value but holds another one.
-    #[error("wrote {written} to {target}, read back {found}")]
+    #[error("wrote {} to {target}, read back {}", brief(written), brief(found))]
     NotVerified {
         /// What was written.
         target: String,
@@ -348,5 +360,21 @@ impl QueryError {
             Self::Device(error) => error.code(),
             Self::Lost(lost) => lost.code(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_error_shows_the_beginning_of_a_long_value() {
+        let value = Datum::from_json(json!(vec![1.5; 1000])).unwrap();
+        let (target, data_type) = ("holding:0".to_owned(), "uint16".to_owned());
+        let text = WriteError::WrongType { target, value, data_type }.to_string();
+        assert!(text.starts_with("[1.5,1.5,") && text.contains("…"), "{text}");
+        assert!(text.ends_with("is no value of type uint16 for holding:0"), "{text}");
+        assert!(text.len() < 200, "{text}");
     }
 }
