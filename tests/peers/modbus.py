@@ -1,6 +1,7 @@
 """Machines of pymodbus over every line: TCP, the frames of a serial line over TCP, in binary and in ASCII, and a serial
 line itself, which is a pair of pseudo-terminals."""
 
+import json
 import os
 import pty
 import socket
@@ -76,6 +77,7 @@ def story(hub, app, kind, where, config):
     check(f"{kind}: several are written and verified", done["written"] == 2, done)
     read = hub.ctl("tags", "read", f"driver={kind}", 'tags=["r0","r1"]')["values"]
     check(f"{kind}: and read", [it["v"] for it in read] == [7, 8], read)
+    functions(hub, kind, config)
     server.end(9)
     value = app.wait_for(last, lambda value: value["q"] == "stale")
     check(f"{kind}: a killed machine is stale", bool(value), value)
@@ -86,6 +88,35 @@ def story(hub, app, kind, where, config):
     check(f"{kind}: and good when it is back", bool(value) and took < BACK_SECS, took)
     hub.ctl("drivers", "delete", f"driver={kind}")
     server.end(9)
+
+
+def functions(hub, kind, config):
+    """Arrays, the exception status, writing and reading at once, and functions that no tag has."""
+    name = f"more-{kind}"
+    hub.ctl("drivers", "create", f"driver={name}", *config, "config.write_and_read=true")
+    # pymodbus does not hear what is so short in ASCII.
+    is_heard = kind != "ascii"
+    status = "exception_status" if is_heard else "holding:50.0-7"
+    for tag, address, data_type, access in (
+        ("row", "holding:40[4]", "int16", "read_write"),
+        ("coils", "coil:3[10]", "bool", "read_write"),
+        ("status", status, "uint8", "read"),
+    ):
+        words = (f"tag={tag}", f"address={address}", f"type={data_type}", f"access={access}")
+        hub.ctl("tags", "create", f"driver={name}", *words, f"path=acme/{name}/_raw/{tag}")
+    row, coils = [1, -2, 300, 4], [True, False] * 5
+    values = json.dumps({"row": row, "coils": coils})
+    done = hub.ctl("tags", "write", f"driver={name}", f"values={values}", "verify=true")
+    check(f"{kind}: arrays are written and verified, by one request where that is asked for", done["written"] == 2, done)
+    read = hub.ctl("tags", "read", f"driver={name}", 'tags=["row","coils","status"]')["values"]
+    read = [it.get("v") for it in read]
+    check(f"{kind}: and read, with the exception status", read[:2] == [row, coils] and isinstance(read[2], int), read)
+    said = hub.ctl("drivers", "call", f"driver={name}", "method=8", 'input="0000A5C3"')
+    check(f"{kind}: any function is sent by an operator", said == {"output": ["0000A5C3"]}, said)
+    if is_heard:
+        told = hub.ctl("drivers", "call", f"driver={name}", "method=0x11")["output"][0]
+        check(f"{kind}: such as that for the server id", bytes.fromhex(told)[-1:] == b"\xff", told)
+    hub.ctl("drivers", "delete", f"driver={name}")
 
 
 def neighbours(hub, app, port, far):
