@@ -20,8 +20,8 @@ use serde_json::Value as Json;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// The most writes in one command: as many as a page of them has.
-const WRITES_AT_ONCE: usize = 1000;
+/// The most writes in one command: a server that takes one in a request is done with them in time.
+const WRITES_AT_ONCE: usize = 100;
 
 /// One connection to one OPC UA server.
 pub struct OpcUaDriver {

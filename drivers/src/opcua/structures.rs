@@ -7,8 +7,8 @@
 
 use super::arguments::{Kind, variant_by, variant_of};
 use opcua::types::{
-    ByteStringBody, ContextOwned, DecodingOptions, ExtensionObject, NamespaceMap, NodeId, Variant,
-    VariantScalarTypeId, XmlBody,
+    Array, ByteStringBody, ContextOwned, DecodingOptions, ExtensionObject, NamespaceMap, NodeId,
+    Variant, VariantScalarTypeId, XmlBody,
 };
 use serde_json::Value as Json;
 use std::borrow::Cow;
@@ -152,7 +152,7 @@ impl Layouts {
                 }
                 _ => {}
             },
-            Variant::Array(array) => {
+            Variant::Array(array) if may_have_structures(array) => {
                 array.values.iter().for_each(|value| self.add_missing(value, missing));
             }
             Variant::Variant(inner) => self.add_missing(inner, missing),
@@ -234,10 +234,17 @@ pub(crate) fn encoding_of(value: &Variant) -> Option<NodeId> {
         Variant::ExtensionObject(object) => {
             object.body.as_ref().map(|body| body.binary_type_id().node_id)
         }
-        Variant::Array(array) => array.values.iter().find_map(encoding_of),
+        Variant::Array(array) if may_have_structures(array) => {
+            array.values.iter().find_map(encoding_of)
+        }
         Variant::Variant(inner) => encoding_of(inner),
         _ => None,
     }
+}
+
+fn may_have_structures(array: &Array) -> bool {
+    use VariantScalarTypeId as Of;
+    matches!(array.value_type, Of::ExtensionObject | Of::Variant)
 }
 
 /// What is known of the structures of a connection, for all who read values of it.
