@@ -1,6 +1,6 @@
 //! Opens a line to a machine, with the framing on it.
 
-use super::config::{Line, ModbusSerialConfig, Options};
+use super::config::{Framing, Line, ModbusSerialConfig, Options};
 use super::wire::Wire;
 use crate::port::ConnectError;
 use std::io;
@@ -20,8 +20,21 @@ pub(crate) async fn open(options: &Options) -> Result<Wire, ConnectError> {
                 address: serial.port.clone(),
                 reason,
             })?;
-            Ok(Wire::new(port, serial.framing))
+            Ok(Wire::new(port, serial.framing).with_silence(silence(serial)))
         }
+    }
+}
+
+/// What binary frames are told apart by: three and a half characters, and on fast lines a fixed time, since they would
+/// be gone before anybody notices (Modbus over Serial Line 1.02, 2.5.1.1).
+fn silence(serial: &ModbusSerialConfig) -> Duration {
+    const FAST_BAUD_RATE: u32 = 19_200;
+    const FAST: Duration = Duration::from_micros(1750);
+    // Start, parity and stop bits with it, a character is eleven bits.
+    match serial.framing {
+        Framing::Ascii => Duration::ZERO,
+        _ if serial.baud_rate > FAST_BAUD_RATE => FAST,
+        _ => Duration::from_micros(38_500_000 / u64::from(serial.baud_rate)),
     }
 }
 
@@ -76,4 +89,21 @@ fn open_port(config: &ModbusSerialConfig) -> Result<tokio_serial::SerialStream, 
 #[cfg(not(feature = "serial"))]
 fn open_port(_config: &ModbusSerialConfig) -> Result<TcpStream, String> {
     Err("this build has no serial lines".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_line_is_silent_for_longer() {
+        let of = |baud_rate, framing| {
+            let config = ModbusSerialConfig::new("/dev/ttyUSB0");
+            silence(&ModbusSerialConfig { baud_rate, framing, ..config }).as_micros()
+        };
+        assert_eq!(of(9600, Framing::Rtu), 4010);
+        assert_eq!(of(19_200, Framing::Rtu), 2005);
+        assert_eq!(of(115_200, Framing::Rtu), 1750);
+        assert_eq!(of(9600, Framing::Ascii), 0);
+    }
 }

@@ -4,7 +4,9 @@ use super::config::Framing;
 use super::frame::{Asked, Found, encode, find};
 use std::fmt::Debug;
 use std::io;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::{Instant, sleep_until};
 
 /// The most bytes that are kept while an answer is waited for: several frames, of which only the last is the answer.
 const WAITING_BYTES_MAX: usize = 2048;
@@ -22,6 +24,9 @@ pub(crate) struct Wire {
     framing: Framing,
     transaction: u16,
     come: Vec<u8>,
+    /// How long the line is silent between two frames, and when something last came.
+    silence: Duration,
+    heard: Instant,
 }
 
 /// Why there is no answer.
@@ -37,7 +42,13 @@ pub(crate) enum Fault {
 
 impl Wire {
     pub(crate) fn new(line: impl Line + 'static, framing: Framing) -> Self {
-        Self { line: Box::new(line), framing, transaction: 0, come: Vec::new() }
+        let (silence, heard) = (Duration::ZERO, Instant::now());
+        Self { line: Box::new(line), framing, transaction: 0, come: Vec::new(), silence, heard }
+    }
+
+    /// The same, on a line where units tell frames apart by the silence between them.
+    pub(crate) fn with_silence(self, silence: Duration) -> Self {
+        Self { silence, ..self }
     }
 
     /// Sends a request to a unit and waits for its answer.
@@ -47,6 +58,9 @@ impl Wire {
         let asked = Asked { transaction: self.transaction, unit, function };
         // What is here answers nothing any more.
         self.come.clear();
+        if !self.silence.is_zero() {
+            sleep_until(self.heard + self.silence).await;
+        }
         let request = encode(self.framing, asked, pdu);
         self.line.write_all(&request).await.map_err(Fault::Line)?;
         self.line.flush().await.map_err(Fault::Line)?;
@@ -56,7 +70,7 @@ impl Wire {
             }
             match self.line.read_buf(&mut self.come).await {
                 Ok(0) => return Err(Fault::Closed),
-                Ok(_) => {}
+                Ok(_) => self.heard = Instant::now(),
                 Err(error) => return Err(Fault::Line(error)),
             }
             match find(self.framing, asked, &self.come) {
@@ -94,6 +108,31 @@ mod tests {
         }
         machine.await.unwrap();
         assert!(matches!(wire.exchange(7, &[7]).await, Err(Fault::Closed | Fault::Line(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_line_is_silent_between_an_answer_and_the_next_request() {
+        let (near, mut far) = duplex(64);
+        let silence = Duration::from_millis(4);
+        let mut wire = Wire::new(near, Framing::Rtu).with_silence(silence);
+        let machine = tokio::spawn(async move {
+            let mut answered = Instant::now();
+            let mut silent = Vec::new();
+            for _ in 0..3 {
+                let mut request = [0; 8];
+                far.read_exact(&mut request).await.unwrap();
+                silent.push(answered.elapsed());
+                // The answer of unit 17 that holds 1.
+                far.write_all(&[0x11, 3, 2, 0, 1, 0xb8, 0x47]).await.unwrap();
+                answered = Instant::now();
+            }
+            silent
+        });
+        for _ in 0..3 {
+            assert_eq!(wire.exchange(0x11, &[3, 0, 0, 0, 1]).await.unwrap(), [3, 2, 0, 1]);
+        }
+        let silent = machine.await.unwrap();
+        assert!(silent.iter().all(|it| *it >= silence), "{silent:?}");
     }
 
     #[tokio::test]
