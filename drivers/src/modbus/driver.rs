@@ -19,7 +19,7 @@ use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use proto::Datum;
 use serde_json::Value as Json;
 
-/// A connection to one Modbus TCP unit.
+/// A connection to one Modbus unit.
 pub struct ModbusDriver {
     points: Vec<Point>,
     limits: Limits,

@@ -259,7 +259,14 @@ impl Types {
         Arc::clone(&self.known.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn set(&self, layouts: Layouts) {
-        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(layouts);
+    /// Adds what one of those who ask has learned to what others have meanwhile; all of it.
+    fn add(&self, learned: Layouts) -> Arc<Layouts> {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let mut all = (**known).clone();
+        all.by_encoding.extend(learned.by_encoding);
+        all.by_type.extend(learned.by_type);
+        all.parts.extend(learned.parts);
+        *known = Arc::new(all);
+        Arc::clone(&known)
     }
 }

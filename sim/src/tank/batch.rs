@@ -1,14 +1,13 @@
 //! A structure of the tank: a batch with amounts, limits and steps, whose types the server tells.
 
+use super::nodes;
 use anyhow::{Result, anyhow};
 use opcua::nodes::ReferenceDirection;
-use opcua::server::address_space::{
-    AccessLevel, AddressSpace, DataTypeBuilder, ObjectBuilder, VariableBuilder,
-};
+use opcua::server::address_space::{AddressSpace, DataTypeBuilder, ObjectBuilder};
 use opcua::types::{
     BinaryEncodable, ByteStringBody, ContextOwned, DataTypeId, DecodingOptions, ExtensionObject,
     NamespaceMap, NodeId, ObjectTypeId, QualifiedName, Range, ReferenceTypeId, StructureDefinition,
-    StructureField, StructureType, UAString, VariableTypeId, Variant,
+    StructureField, StructureType, UAString, Variant,
 };
 
 /// The names of the types.
@@ -31,16 +30,8 @@ pub(super) fn add(space: &mut AddressSpace, index: u16, tank: &NodeId) -> Result
         field("Steps", node(STEP), 1),
     ];
     add_type(space, index, BATCH, StructureType::Structure, fields.into());
-    let access = AccessLevel::CURRENT_READ | AccessLevel::CURRENT_WRITE;
-    VariableBuilder::new(&node("Batch"), QualifiedName::new(index, "Batch"), "Batch")
-        .data_type(node(BATCH))
-        .value_rank(-1)
-        .value(batch(encoding_of(index, BATCH))?)
-        .access_level(access)
-        .user_access_level(access)
-        .has_type_definition(VariableTypeId::BaseDataVariableType)
-        .component_of(tank.clone())
-        .insert(space);
+    let value = batch(encoding_of(index, BATCH))?;
+    nodes::add_variable(space, (index, tank), "Batch", node(BATCH), (value, true));
     Ok(())
 }
 

@@ -85,23 +85,34 @@ fn add_values(space: &mut AddressSpace, index: u16, tank: &NodeId) -> Result<()>
         ("Matrix", DataTypeId::Double, Variant::Array(Box::new(matrix)), true),
     ];
     for (name, data_type, value, is_writable) in values {
-        let mut access = AccessLevel::CURRENT_READ;
-        access.set(AccessLevel::CURRENT_WRITE, is_writable);
-        let rank = match &value {
-            Variant::Array(array) => array.dimensions.as_ref().map_or(1, |it| it.len() as i32),
-            _ => -1,
-        };
-        VariableBuilder::new(&NodeId::new(index, name), QualifiedName::new(index, name), name)
-            .data_type(data_type)
-            .value_rank(rank)
-            .value(value)
-            .access_level(access)
-            .user_access_level(access)
-            .has_type_definition(VariableTypeId::BaseDataVariableType)
-            .component_of(tank.clone())
-            .insert(space);
+        add_variable(space, (index, tank), name, data_type, (value, is_writable));
     }
     Ok(())
+}
+
+/// A variable of the tank, whose value has the rank that all of its values have.
+pub(super) fn add_variable(
+    space: &mut AddressSpace,
+    (index, tank): (u16, &NodeId),
+    name: &str,
+    data_type: impl Into<NodeId>,
+    (value, is_writable): (Variant, bool),
+) {
+    let mut access = AccessLevel::CURRENT_READ;
+    access.set(AccessLevel::CURRENT_WRITE, is_writable);
+    let rank = match &value {
+        Variant::Array(array) => array.dimensions.as_ref().map_or(1, |it| it.len() as i32),
+        _ => -1,
+    };
+    VariableBuilder::new(&NodeId::new(index, name), QualifiedName::new(index, name), name)
+        .data_type(data_type)
+        .value_rank(rank)
+        .value(value)
+        .access_level(access)
+        .user_access_level(access)
+        .has_type_definition(VariableTypeId::BaseDataVariableType)
+        .component_of(tank.clone())
+        .insert(space);
 }
 
 fn argument(name: &str, data_type: DataTypeId) -> Argument {

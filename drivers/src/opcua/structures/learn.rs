@@ -35,7 +35,7 @@ impl Requests<'_> {
             for encoding in missing {
                 self.learn_encoding(encoding, &mut next).await?;
             }
-            self.wire.types.set(next);
+            self.wire.types.add(next);
         }
         Ok(self.wire.types.known())
     }
@@ -131,13 +131,16 @@ impl Requests<'_> {
         &mut self,
         data_type: &NodeId,
     ) -> Result<(Option<Part>, Arc<Layouts>), Lost> {
-        let mut next = (*self.wire.types.known()).clone();
+        let known = self.wire.types.known();
+        if let Some(part) = known.parts.get(data_type) {
+            return Ok((Some(part.clone()), known));
+        }
+        let mut next = (*known).clone();
         let part = self.part(data_type, &mut next).await?;
         if let Some(Part::Structure(inner)) = &part {
             self.learn_type(inner.clone(), &mut next).await?;
         }
-        self.wire.types.set(next);
-        Ok((part, self.wire.types.known()))
+        Ok((part, self.wire.types.add(next)))
     }
 
     /// What a field of this type holds, by the supertypes of it.

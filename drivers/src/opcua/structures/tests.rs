@@ -249,6 +249,20 @@ fn a_type_that_has_itself_within_it_ends() {
 }
 
 #[test]
+fn what_two_learn_at_a_time_is_known_to_both() {
+    let types = Types::default();
+    let with = |number: u32| {
+        let mut learned = (*types.known()).clone();
+        learned.by_encoding.insert(id(number), Err("untold"));
+        learned
+    };
+    let (first, second) = (with(1), with(2));
+    types.add(first);
+    let all = types.add(second);
+    assert!(all.knows(&id(1)) && all.knows(&id(2)) && types.known().knows(&id(1)));
+}
+
+#[test]
 fn arrays_of_structures_are_arguments_as_well() {
     let layouts = layouts();
     let range = json!({"low": 1.0, "high": 2.0});
