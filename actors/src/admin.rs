@@ -49,6 +49,7 @@ mod roles;
 mod room;
 mod rules;
 mod scope;
+mod server_certificates;
 mod shadows;
 mod subscriptions;
 mod table;

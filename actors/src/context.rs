@@ -19,6 +19,7 @@ use proto::TimestampMs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// Shared by the whole tree; made once at its start.
@@ -45,6 +46,8 @@ pub(crate) struct Context {
     pub(crate) reconfigured: Bells,
     /// That rules have changed.
     pub(crate) rules_changed: Bells,
+    /// Counts what operators have said of certificates of machines.
+    pub(crate) trust_changed: watch::Sender<u64>,
     /// What rules have done.
     pub(crate) rules: Deeds,
     /// What goes up to the hub.
@@ -79,6 +82,7 @@ impl Context {
             due_things: DueThings::default(),
             reconfigured: Bells::default(),
             rules_changed: Bells::default(),
+            trust_changed: watch::Sender::default(),
             rules: Deeds::default(),
             tapes: Tapes::default(),
             rooms: Rooms::default(),

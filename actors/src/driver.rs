@@ -34,7 +34,7 @@ pub(crate) use actor::{DriverActor, DriverArgs, DriverMsg, status_message};
 pub(crate) use asks::{
     Ask, Reply, TAGS_MAX as ASKED_TAGS_MAX, does_not_run, identity_of, refusal_of_query, value_of,
 };
-pub(crate) use bus::Bus;
+pub(crate) use bus::opening;
 pub use pace::{Pace, Span};
 pub use status::{DriverPhase, DriverStatus, PointFigures};
 pub(crate) use write::refusal_of_lost;

@@ -53,6 +53,7 @@ mod settings;
 mod system;
 mod task;
 mod tenant;
+mod trust;
 mod uplink;
 
 pub use admin::{CatalogOperation, CatalogResource, catalogue};
@@ -62,7 +63,7 @@ pub use drivers::Site;
 pub use drivers::bridge::{RemoteConfig, RemoteTls};
 pub use edge_node::local_edge;
 pub use figures::Figures;
-pub use ports::{OpenDriver, Opening, Outside};
+pub use ports::{ForDrivers, OpenDriver, Opening, Outside};
 pub use restart::RestartPolicy;
 pub use settings::Settings;
 pub use system::{FirstAdmin, Platform, StartError, start};

@@ -5,6 +5,7 @@
 
 use broker::Broker;
 use drivers::mqtt::LocalBroker;
+use drivers::trust::TrustList;
 use drivers::{ConfigError, Driver, DriverConfig, Site, TagConfig};
 use proto::{Clock, Entropy};
 use std::sync::Arc;
@@ -21,8 +22,17 @@ pub struct Opening<'a> {
     pub config: &'a DriverConfig,
     /// Its points.
     pub tags: &'a [TagConfig],
-    /// The node's own broker, for devices that are its clients; without it such a driver can be checked only.
-    pub broker: Option<Arc<dyn LocalBroker>>,
+    /// What its project has for it; without that some drivers can be checked only.
+    pub project: Option<ForDrivers>,
+}
+
+/// What a project has for its drivers.
+#[derive(Clone)]
+pub struct ForDrivers {
+    /// The node's own broker, for devices that are its clients.
+    pub broker: Arc<dyn LocalBroker>,
+    /// Which certificates of machines are trusted.
+    pub trust: Arc<dyn TrustList>,
 }
 
 /// Everything that the supervision tree reaches.
@@ -49,9 +59,12 @@ impl Outside {
         entropy: Arc<dyn Entropy>,
         site: Site,
     ) -> Self {
-        let open_driver: OpenDriver = Arc::new(move |opening| match opening.broker {
-            Some(broker) => drivers::open(opening.config, opening.tags, &site.with_broker(broker)),
-            None => drivers::open(opening.config, opening.tags, &site),
+        let open_driver: OpenDriver = Arc::new(move |opening| {
+            let mut site = site.clone();
+            if let Some(project) = opening.project {
+                site = site.with_broker(project.broker).with_trust(project.trust);
+            }
+            drivers::open(opening.config, opening.tags, &site)
         });
         Self { store, broker, clock, entropy, open_driver }
     }

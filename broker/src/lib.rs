@@ -87,6 +87,9 @@ pub use recorder::{Recorded, Recorder};
 pub use registrar::{Newcomer, Registering, Registrar, Unregistered};
 pub use reload::{ReloadOutcome, Reloaded};
 pub use session::drops::Drops;
-pub use tls::certificate::{CertificateInfo, is_signed_by, read_authority, read_certificate};
+pub use tls::certificate::{
+    CertificateInfo, certificate_der, check_revocations, is_signed_by, read_authority,
+    read_certificate, revocations_der,
+};
 pub use tls::{ClientAuth, Tls, Tls12, TlsConfig, TlsError};
 pub use witness::{CameIn, TurnedAway, Witness};

@@ -9,6 +9,7 @@
 //! - [`sheets`]: tags as other products write them down
 //! - [`virtual_tags`](virtual_tags()): values that are computed from those of a machine
 //! - [`mqtt`]: devices that speak MQTT in their own way
+//! - [`trust`]: whose certificates are trusted, as operators say
 //! - [`bridge`]: a client of another MQTT broker, for bridges
 //! - [`schedule`] and [`backoff`]: when to poll and when to reconnect, as pure values for the actor
 //! - [`contract`]: what every driver must keep, as a check that runs against any of them
@@ -31,6 +32,7 @@ mod scaling;
 pub mod schedule;
 pub mod sheets;
 pub mod simulator;
+pub mod trust;
 mod virtual_tags;
 
 pub use backoff::Backoff;

@@ -2,15 +2,17 @@
 //!
 //! `opcua/README.md` is the reference for operators: options, addresses, security, an example. Inside: `address`,
 //! `value`, `arguments`, `structures` and `status` give words of OPC UA a meaning, `points` is what a tag is on this
-//! connection and `held` what the server has there; `identity` and `endpoint` say who we are and whom we trust,
-//! `discovery` who is there; `link` is the connection, `requests`, `writes`, `browse`, `call` and `history` what is
-//! asked of it, `subscribe`, `listener`, `events` and `pushes` what comes by itself, `driver` is the port.
+//! connection and `held` what the server has there; `identity`, `endpoint` and `trust` say who we are, how we come in
+//! and whom we trust, `discovery` who is there; `link` is the connection, `limits` what it bears and `profile` what is
+//! known of products; `requests`, `writes`, `browse`, `call` and `history` is what is asked of it, `subscribe`,
+//! `listener`, `events` and `pushes` what comes by itself, `driver` is the port.
 //!
-//! Only `config` and `event_fields` are there without the feature `opcua`, so that a configuration reads the same in
-//! every build.
+//! Only `config`, `event_fields` and `profile` are there without the feature `opcua`, so that a configuration reads the
+//! same in every build.
 
 mod config;
 mod event_fields;
+mod profile;
 
 #[cfg(feature = "opcua")]
 mod address;
@@ -35,6 +37,8 @@ mod history;
 #[cfg(feature = "opcua")]
 pub(crate) mod identity;
 #[cfg(feature = "opcua")]
+mod limits;
+#[cfg(feature = "opcua")]
 mod link;
 #[cfg(feature = "opcua")]
 mod listener;
@@ -51,6 +55,8 @@ mod structures;
 #[cfg(feature = "opcua")]
 mod subscribe;
 #[cfg(feature = "opcua")]
+mod trust;
+#[cfg(feature = "opcua")]
 mod value;
 #[cfg(feature = "opcua")]
 mod writes;
@@ -62,3 +68,4 @@ pub use config::{
 };
 #[cfg(feature = "opcua")]
 pub use driver::OpcUaDriver;
+pub use profile::ServerProfile;

@@ -8,19 +8,21 @@ use crate::modbus::{Buses, ModbusDriver};
 use crate::mqtt::{LocalBroker, MqttDriver};
 use crate::port::Driver;
 use crate::simulator::SimulatorDriver;
+use crate::trust::TrustList;
 use crate::virtual_tags::virtual_tags;
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What the drivers of one node share: where they keep what machines know the node by, the lines that
-/// several machines are on, and the way to devices that are
-/// clients of the node itself.
+/// several machines are on, the way to devices that are clients of the node itself, and whose certificates are trusted.
 #[derive(Clone)]
 pub struct Site {
     /// The directory of the node.
     pub(crate) dir: PathBuf,
     broker: Option<Arc<dyn LocalBroker>>,
+    #[cfg(feature = "opcua")]
+    pub(crate) trust: Option<Arc<dyn TrustList>>,
     buses: Arc<Buses>,
     #[cfg(feature = "opcua")]
     pub(crate) identity: Arc<tokio::sync::Mutex<Option<Arc<crate::opcua::identity::Identity>>>>,
@@ -32,17 +34,27 @@ impl Site {
         Self {
             dir: dir.into(),
             broker: None,
+            #[cfg(feature = "opcua")]
+            trust: None,
             buses: Arc::default(),
             #[cfg(feature = "opcua")]
             identity: Arc::default(),
         }
     }
-}
 
-impl Site {
     /// The same, for a driver of the project that this is the broker of.
-    pub fn with_broker(&self, broker: Arc<dyn LocalBroker>) -> Self {
-        Self { broker: Some(broker), ..self.clone() }
+    pub fn with_broker(self, broker: Arc<dyn LocalBroker>) -> Self {
+        Self { broker: Some(broker), ..self }
+    }
+
+    /// The same, for a driver of the project that this is the trust list of.
+    #[cfg_attr(not(feature = "opcua"), expect(unused_variables, reason = "nobody asks"))]
+    pub fn with_trust(self, trust: Arc<dyn TrustList>) -> Self {
+        Self {
+            #[cfg(feature = "opcua")]
+            trust: Some(trust),
+            ..self
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! trust, subscriptions that come back, namespaces that move, and machines that fail.
 
 use drivers::contract::{self, Fixture};
-use drivers::opcua::{OpcUaConfig, OpcUaUser, SecurityMode, SecurityPolicy};
+use drivers::opcua::{OpcUaConfig, OpcUaUser, SecurityMode, SecurityPolicy, ServerProfile};
 use drivers::{
     ConnectError, Connectivity, Driver, DriverConfig, PointId, Pushed, Site, SubscribeError,
     Subscription, TagConfig, open,
@@ -22,6 +22,8 @@ mod discovery;
 mod methods;
 #[path = "opcua/structures.rs"]
 mod structures;
+#[path = "opcua/trust.rs"]
+mod trust;
 
 /// A directory for each of both sides.
 struct Dirs {
@@ -272,6 +274,36 @@ async fn many_points_are_asked_for_in_as_many_parts_as_the_server_takes() {
     let seen = pushed(&mut stream, |seen| seen.len() == 1234).await;
     let wrong = seen.iter().find(|(point, value)| **value != Ok(Datum::Int(i64::from(point.0))));
     assert_eq!(wrong, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_product_is_asked_for_as_much_at_once_as_it_is_known_to_bear() {
+    let dirs = dirs();
+    let kind = Kind { values: 1234, made: ("Siemens AG", "S7-1200"), ..Kind::default() };
+    let server = OpcUaServer::start(dirs.server.path(), kind).await.expect("a server");
+    let name = |it: usize| format!("V{it}");
+    let tags: Vec<TagConfig> =
+        (0..1234).map(|it| tag(&name(it), &of_tank(&name(it)), &json!({}))).collect();
+    let mut asked = Vec::new();
+    for (profile, told) in [
+        (ServerProfile::Auto, "siemens_s7_1200"),
+        (ServerProfile::None, "none"),
+        (ServerProfile::SiemensS71500, "siemens_s7_1500"),
+    ] {
+        let config = OpcUaConfig { profile, ..plain(&server) };
+        let mut driver = driver(&config, &tags, &dirs.site);
+        driver.connect().await.expect("a connection");
+        let known = driver.identify().await.expect("it tells who it is");
+        assert!(known.contains(&("profile".to_owned(), told.to_owned())), "{known:?}");
+        let before = driver.health().counters.round_trips;
+        let mut stream = driver.subscribe(&all(&tags)).await.expect("a subscription");
+        let requests = driver.health().counters.round_trips - before;
+        pushed(&mut stream, |seen| seen.len() == 1234).await;
+        asked.push(requests);
+    }
+    // A thousand items fit into one subscription, which is asked for as well. Whoever does not know tries more, and
+    // asks for the rest of them once more.
+    assert_eq!(asked, [(1 + 10) + (1 + 3), (1 + 1 + 1) + (1 + 1), (1 + 2 + 1) + (1 + 1)]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,7 +11,7 @@ use opcua::crypto::SecurityPolicy;
 use opcua::server::diagnostics::NamespaceMetadata;
 use opcua::server::node_manager::memory::{SimpleNodeManager, simple_node_manager};
 use opcua::server::{ServerBuilder, ServerEndpoint, ServerHandle, ServerUserToken};
-use opcua::types::{DataValue, MessageSecurityMode, NodeId, Variant};
+use opcua::types::{BuildInfo, DataValue, MessageSecurityMode, NodeId, Variant};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -68,11 +68,20 @@ pub struct Kind {
     pub secret: &'static str,
     /// Whether it offers connections without security, too.
     pub is_open: bool,
+    /// Who it says has made it, and as what.
+    pub made: (&'static str, &'static str),
 }
 
 impl Default for Kind {
     fn default() -> Self {
-        Self { namespaces_before: 0, items_max: 0, values: 0, secret: SECRET, is_open: true }
+        Self {
+            namespaces_before: 0,
+            items_max: 0,
+            values: 0,
+            secret: SECRET,
+            is_open: true,
+            made: ("Manifold", "Tank"),
+        }
     }
 }
 
@@ -239,6 +248,11 @@ fn builder(address: SocketAddr, dir: &Path, kind: Kind) -> ServerBuilder {
         .application_name("Tank")
         .application_uri("urn:manifold:test:server")
         .product_uri("urn:manifold:test")
+        .build_info(BuildInfo {
+            manufacturer_name: kind.made.0.into(),
+            product_name: kind.made.1.into(),
+            ..BuildInfo::default()
+        })
         .create_sample_keypair(true)
         .certificate_path("own/cert.der")
         .private_key_path("private/private.pem")

@@ -6,9 +6,12 @@ use manifold_tests::node::{Node, SECRET, Site};
 use manifold_tests::page::{blocks_of, run};
 use manifold_tests::peer::Peer;
 use manifold_tests::plant::Plant;
+use manifold_tests::process::PATIENCE;
 use serde_json::{Value, json};
 use sim::tank::{Kind, OpcUaServer};
 use std::path::Path;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Where the page says that the machines are.
 const OF_THE_PAGE: &str = "127.0.0.1:5020";
@@ -32,7 +35,7 @@ async fn every_command_of_the_page_does_what_the_page_says() {
         let (code, said) = run(&node, folder.path(), &block).await;
         assert_eq!(code, Some(i32::from(is_refused)), "{block}: {said}");
     }
-    assert_eq!(blocks, 10);
+    assert_eq!(blocks, 12);
 
     assert_eq!(plant.read_holding(0).await, 300, "the last write of the page");
     let mut admin = Admin::enter(&node).await;
@@ -85,6 +88,78 @@ async fn a_method_and_its_event_are_on_topics(node: &Node) {
     assert_eq!(event["data"]["message"], "filled to 90: by topic", "{event}");
     assert!(event["t"].is_number(), "{event}");
     assert_eq!(node.figure("actors_driver_events_total").await, 2, "the page's, and this one");
+}
+
+/// The trust list of a node that is killed in between.
+#[tokio::test]
+async fn what_operators_say_of_a_server_outlives_the_node() {
+    let site = Site::new();
+    let mut node = site.start().await;
+    let pki = tempfile::tempdir().expect("there is room");
+    let tank = OpcUaServer::start(pki.path(), Kind::default()).await.expect("a tank");
+    let config = json!({ "protocol": "opcua", "url": tank.url() });
+    let mut admin = Admin::enter(&node).await;
+    admin.must("drivers", "create", json!({ "driver": "tank", "config": config })).await;
+    let tag = json!({ "driver": "tank", "tag": "level", "path": "acme/tank/_raw/level",
+        "address": "nsu=urn:manifold:test:tank;s=Level" });
+    admin.must("tags", "create", tag).await;
+    let reason = status(&mut admin, "connecting", "is not trusted").await;
+    let found = admin.must("server_certificates", "list", json!({})).await;
+    let pending = found["items"].as_array().expect("items");
+    let [one] = pending.as_slice() else { panic!("{found}") };
+    assert_eq!((&one["state"], &one["url"]), (&json!("pending"), &json!(tank.url())));
+    let fingerprint = one["fingerprint"].as_str().expect("a text").to_owned();
+    assert!(reason.contains(&fingerprint), "{reason}");
+    let this = |more: Value| {
+        let mut body = json!({ "fingerprint": fingerprint });
+        body.as_object_mut().expect("an object").extend(more.as_object().expect("one").clone());
+        body
+    };
+    let shown = admin.must("server_certificates", "get", this(json!({}))).await;
+    let pem = shown["certificate"].as_str().expect("PEM");
+    assert!(pem.starts_with("-----BEGIN CERTIFICATE-----\n"), "{pem}");
+
+    for (resource, verb, state, driver, reason) in [
+        ("server_certificates", "approve", "approved", "running", ""),
+        ("server_certificates", "reject", "rejected", "connecting", "has been rejected"),
+        ("server_certificates", "delete", "pending", "connecting", "is not trusted"),
+    ] {
+        admin.must(resource, verb, this(json!({}))).await;
+        for _ in 0..2 {
+            status(&mut admin, driver, reason).await;
+            let shown = admin.must("server_certificates", "get", this(json!({}))).await;
+            assert_eq!(shown["state"], state, "{shown}");
+            node.kill().await;
+            node = site.start().await;
+            admin = Admin::enter(&node).await;
+        }
+    }
+    let brief = this(json!({ "expires_in_secs": 2 }));
+    admin.must("server_certificates", "approve", brief).await;
+    status(&mut admin, "running", "").await;
+    status(&mut admin, "connecting", "until a time that is over").await;
+    let shown = admin.must("server_certificates", "get", this(json!({}))).await;
+    assert_eq!(shown["state"], "expired", "{shown}");
+    // By its own certificate, which is one of those that servers make for themselves.
+    let given = json!({ "certificate": pem, "description": "by hand" });
+    let given = admin.must("server_certificates", "approve", given).await;
+    assert_eq!(given["fingerprint"], json!(fingerprint));
+    status(&mut admin, "running", "").await;
+    tank.kill().await;
+}
+
+/// Waits until the driver `tank` is in a state, and its reason contains a text; the reason.
+async fn status(admin: &mut Admin, state: &str, reason: &str) -> String {
+    let begun = Instant::now();
+    loop {
+        let driver = admin.must("drivers", "get", json!({ "driver": "tank" })).await;
+        let why = driver["status"]["reason"].as_str().unwrap_or_default();
+        if driver["status"]["state"] == state && why.contains(reason) {
+            return why.to_owned();
+        }
+        assert!(begun.elapsed() < PATIENCE, "not {state} with {reason:?}: {driver}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// A table with one bad row among many, and rows that say what is there already.

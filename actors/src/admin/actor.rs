@@ -414,6 +414,7 @@ impl AdminCore {
                 }
             }
             After::Broadcast(id) => drop(self.tenant.cast(TenantMsg::Broadcast(id))),
+            After::Trust => self.context.trust_changed.send_modify(|it| *it += 1),
             After::Rules(namespace) => self.context.rules_changed.ring(&namespace),
             After::Registered(rows) => self.registered(rows),
             After::Due(things) => {

@@ -1,8 +1,7 @@
 //! `admin/backups/…`: copies of everything the node holds, in the directory that its configuration names.
 
 use super::actor::AdminCore;
-use super::cursor;
-use super::list::limited;
+use super::list::page_of_all;
 use super::plan::{After, Owner, Plan, Request};
 use super::table::{Operation, Resource, SYSTEM};
 use crate::audit::Entry;
@@ -10,7 +9,7 @@ use crate::audit::entry::BEGUN;
 use crate::backups::{self, State, unusable};
 use crate::refused;
 use broker::Outgoing;
-use proto::admin::{ListRequest, Page};
+use proto::admin::ListRequest;
 use proto::{Refusal, RefusalCode};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -99,7 +98,6 @@ fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
 /// Lists the backups, by name.
 fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
     let asked: ListRequest = request.read()?;
-    let after = cursor::place(NAME, asked.cursor.as_deref(), |text| Ok::<_, ()>(text.to_owned()))?;
     let mut all: Vec<(String, Json)> = backups::found(request.context)?
         .into_iter()
         .map(|it| {
@@ -110,19 +108,7 @@ fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
     if let Some(last) = request.context.backups.last() {
         all.push((last.0.clone(), show(last)));
     }
-    all.retain(|(name, _)| {
-        after.as_ref().is_none_or(|after| name > after)
-            && asked.filter.as_ref().is_none_or(|filter| name.contains(filter))
-    });
-    all.sort_by(|a, b| a.0.cmp(&b.0));
-    let limit = limited(asked.limit);
-    let next_cursor = match all.get(limit) {
-        Some(_) => all.get(limit - 1).map(|(name, _)| cursor::after(NAME, name)),
-        None => None,
-    };
-    let items: Vec<Json> = all.into_iter().take(limit).map(|(_, shown)| shown).collect();
-    // Made of JSON values and a text: there is no way to fail.
-    Ok(Plan::answer(serde_json::to_value(Page { items, next_cursor }).unwrap_or_default()))
+    page_of_all(NAME, &asked, all)
 }
 
 fn show((name, state): (String, State)) -> Json {

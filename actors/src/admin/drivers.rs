@@ -311,7 +311,7 @@ pub(super) fn check(
     config: &DriverConfig,
     tags: &[TagConfig],
 ) -> Result<(), ConfigError> {
-    (request.context.outside.open_driver)(Opening { config, tags, broker: None }).map(drop)
+    (request.context.outside.open_driver)(Opening { config, tags, project: None }).map(drop)
 }
 
 /// The refusal of a configuration, below the field that holds it.

@@ -1,6 +1,7 @@
 //! Lists: filter, limit and cursor over the rows of a table, page by page.
 
-use super::plan::{Request, unreadable};
+use super::cursor;
+use super::plan::{Plan, Request, unreadable};
 use proto::Refusal;
 use proto::admin::{LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX, ListRequest, Page};
 use serde_json::Value as Json;
@@ -61,6 +62,25 @@ pub(super) fn list<R: Row>(
             return Ok(page_of(items, cursor));
         }
     }
+}
+
+/// One page of a list that is short enough to be made as a whole. Its cursor is of `resource`.
+pub(super) fn page_of_all(
+    resource: &str,
+    asked: &ListRequest,
+    mut all: Vec<Item>,
+) -> Result<Plan, Refusal> {
+    let after =
+        cursor::place(resource, asked.cursor.as_deref(), |text| Ok::<_, ()>(text.to_owned()))?;
+    all.retain(|(name, _)| after.as_ref().is_none_or(|after| name > after) && matches(asked, name));
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    let limit = limited(asked.limit);
+    let next_cursor = match all.get(limit) {
+        Some(_) => all.get(limit - 1).map(|(name, _)| cursor::after(resource, name)),
+        None => None,
+    };
+    let items = all.into_iter().take(limit).map(|(_, shown)| shown).collect();
+    Ok(Plan::answer(page_of(items, next_cursor)))
 }
 
 /// The rows that a request gets at most.

@@ -13,11 +13,10 @@ use crate::ask::ask;
 use crate::audit::entry::BEGUN;
 use crate::audit::{self, Entry};
 use crate::context::{Context, Shared};
-use crate::driver::{Ask, Bus, does_not_run, identity_of, refusal_of_query};
+use crate::driver::{Ask, does_not_run, identity_of, opening, refusal_of_query};
 use crate::edge_node::EdgeNodeMsg;
 use crate::edges::desired;
 use crate::edges::hotline::{Hotline, Question};
-use crate::ports::Opening;
 use crate::refused;
 use crate::tenant::TenantMsg;
 use broker::{Client, Delivery};
@@ -251,8 +250,7 @@ fn opened(
     client: &Client,
     config: &DriverConfig,
 ) -> Result<Box<dyn Driver>, Refusal> {
-    let bus = Bus { context: context.clone(), client: client.clone() };
-    let opening = Opening { config, tags: &[], broker: Some(Arc::new(bus)) };
+    let opening = opening((context, client), config, &[]);
     (context.outside.open_driver)(opening).map_err(|error| {
         Refusal::new(RefusalCode::Invalid, error.reason).at(format!("config.{}", error.field))
     })

@@ -128,6 +128,8 @@ pub(super) enum After {
     Certificates(Namespace, Option<String>),
     /// Has what the rows of projects and their tenant say count.
     Tenancy(Vec<Namespace>),
+    /// Has connections to machines look again at whether these are trusted.
+    Trust,
     /// Has the rules of a namespace be read anew.
     Rules(Namespace),
     /// Tells the members of a broadcast.
@@ -154,6 +156,7 @@ impl After {
                 | Self::Tenancy(..)
                 | Self::Registered(_)
                 | Self::Rules(_)
+                | Self::Trust
         )
     }
 }

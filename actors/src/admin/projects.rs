@@ -16,6 +16,8 @@ use crate::driver::row::DriverRow;
 use crate::enrolment::row::{EnrolmentRow, SerialRow};
 use crate::model::row::ModelRow;
 use crate::registry::row::{GroupMemberRow, GroupRow};
+use crate::rules::row::RuleRow;
+use crate::trust::row::{MetRow, VerdictRow};
 use broker::credential::{
     ApiToken, AuthorityRow, CertificateInUse, CertificateName, CertificateRow, Credential,
     CustomRole, RoleHolder, system_namespace,
@@ -189,6 +191,7 @@ fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
         ("models", holds::<ModelRow>(request, &namespace)?),
         ("drivers", holds::<DriverRow>(request, &namespace)?),
         ("bridges", holds::<BridgeRow>(request, &namespace)?),
+        ("rules", holds::<RuleRow>(request, &namespace)?),
         ("users", holds::<Credential>(request, &namespace)?),
     ];
     if let Some((what, _)) = held.iter().find(|(_, is_held)| *is_held) {
@@ -209,6 +212,8 @@ fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
     plan.changes.delete_prefix::<CertificateRow>(&prefix);
     plan.changes.delete_prefix::<CertificateName>(&prefix);
     plan.changes.delete_prefix::<CertificateInUse>(&prefix);
+    plan.changes.delete_prefix::<VerdictRow>(&prefix);
+    plan.changes.delete_prefix::<MetRow>(&prefix);
     plan.changes.delete_prefix::<AnswerRow>(&prefix);
     plan.changes.delete_prefix::<CustomRole>(&prefix);
     plan.changes.delete_prefix::<RoleHolder>(&prefix);

@@ -5,7 +5,7 @@ use super::plan::{Plan, Request};
 use super::{
     audit, authorities, backups, bridges, catalog, certificates, commands, connections,
     credentials, drivers, edges, enrolments, groups, metrics, models, node, projects, retained,
-    roles, rules, shadows, subscriptions, tags, tenants, things, users,
+    roles, rules, server_certificates, shadows, subscriptions, tags, tenants, things, users,
 };
 use proto::{Refusal, RefusalCode, Role};
 use schemars::generate::{SchemaGenerator, SchemaSettings};
@@ -93,6 +93,7 @@ pub(super) const RESOURCES: &[&Resource] = &[
     &retained::RESOURCE,
     &roles::RESOURCE,
     &rules::RESOURCE,
+    &server_certificates::RESOURCE,
     &shadows::RESOURCE,
     &subscriptions::RESOURCE,
     &tags::RESOURCE,

@@ -1,13 +1,16 @@
-//! The node's own broker for a driver of devices that are its clients.
+//! What a project has for its drivers: the node's own broker, for devices that are its clients, and the trust list.
 
 use crate::context::Shared;
+use crate::ports::{ForDrivers, Opening};
+use crate::trust::ProjectTrust;
 use broker::{AttachOptions, Client, Delivery, Inbox, Outgoing, RetainedWalk};
-use drivers::Receipt;
 use drivers::bridge::{RemoteMessage, SendError, Sending};
 use drivers::mqtt::{LocalBroker, LocalClient};
+use drivers::{DriverConfig, Receipt, TagConfig};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use proto::{ClientId, Qos, TopicFilter};
+use std::sync::Arc;
 use store::Changes;
 
 /// Messages that devices wait for, since their values are yet to be kept.
@@ -17,15 +20,27 @@ const WINDOW: usize = 1024;
 const PAGE: usize = 256;
 
 /// One project of the node's own broker.
-pub(crate) struct Bus {
-    pub(crate) context: Shared,
+struct Bus {
+    context: Shared,
     /// Any client of the project.
-    pub(crate) client: Client,
+    client: Client,
 }
 
 struct BusClient {
     client: Client,
     inbox: Inbox,
+}
+
+/// What a driver of the project of a client is opened with.
+pub(crate) fn opening<'a>(
+    (context, client): (&Shared, &Client),
+    config: &'a DriverConfig,
+    tags: &'a [TagConfig],
+) -> Opening<'a> {
+    let trust = ProjectTrust { context: context.clone(), namespace: client.namespace().clone() };
+    let bus = Bus { context: context.clone(), client: client.clone() };
+    let project = ForDrivers { broker: Arc::new(bus), trust: Arc::new(trust) };
+    Opening { config, tags, project: Some(project) }
 }
 
 impl LocalBroker for Bus {

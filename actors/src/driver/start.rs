@@ -2,20 +2,18 @@
 //! subscribed to.
 
 use super::actor::{DriverArgs, DriverMsg};
-use super::bus::Bus;
+use super::bus::opening;
 use super::command::{Command, Now};
 use super::io;
 use super::state::DriverState;
 use super::tag::Tag;
 use crate::context::{Context, Shared};
 use crate::door::{Door, NotAttached};
-use crate::ports::Opening;
 use broker::Client;
 use drivers::{Access, DriverConfig, PointId, TagConfig, TagKind};
 use proto::{PlatformTopic, TimestampMs, TopicFilter, TopicName, UnsPath, Value};
 use ractor::ActorRef;
 use std::collections::HashMap;
-use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -45,8 +43,7 @@ impl Running {
         myself: &ActorRef<DriverMsg>,
         now: Now,
     ) -> Result<Self, String> {
-        let bus = Bus { context: context.clone(), client: client.clone() };
-        let opening = Opening { config, tags: &configs, broker: Some(Arc::new(bus)) };
+        let opening = opening((context, client), config, &configs);
         let driver = (context.outside.open_driver)(opening);
         let driver = driver.map_err(|error| error.to_string())?;
         let virtual_tags = drivers::virtual_tags(&configs).map_err(|error| error.to_string())?;

@@ -24,6 +24,7 @@ mod quotas;
 mod registry;
 mod revisions;
 mod roles;
+mod server_certificates;
 mod shadows;
 mod start;
 mod tenants;

@@ -6,7 +6,7 @@ use crate::credential::AuthorityKey;
 use proto::TimestampMs;
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -25,6 +25,9 @@ const NAMES_MAX: usize = 16;
 pub struct CertificateInfo {
     /// The distinguished name (RFC 4514).
     pub subject: String,
+    /// The distinguished name of who has signed it.
+    #[serde(skip)]
+    pub issuer: String,
     /// The common name in it.
     #[serde(skip)]
     pub common_name: Option<String>,
@@ -57,6 +60,7 @@ impl CertificateInfo {
         let common_name = subject.common_name()?.map(|name| name.value().into_owned());
         let mut info = Self {
             subject: subject.to_string(),
+            issuer: body.issuer().to_string(),
             common_name,
             fingerprint: fingerprint(der),
             expires_at: Some(milliseconds(body.validity().not_after.to_unix_duration())),
@@ -87,6 +91,28 @@ impl CertificateInfo {
 pub fn read_certificate(pem: &str) -> Result<CertificateInfo, String> {
     let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|error| error.to_string())?;
     CertificateInfo::read(&der).map_err(|error| error.to_string())
+}
+
+/// A certificate in PEM form as DER.
+pub fn certificate_der(pem: &str) -> Result<Vec<u8>, String> {
+    let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|error| error.to_string())?;
+    Ok(der.to_vec())
+}
+
+/// A list of certificates that an authority has taken back, in PEM form, as DER (RFC 5280 5).
+pub fn revocations_der(pem: &str) -> Result<Vec<u8>, String> {
+    let der = CertificateRevocationListDer::from_pem_slice(pem.as_bytes());
+    der.map(|it| it.to_vec()).map_err(|error| error.to_string())
+}
+
+/// Whether what an authority has taken back can be read; both in PEM form.
+pub fn check_revocations(pem: &str, authority: &str) -> Result<(), String> {
+    let list = CertificateRevocationListDer::from(revocations_der(pem)?);
+    let mut roots = RootCertStore::empty();
+    let root = CertificateDer::from(certificate_der(authority)?);
+    roots.add(root).map_err(|error| error.to_string())?;
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), super::provider());
+    verifier.with_crls([list]).build().map(drop).map_err(|error| error.to_string())
 }
 
 /// Reads the certificate of an authority in PEM form, which has to be one (RFC 5280 4.2.1.9).

@@ -148,6 +148,8 @@ impl Requests<'_> {
         let endpoint = &self.wire.session.endpoint_info().endpoint;
         let policy = endpoint.security_policy_uri.as_ref();
         let policy = policy.rsplit('#').next().unwrap_or(policy).to_owned();
+        let profile = self.wire.limits.profile.name().to_owned();
+        told.push(("profile".to_owned(), profile));
         told.push(("security_policy".to_owned(), policy));
         told.push(("security_mode".to_owned(), format!("{:?}", endpoint.security_mode)));
         Ok(told)

@@ -1,6 +1,7 @@
 //! The options of one OPC UA connection. `README.md` beside this file explains them to operators.
 
 use super::event_fields;
+use super::profile::ServerProfile;
 use crate::config::{ConfigError, TIMEOUT_MS_DEFAULT, check_address, check_timeout_ms};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -101,8 +102,8 @@ pub struct OpcUaConfig {
     /// As whom to come in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<OpcUaUser>,
-    /// The certificates of the server that are trusted, as SHA-256 in hexadecimal digits; `drivers test` tells the one
-    /// that the server has. Needed unless the policy is `none`.
+    /// Certificates of the server that are trusted besides those of the project's trust list, as SHA-256 in hexadecimal
+    /// digits; `drivers test` tells the one that the server has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trusted: Vec<String>,
     /// Whether a trusted certificate counts that is not valid yet or any more, for machines without a clock.
@@ -127,6 +128,9 @@ pub struct OpcUaConfig {
     /// The most nodes that the server takes in one request, 1 to 1000, for servers that take fewer than they say.
     #[serde(default = "nodes_per_request_max_default")]
     pub nodes_per_request_max: u32,
+    /// Of which product the limits are taken into account, where they are other than what it says of itself.
+    #[serde(default, skip_serializing_if = "ServerProfile::is_auto")]
+    pub profile: ServerProfile,
     /// Fields of events that are told besides those of the standard, by the names that they get: a browse name below
     /// the event such as `2:Batch`, `nsu=http://acme/plc;Batch` or `2:Order/2:Id`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -185,6 +189,7 @@ impl OpcUaConfig {
             queue_size: 1,
             server_deadband: false,
             nodes_per_request_max: NODES_PER_REQUEST_MAX,
+            profile: ServerProfile::default(),
             event_fields: BTreeMap::new(),
             event_severity_min: 1,
             backfill_max_secs: BACKFILL_MAX_SECS_DEFAULT,

@@ -1,12 +1,12 @@
 //! Who is at an address, and how it can be connected to (FindServers and GetEndpoints, OPC 10000-4, 5.5.2 and 5.5.4).
 //! Nothing of it is trusted, and nobody has to trust us.
 
-use super::config::{OpcUaConfig, SecurityPolicy};
-use super::endpoint::{fingerprint, policy_of};
+use super::config::OpcUaConfig;
+use super::endpoint::policy_of;
 use super::link;
+use super::trust::Trust;
 use crate::open::Site;
 use crate::port::{ConnectError, Discovered};
-use opcua::crypto::X509;
 use opcua::types::{
     ApplicationDescription, ApplicationType, EndpointDescription, MessageSecurityMode, UAString,
     UserTokenType,
@@ -34,7 +34,7 @@ pub(crate) async fn discover(
     let mut told: Vec<Discovered> = Vec::new();
     if let Some(here) = &here {
         let mut server = server_of(here);
-        let endpoints = endpoints.iter().filter_map(|it| endpoint_of(config, it));
+        let endpoints = endpoints.iter().filter_map(|it| endpoint_of(config, site, it));
         server.insert("endpoints".to_owned(), Json::Array(endpoints.collect()));
         told.push(server);
     }
@@ -63,7 +63,7 @@ fn server_of(server: &ApplicationDescription) -> Discovered {
 }
 
 /// A way to connect, in the words of a configuration; `None` for one that no configuration can name.
-fn endpoint_of(config: &OpcUaConfig, endpoint: &EndpointDescription) -> Option<Json> {
+fn endpoint_of(config: &OpcUaConfig, site: &Site, endpoint: &EndpointDescription) -> Option<Json> {
     let policy = policy_of(endpoint)?;
     let mode = match endpoint.security_mode {
         MessageSecurityMode::Sign => "sign",
@@ -82,24 +82,25 @@ fn endpoint_of(config: &OpcUaConfig, endpoint: &EndpointDescription) -> Option<J
     let mut told = json!({
         "url": endpoint.endpoint_url.as_ref(), "security_policy": policy, "security_mode": mode, "users": users,
     });
-    if policy != SecurityPolicy::None
-        && let Some(certificate) = certificate_of(config, endpoint)
-    {
+    if let Some(certificate) = certificate_of(config, site, endpoint) {
         told["certificate"] = certificate;
     }
     Some(told)
 }
 
-/// The certificate of a server, and whether a configuration trusts it.
-fn certificate_of(config: &OpcUaConfig, endpoint: &EndpointDescription) -> Option<Json> {
-    let certificate = X509::from_byte_string(&endpoint.server_certificate).ok()?;
-    let sha256 = fingerprint(&certificate.to_der().ok()?);
-    let is_trusted = config.trusted.iter().any(|it| it.eq_ignore_ascii_case(&sha256));
+/// The certificate of a server, and whether it is trusted.
+fn certificate_of(
+    config: &OpcUaConfig,
+    site: &Site,
+    endpoint: &EndpointDescription,
+) -> Option<Json> {
+    let trust = Trust::of(config, endpoint, site.trust.clone()).ok()??;
+    let certificate = &trust.certificate;
     Some(json!({
-        "sha256": sha256,
+        "sha256": trust.fingerprint,
         "subject": certificate.subject_name(),
         "not_before": certificate.not_before().ok().map(|it| it.to_rfc3339()),
         "not_after": certificate.not_after().ok().map(|it| it.to_rfc3339()),
-        "is_trusted": is_trusted,
+        "is_trusted": trust.holds(),
     }))
 }

@@ -1,4 +1,4 @@
-//! Which endpoint of a server is taken, and whether its certificate is trusted.
+//! Which endpoint of a server is taken, and as whom.
 
 use super::config::{OpcUaConfig, OpcUaUser, SecurityMode, SecurityPolicy};
 use opcua::client::IdentityToken;
@@ -102,36 +102,6 @@ fn words(endpoint: &EndpointDescription) -> String {
     format!("{policy} {:?} for {}", endpoint.security_mode, users.join(", "))
 }
 
-/// Whether the certificate of a server that protects its messages is one that an operator has approved.
-pub(crate) fn trust(config: &OpcUaConfig, endpoint: &EndpointDescription) -> Result<(), String> {
-    if policy_of(endpoint) == Some(SecurityPolicy::None) {
-        return Ok(());
-    }
-    let chain = endpoint.server_certificate.value.as_deref().unwrap_or_default();
-    let certificate = X509::from_byte_string(&endpoint.server_certificate)
-        .map_err(|_| "the server shows no certificate that can be read".to_owned())?;
-    // A server may send its whole chain: what is trusted is the first, its own.
-    let der = certificate.to_der().unwrap_or_else(|_| chain.to_vec());
-    let found = fingerprint(&der);
-    if !config.trusted.iter().any(|it| it.eq_ignore_ascii_case(&found)) {
-        let subject = certificate.subject_name();
-        return Err(format!(
-            "the certificate of the server is not trusted: {subject}, SHA-256 {found}; if it is the right one, put \
-             that into `trusted`"
-        ));
-    }
-    if config.ignore_validity {
-        return Ok(());
-    }
-    let now = opcua::types::DateTime::now().as_chrono();
-    certificate.is_time_valid(&now).map_err(|_| {
-        let time = |it: Option<String>| it.unwrap_or_else(|| "?".to_owned());
-        let from = time(certificate.not_before().ok().map(|it| it.to_rfc3339()));
-        let until = time(certificate.not_after().ok().map(|it| it.to_rfc3339()));
-        format!("the certificate of the server is valid from {from} until {until} only")
-    })
-}
-
 /// The endpoint's address with the host and port that the operator gave: what a server says of itself is of no use
 /// behind a gateway that translates addresses.
 pub(crate) fn reached_at(config: &OpcUaConfig, endpoint: &mut EndpointDescription) {
@@ -227,13 +197,5 @@ mod tests {
         let mut endpoint = offered().remove(0);
         reached_at(&config, &mut endpoint);
         assert_eq!(endpoint.endpoint_url.as_ref(), "opc.tcp://outside:14840/server");
-    }
-
-    #[test]
-    fn a_server_without_a_certificate_is_not_trusted_with_protected_messages() {
-        let config = OpcUaConfig::new("opc.tcp://plc:4840");
-        let all = offered();
-        assert_eq!(trust(&config, &all[0]), Ok(()));
-        assert!(trust(&config, &all[1]).is_err());
     }
 }

@@ -6,17 +6,16 @@
 //! [`pushes`](super::pushes)).
 
 use super::config::OpcUaConfig;
-use super::endpoint::{choose, identity, reached_at, trust};
+use super::endpoint::{choose, identity, reached_at};
 use super::identity::Identity;
+use super::limits::{Limits, learn};
 use super::structures::Types;
+use super::trust::Trust;
 use crate::open::Site;
 use crate::port::ConnectError;
 use futures_util::StreamExt as _;
 use opcua::client::{Client, Session, SessionPollResult};
-use opcua::types::{
-    AttributeId, DataValue, EndpointDescription, Error, NodeId, ReadValueId, StatusCode,
-    TimestampsToReturn, UAString, VariableId, Variant,
-};
+use opcua::types::{EndpointDescription, Error, StatusCode};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,20 +23,6 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
-
-/// The limit of a server that tells none.
-const LIMIT_UNKNOWN: u32 = u32::MAX;
-
-/// What a server takes in one request.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
-    pub(crate) read: usize,
-    pub(crate) write: usize,
-    pub(crate) monitor: usize,
-    pub(crate) translate: usize,
-    pub(crate) browse: usize,
-    pub(crate) history: usize,
-}
 
 /// What the task that drives a connection tells.
 #[derive(Debug, Clone)]
@@ -97,7 +82,13 @@ impl Link {
 /// Makes a connection, or says what is in the way.
 pub(crate) async fn open(config: &OpcUaConfig, site: &Site) -> Result<Link, ConnectError> {
     let identity = own(site).await.map_err(|reason| not_trusted(config, reason))?;
-    let (client, endpoint) = chosen(config, &identity).await?;
+    let (client, mut endpoint) = chosen(config, &identity).await?;
+    let trust = Trust::of(config, &endpoint, site.trust.clone());
+    let trust = trust.map_err(|reason| not_trusted(config, reason))?;
+    if let Some(trust) = &trust {
+        trust.check().await.map_err(|reason| not_trusted(config, reason))?;
+    }
+    reached_at(config, &mut endpoint);
     let user = self::identity(config).map_err(|reason| not_trusted(config, reason))?;
     let built = client
         .session_builder()
@@ -105,9 +96,9 @@ pub(crate) async fn open(config: &OpcUaConfig, site: &Site) -> Result<Link, Conn
         .and_then(|it| it.user_identity_token(user).build(client.certificate_store().clone()));
     let (session, events) = built.map_err(|error| unreachable(config, error.to_string()))?;
     let (tell, mut pulse) = watch::channel(Pulse::Connecting);
-    let task = tokio::spawn(drive(events.enter(), tell)).abort_handle();
-    let (limits, namespaces, types) = (limits(config, &[]), Arc::default(), Arc::default());
-    let wire = Wire { session, limits, namespaces, types };
+    let task = tokio::spawn(drive(events.enter(), trust, tell)).abort_handle();
+    let limits = Limits::of(config, &[]);
+    let wire = Wire { session, limits, namespaces: Arc::default(), types: Arc::default() };
     let mut link = Link { wire, pulse: pulse.clone(), task, deadline: deadline(config) };
     let connected = pulse.wait_for(|it| !matches!(it, Pulse::Connecting));
     match timeout(deadline(config) * 2, connected).await {
@@ -123,7 +114,7 @@ pub(crate) async fn open(config: &OpcUaConfig, site: &Site) -> Result<Link, Conn
     Ok(link)
 }
 
-fn deadline(config: &OpcUaConfig) -> Duration {
+pub(crate) fn deadline(config: &OpcUaConfig) -> Duration {
     Duration::from_millis(config.timeout_ms.into())
 }
 
@@ -146,9 +137,7 @@ async fn chosen(
     identity: &Arc<Identity>,
 ) -> Result<(Client, EndpointDescription), ConnectError> {
     let (client, endpoints) = offered(config, identity).await?;
-    let mut endpoint = choose(config, &endpoints).map_err(|it| not_trusted(config, it))?;
-    trust(config, &endpoint).map_err(|reason| not_trusted(config, reason))?;
-    reached_at(config, &mut endpoint);
+    let endpoint = choose(config, &endpoints).map_err(|it| not_trusted(config, it))?;
     Ok((client, endpoint))
 }
 
@@ -178,14 +167,33 @@ async fn offered(
     }
 }
 
-/// Drives the connection until it ends.
+/// Drives the connection until it ends, or the server is no longer trusted.
 async fn drive(
     events: impl futures_util::Stream<Item = Result<SessionPollResult, StatusCode>>,
+    trust: Option<Trust>,
     tell: watch::Sender<Pulse>,
 ) {
+    let distrusted = async {
+        match trust {
+            Some(trust) => trust.ends().await,
+            None => std::future::pending().await,
+        }
+    };
+    let reason = tokio::select! {
+        reason = ends(events, &tell) => reason,
+        reason = distrusted => reason,
+    };
+    tell.send_replace(Pulse::Ended(reason));
+}
+
+/// Why a connection has ended, once it has.
+async fn ends(
+    events: impl futures_util::Stream<Item = Result<SessionPollResult, StatusCode>>,
+    tell: &watch::Sender<Pulse>,
+) -> String {
     use opcua::client::{SessionActivity, SubscriptionActivity};
     let mut events = std::pin::pin!(events);
-    let reason = loop {
+    loop {
         match events.next().await {
             Some(Ok(SessionPollResult::Reconnected(_))) => {
                 tell.send_replace(Pulse::Alive(Instant::now()));
@@ -194,88 +202,22 @@ async fn drive(
                 tell.send_replace(Pulse::Alive(Instant::now()));
             }
             Some(Ok(SessionPollResult::Subscription(SubscriptionActivity::FatalFailure(it)))) => {
-                break it.to_string();
+                return it.to_string();
             }
             Some(Ok(SessionPollResult::SessionActivity(SessionActivity::KeepAliveFailed(it)))) => {
-                break format!("keep-alive failed: {it}");
+                return format!("keep-alive failed: {it}");
             }
             Some(Ok(
                 SessionPollResult::ConnectionLost(status)
                 | SessionPollResult::ReconnectFailed(status),
             )) => {
-                break status.to_string();
+                return status.to_string();
             }
-            Some(Err(status)) => break status.to_string(),
+            Some(Err(status)) => return status.to_string(),
             Some(Ok(_)) => {}
-            None => break "closed".to_owned(),
+            None => return "closed".to_owned(),
         }
-    };
-    tell.send_replace(Pulse::Ended(reason));
-}
-
-/// Asks for the limits and the namespaces of the server.
-async fn learn(wire: &mut Wire, config: &OpcUaConfig) -> Result<(), ConnectError> {
-    let variables = [
-        VariableId::Server_NamespaceArray,
-        VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerRead,
-        VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerWrite,
-        VariableId::Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall,
-        VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerTranslateBrowsePathsToNodeIds,
-        VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerBrowse,
-        VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerHistoryReadData,
-    ];
-    let questions = variables.map(|it| ReadValueId {
-        node_id: NodeId::from(it),
-        attribute_id: AttributeId::Value as u32,
-        ..ReadValueId::default()
-    });
-    // A small machine may not know all of them, but it can tell so; a very small one takes fewer than these at once.
-    let mut values = Vec::new();
-    match ask(wire, config, &questions).await? {
-        Ok(told) => values = told,
-        Err(error) if error.status() == StatusCode::BadTooManyOperations => {
-            for question in questions {
-                let told = ask(wire, config, &[question]).await?;
-                let told = told.map_err(|error| unreachable(config, error.to_string()))?;
-                values.extend(told);
-            }
-        }
-        Err(error) => return Err(unreachable(config, error.to_string())),
     }
-    wire.namespaces = values.first().map(names_in).unwrap_or_default().into();
-    wire.limits = limits(config, values.get(1..).unwrap_or_default());
-    Ok(())
-}
-
-async fn ask(
-    wire: &Wire,
-    config: &OpcUaConfig,
-    questions: &[ReadValueId],
-) -> Result<Result<Vec<DataValue>, Error>, ConnectError> {
-    let asked = wire.session.read(questions, TimestampsToReturn::Neither, 0.0);
-    timeout(deadline(config), asked).await.map_err(|_| too_late(config))
-}
-
-fn names_in(value: &DataValue) -> Vec<String> {
-    let Some(Variant::Array(array)) = &value.value else { return Vec::new() };
-    let name = |it: &Variant| match it {
-        Variant::String(it) => UAString::as_ref(it).to_owned(),
-        _ => String::new(),
-    };
-    array.values.iter().map(name).collect()
-}
-
-fn limits(config: &OpcUaConfig, values: &[DataValue]) -> Limits {
-    let limit = |index: usize| {
-        let said = match values.get(index).and_then(|it| it.value.as_ref()) {
-            // 0 is no limit (OPC 10000-5, 6.3.11).
-            Some(Variant::UInt32(it)) if *it > 0 => *it,
-            _ => LIMIT_UNKNOWN,
-        };
-        said.min(config.nodes_per_request_max) as usize
-    };
-    let [read, write, monitor, translate, browse, history] = std::array::from_fn(limit);
-    Limits { read, write, monitor, translate, browse, history }
 }
 
 /// Why a server did not even tell its endpoints.
@@ -315,7 +257,7 @@ fn address(config: &OpcUaConfig) -> String {
     rest.split('/').next().unwrap_or(rest).to_owned()
 }
 
-fn unreachable(config: &OpcUaConfig, reason: String) -> ConnectError {
+pub(crate) fn unreachable(config: &OpcUaConfig, reason: String) -> ConnectError {
     ConnectError::Unreachable { address: address(config), reason }
 }
 
@@ -323,6 +265,6 @@ fn not_trusted(config: &OpcUaConfig, reason: String) -> ConnectError {
     ConnectError::NotTrusted { address: address(config), reason }
 }
 
-fn too_late(config: &OpcUaConfig) -> ConnectError {
+pub(crate) fn too_late(config: &OpcUaConfig) -> ConnectError {
     ConnectError::Timeout { address: address(config), timeout_ms: config.timeout_ms }
 }

@@ -11,6 +11,7 @@ use super::config::OpcUaConfig;
 use super::events::{Field, filter};
 use super::listener::{Listener, handle_of};
 use super::points::value_of;
+use super::profile::Quirks;
 use super::requests::Requests;
 use super::status::{is_too_much, refusal};
 use crate::config::TagKind;
@@ -50,6 +51,8 @@ const SUBSCRIPTIONS_MAX: usize = 128;
 pub(crate) struct Items {
     listener: Listener,
     subscriptions: Vec<u32>,
+    /// How many items the last of them has.
+    held: usize,
     queue_size: u32,
     server_deadband: bool,
     /// The least severity of events that are told.
@@ -67,6 +70,10 @@ fn is_of_filter(status: StatusCode) -> bool {
             | StatusCode::BadMonitoredItemFilterUnsupported
             | StatusCode::BadDeadbandFilterInvalid
     )
+}
+
+fn quirks(requests: &Requests<'_>) -> Quirks {
+    requests.wire.limits.profile.quirks()
 }
 
 /// What became of some items.
@@ -88,8 +95,9 @@ impl Items {
         let mut items = Self {
             listener,
             subscriptions: Vec::new(),
+            held: 0,
             queue_size,
-            server_deadband,
+            server_deadband: server_deadband && quirks(requests).filters,
             severity_min: event_severity_min,
             keep_alive: KEEP_ALIVE,
         };
@@ -124,6 +132,7 @@ impl Items {
         let agreed = agreed.unwrap_or_default().max(interval).min(KEEP_ALIVE_MAX);
         self.keep_alive = self.keep_alive.max(agreed);
         self.subscriptions.push(id);
+        self.held = 0;
         Ok(Ok(()))
     }
 
@@ -149,11 +158,14 @@ impl Items {
             }
         }
         loop {
+            let has_room = self.held < quirks(requests).items_per_subscription;
             let added = self.fill(requests, &left).await?;
+            self.held += added.taken;
             refused.extend(added.refused);
             left = added.full;
             // One that takes nothing at all would not take more the next time.
-            let is_in_vain = added.taken == 0 || self.subscriptions.len() >= SUBSCRIPTIONS_MAX;
+            let is_in_vain =
+                (added.taken == 0 && has_room) || self.subscriptions.len() >= SUBSCRIPTIONS_MAX;
             if left.is_empty() || is_in_vain || self.open(requests).await?.is_err() {
                 break;
             }
@@ -168,8 +180,9 @@ impl Items {
         let points = &self.listener.points;
         let session = Arc::clone(&requests.wire.session);
         let mut limit = requests.wire.limits.monitor;
-        let mut rest = items;
-        let mut added = Added::default();
+        let room = quirks(requests).items_per_subscription.saturating_sub(self.held);
+        let (mut rest, beyond) = items.split_at(items.len().min(room));
+        let mut added = Added { full: beyond.to_vec(), ..Added::default() };
         while !rest.is_empty() {
             let part = &rest[..rest.len().min(limit.max(1))];
             let answer = requests.call("subscribing", self.ask(&session, part)).await?;

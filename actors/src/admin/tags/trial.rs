@@ -10,8 +10,7 @@ use crate::admin::plan::{Plan, Request};
 use crate::admin::table::{ADMIN, Operation};
 use crate::admin::tags::sheet::Sheet;
 use crate::context::Shared;
-use crate::driver::{Bus, refusal_of_lost, value_of};
-use crate::ports::Opening;
+use crate::driver::{opening, refusal_of_lost, value_of};
 use ::drivers::{ByteOrder, DriverConfig, PointId, PointRead, TagConfig, TagKind};
 use broker::Client;
 use proto::{DriverId, Quality, Refusal, RefusalCode};
@@ -19,7 +18,6 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -88,8 +86,7 @@ impl Trial {
         let is_value = |tag: &&TagConfig| tag.kind == TagKind::Value;
         let tags: Vec<TagConfig> =
             self.rows.iter().flat_map(|row| &row.read).filter(is_value).cloned().collect();
-        let bus = Bus { context: context.clone(), client: client.clone() };
-        let opening = Opening { config: &self.config, tags: &tags, broker: Some(Arc::new(bus)) };
+        let opening = opening((context, client), &self.config, &tags);
         let opened = (context.outside.open_driver)(opening);
         let mut driver =
             opened.map_err(|error| crate::admin::drivers::refused(&error, "config"))?;

@@ -1,0 +1,114 @@
+//! The trust list of a project: which certificates of OPC UA servers its drivers trust, beyond those that a driver
+//! names itself.
+//!
+//! Two tables, each with one writer: what operators have said ([`VerdictRow`], the admin API), and what drivers have
+//! been shown that nobody has said anything of ([`MetRow`], the drivers). What operators say counts at once: every
+//! connection looks again when [`Context::trust_changed`](crate::context::Context) tells of it.
+
+pub(crate) mod row;
+
+use crate::context::Shared;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use broker::{certificate_der, revocations_der};
+use drivers::trust::{Authority, Shown, TrustList, Verdict};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use proto::Namespace;
+use row::{MetRow, VerdictRow};
+use store::{Changes, Row};
+use tokio::sync::watch;
+
+/// Certificates that wait for an operator, in one project: a new one takes the place of the one that has not been shown
+/// for longest.
+const MET_MAX: usize = 256;
+
+/// How often it is written down that a certificate is still shown, in milliseconds.
+const SEEN_EVERY_MS: u64 = 3_600_000;
+
+/// The trust list of one project.
+pub(crate) struct ProjectTrust {
+    pub(crate) context: Shared,
+    pub(crate) namespace: Namespace,
+}
+
+impl ProjectTrust {
+    /// Rows of the project; those that cannot be read are told of where they are listed.
+    fn rows<R: Row<Key = row::CertificateKey>>(&self) -> Vec<(row::CertificateKey, R)> {
+        let Ok(snapshot) = self.context.outside.store.read() else { return Vec::new() };
+        let found = snapshot.scan::<R>(&store::prefix(&self.namespace)).unwrap_or_default();
+        found.into_iter().filter_map(Result::ok).collect()
+    }
+
+    async fn keep(&self, shown: Shown) {
+        let now = self.context.now();
+        let key = (self.namespace.clone(), shown.fingerprint);
+        let met = self.rows::<MetRow>();
+        let known = met.iter().find(|(of, _)| *of == key).map(|(_, row)| row);
+        if known.is_some_and(|row| row.last.0.saturating_add(SEEN_EVERY_MS) > now.0) {
+            return;
+        }
+        let mut changes = Changes::new();
+        if known.is_none() && met.len() >= MET_MAX {
+            let oldest = met.iter().min_by_key(|(_, row)| row.last);
+            oldest.into_iter().for_each(|(key, _)| changes.delete::<MetRow>(key));
+        }
+        let row = MetRow {
+            certificate: pem(&shown.certificate),
+            url: shown.url,
+            first: known.map_or(now, |row| row.first),
+            last: now,
+        };
+        changes.put::<MetRow>(&key, &row);
+        if let Err(error) = self.context.outside.store.commit(changes).await {
+            tracing::warn!(%error, fingerprint = key.1, "a certificate of a server is not kept");
+        }
+    }
+}
+
+impl TrustList for ProjectTrust {
+    fn verdict(&self, fingerprint: &str) -> Option<Verdict> {
+        let key = (self.namespace.clone(), fingerprint.to_owned());
+        // What cannot be read is not trusted.
+        let snapshot = self.context.outside.store.read().ok()?;
+        let row = snapshot.get::<VerdictRow>(&key).ok()??;
+        Some(match row.is_rejected {
+            true => Verdict::Rejected,
+            false => Verdict::Approved(row.until),
+        })
+    }
+
+    fn authorities(&self) -> Vec<Authority> {
+        let mut found = Vec::new();
+        for (_, row) in self.rows::<VerdictRow>() {
+            if row.is_authority
+                && !row.is_rejected
+                && let Ok(certificate) = certificate_der(&row.certificate)
+            {
+                let revoked = row.revoked.as_deref().and_then(|it| revocations_der(it).ok());
+                found.push(Authority { certificate, revoked, until: row.until });
+            }
+        }
+        found
+    }
+
+    fn keep(&self, shown: Shown) -> BoxFuture<'_, ()> {
+        self.keep(shown).boxed()
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.context.trust_changed.subscribe()
+    }
+}
+
+/// A certificate as PEM (RFC 7468).
+fn pem(der: &[u8]) -> String {
+    let text = BASE64_STANDARD.encode(der);
+    let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
+    for line in text.as_bytes().chunks(64) {
+        pem.extend(line.iter().map(|it| char::from(*it)));
+        pem.push('\n');
+    }
+    pem.push_str("-----END CERTIFICATE-----\n");
+    pem
+}
