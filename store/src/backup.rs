@@ -12,7 +12,7 @@ pub use file::{BackupHeader, BackupReader, BackupReport};
 pub use restore::RestoreError;
 
 use crate::error::ReadError;
-use crate::log::{Scan, add_living};
+use crate::log::{Living, Scan, living_of};
 use crate::plan::{Plan, RowStep, TablePlan};
 use crate::queue::PlaceKey;
 use crate::store::Store;
@@ -56,16 +56,16 @@ impl Store {
         let mut places = 0;
         for (id, segment) in view.segments() {
             let Some(mut scan) = Scan::of_file(*id, segment)? else { continue };
-            let mut plan = Plan::default();
+            let mut living = Living::default();
             while let Some((record, bodies)) = scan.next_or_end()? {
-                add_living(&record, &bodies, view, &mut plan)?;
-                if plan.bytes() as usize >= RECORD_BYTES {
-                    places += plan.places.len() as u64;
-                    out.record(&std::mem::take(&mut plan))?;
+                living_of(&record, &bodies, view, &mut living)?;
+                if living.plan.bytes() as usize >= RECORD_BYTES {
+                    places += living.plan.places.len() as u64;
+                    out.record(&std::mem::take(&mut living).plan)?;
                 }
             }
-            places += plan.places.len() as u64;
-            out.record(&plan)?;
+            places += living.plan.places.len() as u64;
+            out.record(&living.plan)?;
         }
         out.unreadable += count_places(view)?.saturating_sub(places);
         Ok(out.finish()?)

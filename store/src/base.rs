@@ -22,8 +22,11 @@ use tracing::info;
 
 /// The form of keys, frames and queues in a file; raised when an older release could not read it.
 ///
-/// 1: everything in redb. 2: redb holds checkpoints, the log what came after and message bodies.
-pub(crate) const FORMAT: u32 = 2;
+/// 1: everything in redb. 2: redb holds checkpoints, the log what came after and message bodies. 3: bodies that live
+/// long may lie in segments of their own.
+pub(crate) const FORMAT: u32 = 3;
+/// The format that is this one, but for segments that it does not have. The next checkpoint says so.
+const FORMAT_WITHOUT_MOVED: u32 = 2;
 /// The format that is still brought up to this one.
 const FORMAT_WITHOUT_LOG: u32 = 1;
 
@@ -110,10 +113,12 @@ fn open_base(database: &Database, medium: &Arc<dyn Medium>) -> Result<Base, Open
         return make_base(database, &**medium);
     };
     match found.parse::<u32>() {
-        Ok(FORMAT) => read_base(database).map_err(fail)?.ok_or_else(|| OpenError::Damaged {
-            path: path.to_owned(),
-            reason: "it does not say where in its log it stands".into(),
-        }),
+        Ok(FORMAT | FORMAT_WITHOUT_MOVED) => {
+            read_base(database).map_err(fail)?.ok_or_else(|| OpenError::Damaged {
+                path: path.to_owned(),
+                reason: "it does not say where in its log it stands".into(),
+            })
+        }
         Ok(FORMAT_WITHOUT_LOG) => migrate(database, medium, new_store_number()),
         Ok(found) if found > FORMAT => {
             Err(OpenError::NewerFormat { path: path.to_owned(), found, known: FORMAT })

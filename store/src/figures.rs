@@ -47,6 +47,8 @@ pub struct Figures {
     pub segments: u64,
     /// Bytes of message bodies in queues, as of the last checkpoint.
     pub living_bytes: u64,
+    /// Bytes of the segments on the disk, at the last checkpoint.
+    pub segment_bytes: u64,
     /// Bytes written anew to empty segments that were hardly used.
     pub moved_bytes: u64,
     /// Checkpoints made.
@@ -87,6 +89,7 @@ pub(crate) struct Counters {
     pub(crate) syncs: AtomicU64,
     pub(crate) segments: AtomicU64,
     pub(crate) living_bytes: AtomicU64,
+    pub(crate) segment_bytes: AtomicU64,
     pub(crate) moved_bytes: AtomicU64,
     pub(crate) checkpoints: AtomicU64,
     pub(crate) checkpoint_micros_total: AtomicU64,
@@ -119,6 +122,7 @@ impl Counters {
             syncs: self.syncs.load(Relaxed),
             segments: self.segments.load(Relaxed),
             living_bytes: self.living_bytes.load(Relaxed),
+            segment_bytes: self.segment_bytes.load(Relaxed),
             moved_bytes: self.moved_bytes.load(Relaxed),
             checkpoints: self.checkpoints.load(Relaxed),
             checkpoint_micros_total: self.checkpoint_micros_total.load(Relaxed),

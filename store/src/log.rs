@@ -2,21 +2,24 @@
 //!
 //! The log is the write-ahead log of the rows and the home of the bodies of queued messages. A
 //! segment goes when a checkpoint has passed it and no place refers to a body in it; one that few
-//! places refer to is emptied by writing their bodies anew at the end (`compact`).
+//! places refer to is emptied by writing their bodies to a segment of such ([`moved`]).
 
 mod frame;
+mod moved;
 mod record;
 mod recover;
 mod scan;
 
+pub(crate) use moved::{MOVED, is_moved, name};
 pub(crate) use recover::recover;
-pub(crate) use scan::{Scan, add_living};
+pub(crate) use scan::{Living, Scan, living_of};
 
 use crate::medium::{Medium, SegmentFile};
 use crate::plan::Plan;
 use crate::queue::Location;
 use bytes::Bytes;
 use frame::{SEGMENT_HEADER_BYTES, SegmentHeader};
+use moved::Moved;
 use record::BodyAt;
 use std::collections::BTreeMap;
 use std::io;
@@ -60,6 +63,7 @@ pub(crate) struct Log {
     store: u64,
     segments: Arc<Segments>,
     current: Arc<Segment>,
+    moved: Moved,
     end: Position,
     /// The newest record known to be on disk.
     synced: u64,
@@ -195,6 +199,31 @@ impl Log {
     /// Bytes appended since the log was opened.
     pub(crate) fn appended_bytes(&self) -> u64 {
         self.appended_bytes
+    }
+
+    /// Appends bodies to those that were moved; answers where they are. They count once they are on the disk.
+    pub(crate) fn append_moved(
+        &mut self,
+        plan: &Plan,
+        segment_bytes: u64,
+    ) -> io::Result<Vec<Location>> {
+        let of = (&*self.medium, self.store);
+        self.moved.append(of, plan, segment_bytes, &mut self.segments)
+    }
+
+    /// Brings the moved bodies to the disk.
+    pub(crate) fn sync_moved(&mut self) -> io::Result<()> {
+        self.moved.sync()
+    }
+
+    /// Whether moved bodies go to a new segment next.
+    pub(crate) fn is_moved_full(&self, segment_bytes: u64) -> bool {
+        self.moved.is_full(segment_bytes)
+    }
+
+    /// Segments of moved bodies below this number are as they will stay.
+    pub(crate) fn moved_below(&self) -> u64 {
+        self.moved.sealed_below()
     }
 
     /// Removes the segments that `is_dead` says nobody needs; answers how many went.

@@ -198,3 +198,5 @@ mod derivations;
 mod faults;
 #[cfg(test)]
 mod faulty;
+#[cfg(test)]
+mod proportion;

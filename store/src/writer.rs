@@ -19,7 +19,7 @@ use crate::error::{CommitError, OpenError};
 use crate::figures::add;
 use crate::herald::Herald;
 use crate::inbox::{Backlog, Job, Taken};
-use crate::log::{Log, Position, recover};
+use crate::log::{Log, MOVED, Position, recover};
 use crate::medium::Medium;
 use crate::plan::Plan;
 use crate::recent::Recent;
@@ -46,6 +46,10 @@ pub(crate) struct Writer {
     checkpointer: Checkpointer,
     /// What the checkpoint under way, or the failed one, brings into redb, and up to where.
     frozen: Option<(Arc<Recent>, Position)>,
+    /// Segments of moved bodies below this number were as they will stay when that was frozen, and when the last
+    /// checkpoint was.
+    moved_frozen: u64,
+    moved_below: u64,
     is_checkpointing: bool,
     /// Why the last checkpoint failed, and when.
     failed: Option<(CommitError, Instant)>,
@@ -131,6 +135,8 @@ impl Writer {
             base,
             checkpointer,
             frozen: None,
+            moved_frozen: MOVED,
+            moved_below: MOVED,
             is_checkpointing: false,
             failed: None,
             checkpointed: Instant::now(),

@@ -3,7 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use bytes::Bytes;
-use redb::{Database, ReadableTable, TableDefinition};
+use redb::{Database, ReadableDatabase as _, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use store::{
@@ -153,12 +153,31 @@ async fn a_newer_format_is_refused_by_name() {
     {
         let database = Database::open(&path).unwrap();
         let txn = database.begin_write().unwrap();
-        txn.open_table(META).unwrap().insert("format", "3").unwrap();
+        txn.open_table(META).unwrap().insert("format", "4").unwrap();
         txn.commit().unwrap();
     }
     let error = Store::open(&path).unwrap_err();
-    assert!(matches!(error, OpenError::NewerFormat { found: 3, known: 2, .. }));
-    assert!(error.to_string().contains("format 3, which is newer than format 2"), "{error}");
+    assert!(matches!(error, OpenError::NewerFormat { found: 4, known: 3, .. }));
+    assert!(error.to_string().contains("format 4, which is newer than format 3"), "{error}");
+}
+
+#[tokio::test]
+async fn a_store_without_segments_of_moved_bodies_is_of_this_format_when_it_is_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.redb");
+    filled(&path).await;
+    let format = || {
+        let txn = Database::open(&path).unwrap().begin_read().unwrap();
+        let meta = txn.open_table(META).unwrap();
+        meta.get("format").unwrap().unwrap().value().to_owned()
+    };
+    {
+        let txn = Database::open(&path).unwrap().begin_write().unwrap();
+        txn.open_table(META).unwrap().insert("format", "2").unwrap();
+        txn.commit().unwrap();
+    }
+    filled(&path).await;
+    assert_eq!(format(), "3");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 come back, namespaces that move."""
 
 import datetime
+import ipaddress
 import json
 import queue
 import re
@@ -35,16 +36,21 @@ SEVERE = "uns/acme/tank/_event/severe"
 BACK_SECS = 10
 
 
-def certificate(directory, name, uri):
-    """An application's certificate in DER, and its key in PEM; both in PEM as texts."""
+def named(name):
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def certificate(directory, name, uri, plant=None):
+    """An application's certificate in DER, and its key in PEM; both in PEM as texts. Signed by itself, or by the key of
+    the authority of a plant."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.timezone.utc)
     names = [x509.UniformResourceIdentifier(uri), x509.DNSName("localhost")]
+    names.append(x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
     made = (
         x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
+        .subject_name(named(name))
+        .issuer_name(named("plant" if plant else name))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))
@@ -54,7 +60,7 @@ def certificate(directory, name, uri):
             x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
             critical=False,
         )
-        .sign(key, hashes.SHA256())
+        .sign(plant or key, hashes.SHA256())
     )
     pem = key.private_bytes(
         serialization.Encoding.PEM,
@@ -65,6 +71,37 @@ def certificate(directory, name, uri):
     (directory / f"{name}.pem").write_bytes(pem)
     fingerprint = made.fingerprint(hashes.SHA256()).hex()
     return fingerprint, made.public_bytes(serialization.Encoding.PEM).decode(), pem.decode()
+
+
+def authority():
+    """The certificate of a plant's authority in PEM, and its key."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    now = datetime.datetime.now(datetime.timezone.utc)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(named("plant"))
+        .issuer_name(named("plant"))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=30))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return made.public_bytes(serialization.Encoding.PEM).decode(), key
+
+
+def revocations(key, serials):
+    """What the authority has taken back, in PEM."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    made = x509.CertificateRevocationListBuilder().issuer_name(named("plant")).last_update(now)
+    made = made.next_update(now + datetime.timedelta(days=30))
+    made = made.add_extension(x509.CRLNumber(1), critical=False)
+    made = made.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
+    for serial in serials:
+        taken = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now).build()
+        made = made.add_revoked_certificate(taken)
+    return made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
 
 def free_port():
@@ -135,14 +172,14 @@ def refusal(hub, *words):
 
 def policies(hub, url, trusted, user):
     """Every policy connects."""
-    named = ("config.user.name=operator", "config.user.secret=tank-7")
+    operator = ("config.user.name=operator", "config.user.secret=tank-7")
     certified = (f"config.user.certificate={user[1]}", f"config.user.key={user[2]}")
     for policy, mode, token in (
         ("none", "sign", ()),
         ("basic256_sha256", "sign", ()),
-        ("basic256_sha256", "sign_and_encrypt", named),
-        ("aes128_sha256_rsa_oaep", "sign_and_encrypt", named),
-        ("aes256_sha256_rsa_pss", "sign_and_encrypt", named),
+        ("basic256_sha256", "sign_and_encrypt", operator),
+        ("aes128_sha256_rsa_oaep", "sign_and_encrypt", operator),
+        ("aes256_sha256_rsa_pss", "sign_and_encrypt", operator),
         ("basic256_sha256", "sign_and_encrypt", certified),
     ):
         words = ["config.protocol=opcua", f"config.url={url}", f'config.trusted=["{trusted}"]']
@@ -152,11 +189,44 @@ def policies(hub, url, trusted, user):
             told = hub.ctl("drivers", "test", *words)
         except RuntimeError as error:
             why = str(error)
-        kind = "a name" if token == named else "a certificate" if token else "nobody"
+        kind = "a name" if token == operator else "a certificate" if token else "nobody"
         check(f"{policy} {mode} as {kind}", bool(told) and told["connected"], why)
     wrong = ("config.user.name=operator", "config.user.secret=wrong", f'config.trusted=["{trusted}"]')
     said = refusal(hub, "drivers", "test", "config.protocol=opcua", f"config.url={url}", *wrong)
     check("a wrong secret is told", "does not take this user" in (said or ""), said)
+
+
+def trust_list(hub):
+    """Operators approve and reject servers, and take the word of an authority."""
+    with tempfile.TemporaryDirectory() as files:
+        directory = Path(files)
+        plant, key = authority()
+        shown, pem, _ = certificate(directory, "server", "urn:manifold:peers:server", key)
+        certificate(directory, "user", "urn:manifold:peers:user")
+        port = free_port()
+        server = serve(directory, port, 0)
+        words = ("config.protocol=opcua", f"config.url=opc.tcp://127.0.0.1:{port}/plant/")
+        said = refusal(hub, "drivers", "test", *words)
+        pending = hub.ctl("server_certificates", "list", "filter=pending")["items"]
+        found = [it for it in pending if it["fingerprint"] == shown]
+        check("a server waits for an operator", found and found[0]["issuer"] == "CN=plant", (said, pending))
+        hub.ctl("server_certificates", "approve", f"fingerprint={shown}", "description=compared")
+        check("one that is approved connects", hub.ctl("drivers", "test", *words)["connected"])
+        hub.ctl("server_certificates", "reject", f"fingerprint={shown}")
+        said = refusal(hub, "drivers", "test", *words, f'config.trusted=["{shown}"]')
+        check("one that is rejected does not", "has been rejected" in (said or ""), said)
+        hub.ctl("server_certificates", "delete", f"fingerprint={shown}")
+
+        word = (f"certificate={plant}", "authority=true")
+        hub.ctl("server_certificates", "approve", *word)
+        check("an authority vouches for it", hub.ctl("drivers", "test", *words)["connected"])
+        serial = x509.load_pem_x509_certificate(pem.encode()).serial_number
+        hub.ctl("server_certificates", "approve", *word, f"revoked={revocations(key, [serial + 1])}")
+        check("another was taken back", hub.ctl("drivers", "test", *words)["connected"])
+        hub.ctl("server_certificates", "approve", *word, f"revoked={revocations(key, [serial])}")
+        said = refusal(hub, "drivers", "test", *words)
+        check("until it takes it back", "has been taken back" in (said or ""), said)
+        server.end(9)
 
 
 def values(app, hub, url):
@@ -355,11 +425,12 @@ def main(data, directory):
     shown = {it["certificate"]["sha256"] for it in found[0]["endpoints"] if "certificate" in it}
     check("it is discovered with its endpoints", len(ways) == 5 and shown == {trusted}, found)
     policies(hub, url, trusted, user)
+    trust_list(hub)
 
     words = ("config.protocol=opcua", f"config.url={url}", f'config.trusted=["{trusted}"]')
-    named = ("config.user.name=operator", "config.user.secret=tank-7")
+    operator = ("config.user.name=operator", "config.user.secret=tank-7")
     fields = f'config.event_fields={{"batch": "nsu={TANK};Batch"}}'
-    hub.ctl("drivers", "create", "driver=tank", "config.publishing_interval_ms=100", fields, *words, *named)
+    hub.ctl("drivers", "create", "driver=tank", "config.publishing_interval_ms=100", fields, *words, *operator)
     app = Client(hub.port, "app", "admin", SECRET)
     app.subscribe("uns/acme/#")
     every = ("driver=tank", "poll_interval_ms=50")
@@ -376,8 +447,8 @@ def main(data, directory):
     hub.ctl("tags", "create", "driver=tank", "tag=plc", "kind=events", "address=i=2253", f"path={EVENTS[4:]}")
     values(app, hub, url)
     structures(app, hub, url)
-    deadband(app, hub, url, (*words, *named))
-    methods_and_events(app, hub, (*words, *named))
+    deadband(app, hub, url, (*words, *operator))
+    methods_and_events(app, hub, (*words, *operator))
     history(app, proxy, url)
     server = failures(app, hub, server, directory, port)
     shown = hub.ctl("drivers", "get", "driver=tank")

@@ -89,6 +89,7 @@ pub(super) fn store(is: &store::Figures, waiting: store::Backlog) -> Vec<Figure>
         counter("store_log_moved_bytes", "Bytes moved to empty segments.", is.moved_bytes),
         gauge("store_log_segments", "Segments of the log.", is.segments),
         gauge("store_log_living_bytes", "Bytes of queued bodies in the log.", is.living_bytes),
+        gauge("store_log_segment_bytes", "Bytes of the segments of the log.", is.segment_bytes),
         counter("store_checkpoints", "Checkpoints made.", is.checkpoints),
         Figure::counter(
             "store_checkpoint_seconds",

@@ -197,7 +197,7 @@ async fn a_newer_file_and_a_newer_store_are_refused_with_the_reason() {
     let header_bytes = u32::from_le_bytes(backup[8..12].try_into().unwrap()) as usize;
     let header = String::from_utf8(backup[17..17 + header_bytes].to_vec()).unwrap();
     for (from, to) in
-        [("\"format\":1", "\"format\":2"), ("\"store_format\":2", "\"store_format\":3")]
+        [("\"format\":1", "\"format\":2"), ("\"store_format\":3", "\"store_format\":4")]
     {
         let later = header.replace(from, to);
         assert_ne!(later, header);
@@ -216,11 +216,11 @@ async fn a_newer_file_and_a_newer_store_are_refused_with_the_reason() {
     let meta = redb::TableDefinition::<&str, &str>::new("meta");
     let database = redb::Database::open(&path).unwrap();
     let txn = database.begin_write().unwrap();
-    txn.open_table(meta).unwrap().insert("format", "3").unwrap();
+    txn.open_table(meta).unwrap().insert("format", "4").unwrap();
     txn.commit().unwrap();
     drop(database);
     let error = Store::open(&path).unwrap_err();
-    assert!(matches!(error, OpenError::NewerFormat { found: 3, known: 2, .. }), "{error}");
+    assert!(matches!(error, OpenError::NewerFormat { found: 4, known: 3, .. }), "{error}");
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 //! not open, and says where.
 
 use super::frame::{self, SEGMENT_HEADER_BYTES, SegmentHeader};
+use super::moved::{Moved, is_moved, name};
 use super::record;
 use super::{Log, Position, Segment, Segments, locations, new_segment};
 use crate::error::OpenError;
@@ -106,6 +107,7 @@ impl Recovery<'_> {
         let log = Log {
             medium: Arc::clone(medium),
             store: self.store,
+            moved: Moved::after(&segments),
             segments: Arc::new(segments),
             current,
             end,
@@ -118,21 +120,23 @@ impl Recovery<'_> {
         Ok(Recovered { log, records, bytes, cut_bytes, missing })
     }
 
-    /// The segments before the checkpoint that are still needed; the others are removed.
+    /// The segments before the checkpoint that are still needed, and all of moved bodies; the others are removed.
+    /// Which of the moved bodies are needed, the next checkpoint tells: records after this one may refer to them.
     fn before(&self, checkpoint: u64, living: &[u64]) -> Result<(Segments, Vec<u64>), Failed> {
         let mut segments = Segments::new();
-        for id in self.medium.segments()?.into_iter().filter(|id| *id < checkpoint) {
-            if living.contains(&id) {
+        let is_before = |id: &u64| *id < checkpoint || is_moved(*id);
+        for id in self.medium.segments()?.into_iter().filter(is_before) {
+            if living.contains(&id) || is_moved(id) {
                 let segment = Segment { file: self.medium.open_segment(id)? };
                 segments.insert(id, Arc::new(segment));
             } else {
                 self.medium.remove_segment(id)?;
             }
         }
-        let is_missing = |id: &u64| *id < checkpoint && !segments.contains_key(id);
+        let is_missing = |id: &u64| is_before(id) && !segments.contains_key(id);
         let missing: Vec<u64> = living.iter().copied().filter(is_missing).collect();
         for segment in &missing {
-            error!(segment, "a segment of the log is missing, its messages cannot be read");
+            error!("{} is missing, its messages cannot be read", name(*segment));
         }
         Ok((segments, missing))
     }
@@ -141,7 +145,8 @@ impl Recovery<'_> {
     fn tail(&self, from: Position) -> Result<Vec<Tail>, Failed> {
         let mut tail: Vec<Tail> = Vec::new();
         let ids = self.medium.segments()?;
-        let ids: Vec<u64> = ids.into_iter().filter(|id| *id >= from.segment).collect();
+        let is_after = |id: &u64| *id >= from.segment && !is_moved(*id);
+        let ids: Vec<u64> = ids.into_iter().filter(is_after).collect();
         for (index, id) in ids.iter().enumerate() {
             let expected = from.segment + index as u64;
             if *id != expected {

@@ -84,13 +84,22 @@ fn puts(plan: &Plan) -> impl Iterator<Item = (crate::queue::PlaceKey, usize)> + 
     })
 }
 
-/// Adds to `moved` what of one record still lives.
-pub(crate) fn add_living(
+/// Bodies that still live, with the places that they are for.
+#[derive(Debug, Default)]
+pub(crate) struct Living {
+    pub(crate) plan: Plan,
+    /// Where each of the bodies is.
+    pub(crate) from: Vec<Location>,
+}
+
+/// Adds to `living` what of one record still lives.
+pub(crate) fn living_of(
     plan: &Plan,
     bodies: &[Location],
     view: &View,
-    moved: &mut Plan,
+    living: &mut Living,
 ) -> Result<(), redb::Error> {
+    let moved = &mut living.plan;
     let mut indices = vec![None; bodies.len()];
     for (at, body) in puts(plan) {
         let Some(Ok(place)) = view.place(at)? else { continue };
@@ -99,6 +108,7 @@ pub(crate) fn add_living(
         }
         let index = *indices[body].get_or_insert_with(|| {
             moved.bodies.push(plan.bodies[body].clone());
+            living.from.push(bodies[body]);
             moved.bodies.len() - 1
         });
         let (flags, expires_at_ms) = (place.flags, place.expires_at_ms);

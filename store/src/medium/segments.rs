@@ -1,8 +1,10 @@
 //! The segments of the log on a medium: files in a directory beside the rows, or memory.
 //!
-//! `manifold.redb` has its segments in `manifold.log/`, named by their numbers in sixteen digits.
+//! `manifold.redb` has its segments in `manifold.log/`, named by their numbers in sixteen digits: `.segment` are those
+//! of the log, `.moved` those of moved bodies, whose numbers have the highest bit besides.
 
 use super::SegmentFile;
+use crate::log::{MOVED, is_moved};
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -11,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const SUFFIX: &str = ".segment";
+const MOVED_SUFFIX: &str = ".moved";
 
 /// The directory of the log whose rows are in `rows`.
 fn directory(rows: &Path) -> PathBuf {
@@ -18,7 +21,11 @@ fn directory(rows: &Path) -> PathBuf {
 }
 
 fn path(rows: &Path, id: u64) -> PathBuf {
-    directory(rows).join(format!("{id:016}{SUFFIX}"))
+    let (number, suffix) = match is_moved(id) {
+        true => (id - MOVED, MOVED_SUFFIX),
+        false => (id, SUFFIX),
+    };
+    directory(rows).join(format!("{number:016}{suffix}"))
 }
 
 /// What lies there under another name is not the log's.
@@ -30,8 +37,10 @@ pub(super) fn list(rows: &Path) -> io::Result<Vec<u64>> {
     let mut ids = Vec::new();
     for entry in entries {
         let name = entry?.file_name();
-        let id = name.to_str().and_then(|name| name.strip_suffix(SUFFIX));
-        ids.extend(id.and_then(|id| id.parse::<u64>().ok()));
+        let Some(name) = name.to_str() else { continue };
+        let number = |suffix| name.strip_suffix(suffix).and_then(|id| id.parse::<u64>().ok());
+        let moved = number(MOVED_SUFFIX).filter(|id| !is_moved(*id)).map(|id| id + MOVED);
+        ids.extend(number(SUFFIX).filter(|id| !is_moved(*id)).or(moved));
     }
     ids.sort_unstable();
     Ok(ids)

@@ -6,6 +6,7 @@
 
 use super::{Location, PlaceKey, QUEUE_NAME, QueueStat, Queued, SessionKey};
 use crate::error::ReadError;
+use crate::log::name;
 use crate::row::RowError;
 use crate::view::View;
 use bytes::Bytes;
@@ -68,7 +69,7 @@ pub(crate) fn read_stat(view: &View, session: SessionKey) -> Result<QueueStat, R
 
 /// Reads one body and checks it; the outer error is one of the storage, the inner one of the body.
 fn read_body(view: &View, at: Location) -> io::Result<Result<Bytes, RowError>> {
-    let missing = || RowError::malformed(format!("segment {} of the log is missing", at.segment));
+    let missing = || RowError::malformed(format!("{} is missing", name(at.segment)));
     let Some(segment) = view.segment(at.segment) else { return Ok(Err(missing())) };
     // The length has passed the checksum of its place.
     let mut body = vec![0; at.bytes as usize];

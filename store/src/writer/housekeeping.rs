@@ -3,9 +3,11 @@
 
 use super::Writer;
 use super::checkpointer::{Job, Outcome};
+use super::compact::Compaction;
 use crate::base;
 use crate::error::{CommitError, OpenError};
 use crate::figures::{add, set};
+use crate::log::is_moved;
 use crate::recent::Recent;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -133,6 +135,7 @@ impl Writer {
             layers.frozen = Some(Arc::clone(&active));
             drop(layers);
             self.frozen = Some((active, self.log.end()));
+            self.moved_frozen = self.log.moved_below();
             self.bytes_at_checkpoint = self.log.appended_bytes();
             self.replayed_bytes = 0;
             self.checkpointed = Instant::now();
@@ -154,10 +157,13 @@ impl Writer {
                 self.frozen = None;
                 self.failed = None;
                 self.shared.layers.write().frozen = None;
+                self.moved_below = self.moved_frozen;
                 let (checkpoint, living) = (self.base.checkpoint.segment, &self.base.living);
-                self.log.remove(|id| id < checkpoint && !living.contains_key(&id));
+                let moved_below = self.moved_below;
+                let is_past = |id| id < checkpoint || (is_moved(id) && id < moved_below);
+                self.log.remove(|id| is_past(id) && !living.contains_key(&id));
                 self.publish_segments();
-                self.compaction.choose(&self.log, &self.base);
+                self.compaction.choose(&self.log, &self.base, self.moved_below);
                 let counters = &self.shared.counters;
                 add(&counters.checkpoints, 1);
                 let micros = self.checkpointed.elapsed().as_micros() as u64;
@@ -192,23 +198,49 @@ impl Writer {
     /// One step of emptying a segment.
     fn compact(&mut self) {
         let mut compaction = std::mem::take(&mut self.compaction);
-        let moved = self.with_view(|view| compaction.next(view));
-        let is_moved = match moved {
-            Ok(plan) if plan.is_empty() => Ok(()),
-            Ok(plan) => {
-                add(&self.shared.counters.moved_bytes, plan.bytes());
-                self.write(plan, false).map(|_| ())
-            }
-            Err(error) => Err(error),
-        };
-        if let Err(error) = is_moved {
+        if let Err(error) = self.empty(&mut compaction) {
             warn!(%error, "a segment of the log is left as it is");
             compaction.give_up();
         }
-        if !compaction.is_due() {
-            compaction.choose(&self.log, &self.base);
+        // While space is short one segment has to be gone before the next one is copied: the reserve is for deletions.
+        if !compaction.is_due() && !self.space.is_full() {
+            compaction.choose(&self.log, &self.base, self.moved_below);
         }
         self.compaction = compaction;
+    }
+
+    /// Writes what still lives of a few records anew, and from time to time has places refer to it.
+    fn empty(&mut self, compaction: &mut Compaction) -> Result<(), CommitError> {
+        let segment_bytes = self.mode.bounds.segment_bytes;
+        // What is written to one segment is referred to before the next one begins: a checkpoint removes those before
+        // the current one that nobody refers to.
+        if self.log.is_moved_full(segment_bytes) {
+            self.relocate(compaction)?;
+        }
+        let living = self.with_view(|view| compaction.next(view))?;
+        if !living.from.is_empty() {
+            let moved_bytes = living.plan.bytes();
+            let to = self.log.append_moved(&living.plan, segment_bytes);
+            let to = to.map_err(|error| CommitError::from_io(&error))?;
+            let counters = &self.shared.counters;
+            add(&counters.moved_bytes, moved_bytes);
+            add(&counters.log_bytes, moved_bytes);
+            compaction.has_written(&living, &to);
+        }
+        match compaction.is_round_over() {
+            true => self.relocate(compaction),
+            false => Ok(()),
+        }
+    }
+
+    /// Has places refer to the bodies that were written anew, once these are on the disk.
+    fn relocate(&mut self, compaction: &mut Compaction) -> Result<(), CommitError> {
+        self.log.sync_moved().map_err(|error| CommitError::from_io(&error))?;
+        let plan = self.with_view(|view| compaction.relocated(view))?;
+        match plan.is_empty() {
+            true => Ok(()),
+            false => self.write(plan, false).map(drop),
+        }
     }
 
     /// Lets readers see the segments that there are.
@@ -221,6 +253,8 @@ impl Writer {
     pub(super) fn gauge(&self) {
         let counters = &self.shared.counters;
         set(&counters.segments, self.log.segments().len() as u64);
+        let bytes = self.log.segments().values().map(|it| it.file.len().unwrap_or(0));
+        set(&counters.segment_bytes, bytes.sum());
         let living = self.base.living.values();
         set(&counters.living_bytes, living.map(|(_, bytes)| bytes).sum());
     }
