@@ -1,9 +1,13 @@
-//! Backups that a running node makes of itself: one at a time, as files of one directory. A file has its name when it
-//! is whole and on the disk.
+//! Backups that a running node makes of itself, or of one tenant: one at a time, as files of one directory. A file has
+//! its name when it is whole and on the disk.
+
+mod part;
+
+pub use part::part_of_tenant;
 
 use crate::context::{Context, Shared};
 use parking_lot::Mutex;
-use proto::{Refusal, RefusalCode, TimestampMs};
+use proto::{Refusal, RefusalCode, TenantId, TimestampMs};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
@@ -61,9 +65,12 @@ impl Backups {
     }
 }
 
-/// The name of a backup that is begun now.
-pub(crate) fn name(now: TimestampMs) -> String {
-    format!("manifold-{}{SUFFIX}", now.0)
+/// The name of a backup that is begun now, of one tenant or of everything.
+pub(crate) fn name(tenant: Option<&TenantId>, now: TimestampMs) -> String {
+    match tenant {
+        None => format!("manifold-{}{SUFFIX}", now.0),
+        Some(tenant) => format!("tenant-{tenant}-{}{SUFFIX}", now.0),
+    }
 }
 
 /// The directory; refused if the node has none.
@@ -118,10 +125,10 @@ pub(crate) fn delete(context: &Context, name: &str) -> Result<(), Refusal> {
 }
 
 /// Makes the reserved backup, on a thread of its own.
-pub(crate) fn begin(context: &Shared, name: String) {
+pub(crate) fn begin(context: &Shared, name: String, tenant: Option<TenantId>) {
     let context = context.clone();
     let now = context.now();
-    tokio::task::spawn_blocking(move || match make(&context, &name, now) {
+    tokio::task::spawn_blocking(move || match make(&context, (&name, tenant.as_ref()), now) {
         Ok(report) => {
             tracing::info!(name, rows = report.rows, bytes = report.bytes, "backup made");
             if report.unreadable > 0 {
@@ -136,7 +143,11 @@ pub(crate) fn begin(context: &Shared, name: String) {
     });
 }
 
-fn make(context: &Context, name: &str, now: TimestampMs) -> Result<store::BackupReport, String> {
+fn make(
+    context: &Context,
+    (name, tenant): (&str, Option<&TenantId>),
+    now: TimestampMs,
+) -> Result<store::BackupReport, String> {
     let told = |error: io::Error| error.to_string();
     let directory = directory(context).map_err(|refusal| refusal.message)?;
     fs::create_dir_all(directory).map_err(told)?;
@@ -144,7 +155,11 @@ fn make(context: &Context, name: &str, now: TimestampMs) -> Result<store::Backup
     let partial = directory.join(format!("{name}{PARTIAL}"));
     let written = || -> Result<store::BackupReport, String> {
         let mut file = BufWriter::new(File::create(&partial).map_err(told)?);
-        let report = context.outside.store.backup(&mut file, now.0);
+        let store = &context.outside.store;
+        let report = match tenant {
+            None => store.backup(&mut file, now.0),
+            Some(tenant) => store.backup_part(&mut file, now.0, &part_of_tenant(tenant)),
+        };
         let report = report.map_err(|error| error.to_string())?;
         file.flush().map_err(told)?;
         file.get_ref().sync_all().map_err(told)?;

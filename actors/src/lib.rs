@@ -58,6 +58,7 @@ mod uplink;
 
 pub use admin::{CatalogOperation, CatalogResource, catalogue};
 pub use audit::log::AuditError;
+pub use backups::part_of_tenant;
 pub use driver::{DriverPhase, DriverStatus, Pace, PointFigures, Span};
 pub use drivers::Site;
 pub use drivers::bridge::{RemoteConfig, RemoteTls};

@@ -5,6 +5,7 @@
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
+use proto::TenantId;
 use std::path::PathBuf;
 
 /// Manifold: machines, devices and apps on one Unified Namespace.
@@ -145,6 +146,9 @@ pub(crate) struct BackupArgs {
     /// File to make
     #[arg(long, value_name = "FILE")]
     pub(crate) to: PathBuf,
+    /// Only what is of this tenant, without sessions and what waits in them
+    #[arg(long, value_name = "TENANT", value_parser = TenantId::parse)]
+    pub(crate) tenant: Option<TenantId>,
 }
 
 /// `manifold restore`.
@@ -152,7 +156,8 @@ pub(crate) struct BackupArgs {
 pub(crate) struct RestoreArgs {
     /// The backup
     pub(crate) file: PathBuf,
-    /// Directory of the new store: empty, or not there; without one the file is only checked
+    /// Directory of the new store: empty, or not there; that of a store for a backup of a tenant, which takes the place
+    /// of what there is of it. Without one the file is only checked
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
 }

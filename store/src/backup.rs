@@ -6,9 +6,11 @@
 //! stand, framed with version and checksum, also those that nobody here can read. The file is that of [`file`].
 
 mod file;
+mod part;
 mod restore;
 
 pub use file::{BackupHeader, BackupReader, BackupReport};
+pub use part::Part;
 pub use restore::RestoreError;
 
 use crate::error::ReadError;
@@ -49,9 +51,9 @@ impl Store {
     pub fn backup(&self, out: impl Write, now_ms: u64) -> Result<BackupReport, BackupError> {
         let snapshot = self.read()?;
         let view = snapshot.view();
-        let mut out = BackupWriter::begin(out, now_ms)?;
+        let mut out = BackupWriter::begin(out, now_ms, None)?;
         for table in view.tables()? {
-            write_rows(view, &table, &mut out)?;
+            write_rows(view, &table, &[], &mut out)?;
         }
         let mut places = 0;
         for (id, segment) in view.segments() {
@@ -71,6 +73,21 @@ impl Store {
         Ok(out.finish()?)
     }
 
+    /// The same for a part of the store, without what waits in queues.
+    pub fn backup_part(
+        &self,
+        out: impl Write,
+        now_ms: u64,
+        part: &Part,
+    ) -> Result<BackupReport, BackupError> {
+        let snapshot = self.read()?;
+        let mut out = BackupWriter::begin(out, now_ms, Some(part.name.clone()))?;
+        for table in part.all() {
+            write_rows(snapshot.view(), table, &part.prefix, &mut out)?;
+        }
+        Ok(out.finish()?)
+    }
+
     /// Makes a new store in the file `path` of what [`backup`](Self::backup) has written. The directory must be empty,
     /// or not there; what fails leaves it empty.
     pub fn restore(from: impl Read, path: &Path) -> Result<BackupReport, RestoreError> {
@@ -81,6 +98,7 @@ impl Store {
 fn write_rows<W: Write>(
     view: &View,
     table: &str,
+    prefix: &[u8],
     out: &mut BackupWriter<W>,
 ) -> Result<(), BackupError> {
     let (mut rows, mut bytes) = (Vec::new(), 0);
@@ -88,7 +106,7 @@ fn write_rows<W: Write>(
         let tables = vec![TablePlan { name: Cow::Owned(table.to_owned()), rows }];
         Plan { tables, ..Plan::default() }
     };
-    for row in view.rows(table, &[], None)? {
+    for row in view.rows(table, prefix, None)? {
         let (key, row) = row?;
         if crate::row::unframe(&key, &row).is_err() {
             out.unreadable += 1;

@@ -142,9 +142,7 @@ impl Changes {
         scratch.clear();
         scratch.shrink_to(SCRATCH_BYTES_MAX);
         SCRATCH.set(scratch);
-        self.bytes += key.len() + row.len();
-        self.adds = true;
-        self.push(Change::Put { table: R::TABLE, key, row });
+        self.put_framed(R::TABLE, key, row);
     }
 
     /// Deletes the row at `key`, if there is one.
@@ -234,7 +232,14 @@ impl Changes {
         self.list
     }
 
-    fn push(&mut self, change: Change) {
+    /// Writes a row that is framed already.
+    pub(crate) fn put_framed(&mut self, table: &'static str, key: Vec<u8>, row: Vec<u8>) {
+        self.bytes += key.len() + row.len();
+        self.adds = true;
+        self.push(Change::Put { table, key, row });
+    }
+
+    pub(crate) fn push(&mut self, change: Change) {
         self.bytes += CHANGE_BYTES;
         self.list.push(change);
     }

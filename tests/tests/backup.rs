@@ -25,13 +25,15 @@ fn text(path: &Path) -> &str {
 }
 
 /// Has the node make a backup, and waits until it is whole.
-async fn back_up(site: &Site, admin: &mut Admin) -> PathBuf {
-    let name = admin.must("backups", "create", json!({})).await["backup"].clone();
+async fn back_up(site: &Site, admin: &mut Admin, asked: Value) -> PathBuf {
+    let tenant = asked["tenant"].clone();
+    let name = admin.must("backups", "create", asked).await["backup"].clone();
     for _ in 0..600 {
         let shown = admin.must("backups", "get", json!({ "backup": name })).await;
         match shown["state"].as_str() {
             Some("done") => {
                 assert!(shown["release"].as_str().is_some_and(|it| it.starts_with("manifold ")));
+                assert_eq!(shown["tenant"], tenant, "{shown}");
                 return site.data().join("backups").join(name.as_str().expect("a text"));
             }
             Some("running") => tokio::time::sleep(Duration::from_millis(50)).await,
@@ -68,7 +70,7 @@ async fn a_backup_under_load_has_all_that_was_acknowledged_before_it() {
         tokio::task::yield_now().await;
     }
     let before = done.load(Ordering::SeqCst);
-    let backup = back_up(&site, &mut admin).await;
+    let backup = back_up(&site, &mut admin, json!({})).await;
     load.abort();
     let listed = admin.must("backups", "list", json!({})).await;
     assert_eq!(listed["items"].as_array().map(Vec::len), Some(1), "{listed}");
@@ -156,4 +158,87 @@ async fn the_command_line_backs_up_a_stopped_node_and_refuses_what_is_not_whole(
     let error = admin.ask("backups", "delete", json!({ "backup": "none.backup" })).await;
     is_code("not_found", error.expect_err("there is none"));
     copy.terminate().await;
+}
+
+/// Fills the project of a tenant; its administrator is `ann`.
+async fn found_rome(admin: &mut Admin, node: &Node) -> Admin {
+    admin.must("tenants", "create", json!({ "tenant": "acme" })).await;
+    admin.must("projects", "create", json!({ "tenant": "acme", "project": "rome" })).await;
+    let ann = json!({ "namespace": "acme/rome", "user": "ann", "role": "project_admin",
+        "secret": "chosen by Ann" });
+    admin.must("users", "create", ann).await;
+    let mut ann = Admin::enter_as(node, "acme/rome/ann", "chosen by Ann").await;
+    ann.must("things", "create", json!({ "thing": "pump1" })).await;
+    let hello = Hello::new(Version::V5, "app").user("acme/rome/ann", "chosen by Ann");
+    let mut app = node.client(&hello).await;
+    app.retain("plant/level", b"7").await;
+    ann
+}
+
+#[tokio::test]
+async fn a_tenant_comes_back_among_others_as_it_was() {
+    let site = Site::new();
+    let node = site.start().await;
+    let mut admin = Admin::enter(&node).await;
+    let mut ann = found_rome(&mut admin, &node).await;
+    let error = admin.ask("backups", "create", json!({ "tenant": "nobody" })).await;
+    let error = error.expect_err("there is no such tenant");
+    assert_eq!((&error["code"], &error["field"]), (&json!("not_found"), &json!("tenant")));
+    let backup = back_up(&site, &mut admin, json!({ "tenant": "acme" })).await;
+    // What is undone by the restore, and what is not.
+    ann.must("things", "delete", json!({ "thing": "pump1" })).await;
+    ann.must("things", "create", json!({ "thing": "pump2" })).await;
+    ann.must("retained", "delete", json!({ "topic": "plant/level" })).await;
+    admin.must("things", "create", json!({ "thing": "press1" })).await;
+    let restore = ["restore", text(&backup), "--data", text(site.data())];
+    let output = manifold(&restore).await;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && said.contains("already open"), "{said}");
+    node.kill().await;
+
+    let fresh = tempfile::tempdir().expect("a folder can be made");
+    let data = fresh.path().join("data");
+    for data in [site.data(), &data] {
+        let output = manifold(&["restore", text(&backup), "--data", text(data)]).await;
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    for (data, in_default) in [(site.data(), vec!["press1"]), (&data, vec![])] {
+        let node = Site::at(data).start().await;
+        let mut admin = Admin::enter(&node).await;
+        assert_eq!(things(&mut admin).await, in_default);
+        let mut ann = Admin::enter_as(&node, "acme/rome/ann", "chosen by Ann").await;
+        assert_eq!(things(&mut ann).await, ["pump1"]);
+        let shown = ann.must("retained", "get", json!({ "topic": "plant/level" })).await;
+        assert_eq!(shown["payload"], json!(7), "{shown}");
+        let verdict = admin.must("audit", "verify", json!({ "tenant": "acme" })).await;
+        assert_eq!(verdict["holds"], true, "{verdict}");
+        ann.must("things", "create", json!({ "thing": "pump3" })).await;
+        node.terminate().await;
+    }
+}
+
+#[tokio::test]
+async fn the_command_line_backs_up_a_tenant_of_a_stopped_node() {
+    let site = Site::new();
+    let node = site.start().await;
+    let mut admin = Admin::enter(&node).await;
+    drop(found_rome(&mut admin, &node).await);
+    node.terminate().await;
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let file = folder.path().join("acme.backup");
+    let of = |tenant: &'static str| {
+        ["backup", "--data", text(site.data()), "--to", text(&file), "--tenant", tenant]
+    };
+    for (tenant, code, why) in
+        [("nobody", 1, "nothing of the tenant nobody"), ("No Body", 2, "--tenant")]
+    {
+        let output = manifold(&of(tenant)).await;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(code) && said.contains(why), "{tenant}: {said}");
+        assert!(!file.exists());
+    }
+    assert!(manifold(&of("acme")).await.status.success());
+    let checked = manifold(&["restore", text(&file)]).await;
+    let said = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(checked.status.success() && said.contains("is whole"), "{said}");
 }

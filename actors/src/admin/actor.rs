@@ -427,7 +427,7 @@ impl AdminCore {
                 // A cluster that is gone starts its tenants from what the broker knows now.
                 let _ = self.cluster.cast(ClusterMsg::Tenancy(namespaces));
             }
-            After::Backup(name) => backups::begin(&self.context, name),
+            After::Backup(name, tenant) => backups::begin(&self.context, name, tenant),
             After::Disconnect(client_id, reason) => {
                 broker.disconnect(self.client.namespace(), &client_id, reason);
             }

@@ -1,16 +1,18 @@
-//! `admin/backups/…`: copies of everything the node holds, in the directory that its configuration names.
+//! `admin/backups/…`: copies of everything the node holds, or of one tenant, in the directory that its configuration
+//! names.
 
 use super::actor::AdminCore;
 use super::list::page_of_all;
 use super::plan::{After, Owner, Plan, Request};
 use super::table::{Operation, Resource, SYSTEM};
+use super::tenants::find as find_tenant;
 use crate::audit::Entry;
 use crate::audit::entry::BEGUN;
 use crate::backups::{self, State, unusable};
 use crate::refused;
 use broker::Outgoing;
 use proto::admin::ListRequest;
-use proto::{Refusal, RefusalCode};
+use proto::{Refusal, RefusalCode, TenantId};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
@@ -20,9 +22,14 @@ use store::{BackupReader, Changes};
 /// See [`super::table`].
 pub(super) const RESOURCE: Resource = Resource {
     name: NAME,
-    is: "copies of everything the node holds, made while it runs",
+    is: "copies of everything the node holds, or of a tenant, made while it runs",
     operations: &[
-        Operation::changes::<Create>("create", SYSTEM, "begins to make a backup", create),
+        Operation::changes::<Create>(
+            "create",
+            SYSTEM,
+            "begins to make a backup, of everything or of one tenant",
+            create,
+        ),
         Operation::changes::<OneBackup>("delete", SYSTEM, "deletes a backup", delete),
         Operation::reads::<OneBackup>("get", SYSTEM, "shows a backup", get),
         Operation::reads::<ListRequest>("list", SYSTEM, "lists the backups", list),
@@ -33,7 +40,11 @@ const NAME: &str = "backups";
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Create {}
+struct Create {
+    /// Only what is of this tenant; absent: everything.
+    #[serde(default)]
+    tenant: Option<TenantId>,
+}
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -44,17 +55,20 @@ struct OneBackup {
 
 /// Begins to make a backup; `get` tells when it is whole.
 fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
-    let Create {} = request.read()?;
+    let Create { tenant } = request.read()?;
+    if let Some(tenant) = &tenant {
+        find_tenant(request, tenant).map_err(|refusal| refusal.at("tenant"))?;
+    }
     let max = request.context.settings.backups_max;
     let count = backups::found(request.context)?.len();
     if count >= max {
         let message = format!("there are {count} backups, at most {max}: delete one first");
         return Err(Refusal::new(RefusalCode::QuotaExceeded, message));
     }
-    let name = backups::name(request.now());
+    let name = backups::name(tenant.as_ref(), request.now());
     let mut plan = Plan::answer(json!({ "backup": name, "state": "running" }));
     plan.owner = Owner::Backup(name.clone());
-    plan.after.push(After::Backup(name));
+    plan.after.push(After::Backup(name, tenant));
     Ok(plan)
 }
 
@@ -81,6 +95,7 @@ fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
             Ok(reader) => {
                 shown["t"] = reader.header().t.into();
                 shown["release"] = reader.header().release.as_str().into();
+                shown["tenant"] = reader.header().part.clone().into();
             }
             Err(error) => {
                 shown["state"] = "damaged".into();

@@ -13,7 +13,7 @@ use broker::{AclRule, Client, Outgoing, Reason};
 use proto::platform::EventTopic;
 use proto::{
     BridgeId, ClientId, CommandId, DriverId, EdgeId, Identity, Namespace, PlatformTopic, Qos,
-    Refusal, RoleId, ThingId, TimestampMs, UserId,
+    Refusal, RoleId, TenantId, ThingId, TimestampMs, UserId,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
@@ -142,8 +142,8 @@ pub(super) enum After {
     Disconnect(ClientId, Reason),
     /// Ends one session, and its connection.
     EndSession(ClientId, Reason),
-    /// Makes a backup.
-    Backup(String),
+    /// Makes a backup, of one tenant or of everything.
+    Backup(String, Option<TenantId>),
 }
 
 impl After {

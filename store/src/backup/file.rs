@@ -36,6 +36,9 @@ pub struct BackupHeader {
     pub release: String,
     /// When, in milliseconds since the Unix epoch.
     pub t: u64,
+    /// Of which part of the store it is; absent: of all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<String>,
 }
 
 /// What is in a backup.
@@ -63,12 +66,12 @@ pub(super) struct BackupWriter<W> {
 }
 
 impl<W: Write> BackupWriter<W> {
-    pub(super) fn begin(mut out: W, t: u64) -> io::Result<Self> {
+    pub(super) fn begin(mut out: W, t: u64, part: Option<String>) -> io::Result<Self> {
         out.write_all(MAGIC)?;
         let report = BackupReport { bytes: MAGIC.len() as u64, ..BackupReport::default() };
         let mut writer = Self { out, report, sum: 0, buffer: Vec::new(), unreadable: 0 };
         let (store_format, release) = (crate::base::FORMAT, crate::RELEASE.to_owned());
-        let header = BackupHeader { format: FORMAT, store_format, release, t };
+        let header = BackupHeader { format: FORMAT, store_format, release, t, part };
         writer.json(kind::HEADER, &header)?;
         Ok(writer)
     }
@@ -136,7 +139,8 @@ impl<R: Read> BackupReader<R> {
             Err(error) if error.kind() != ErrorKind::UnexpectedEof => return Err(error.into()),
             _ => return Err(RestoreError::NoBackup),
         }
-        let header = BackupHeader { format: 0, store_format: 0, release: String::new(), t: 0 };
+        let header =
+            BackupHeader { format: 0, store_format: 0, release: String::new(), t: 0, part: None };
         let (offset, sum) = (MAGIC.len() as u64, 0);
         let mut reader = Self { from, header, offset, sum, seen: BackupReport::default() };
         let (kind, payload) = reader.frame()?;
@@ -231,7 +235,7 @@ impl<R: Read> BackupReader<R> {
         })
     }
 
-    fn damaged(&self, reason: &'static str) -> RestoreError {
+    pub(super) fn damaged(&self, reason: &'static str) -> RestoreError {
         RestoreError::Damaged { at: self.offset, reason }
     }
 }

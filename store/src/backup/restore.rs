@@ -3,7 +3,7 @@
 use super::file::{BackupReader, BackupReport};
 use crate::base::{self, Base, Living, Opened, definition};
 use crate::checkpoint::Count;
-use crate::error::OpenError;
+use crate::error::{CommitError, OpenError};
 use crate::log::{Log, Position, recover};
 use crate::medium::{FileMedium, Medium};
 use crate::plan::{PlaceChange, Plan};
@@ -47,6 +47,14 @@ pub enum RestoreError {
         /// What is wrong.
         reason: &'static str,
     },
+    /// It is of something else.
+    #[error("it is a backup of {found}, not of {wanted}")]
+    Other {
+        /// Of what.
+        found: String,
+        /// Of what it should be.
+        wanted: String,
+    },
     /// There is something where the store is to be.
     #[error("{} is not empty", path.display())]
     NotEmpty {
@@ -62,6 +70,12 @@ pub enum RestoreError {
     /// The operating system refused.
     #[error(transparent)]
     Io(#[from] io::Error),
+}
+
+impl From<CommitError> for RestoreError {
+    fn from(error: CommitError) -> Self {
+        Self::Write(error.to_string())
+    }
 }
 
 impl From<redb::Error> for RestoreError {

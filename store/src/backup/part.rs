@@ -1,0 +1,123 @@
+//! A part of a store: the rows of some tables whose keys begin alike. It is backed up by itself, and put into a store
+//! that has other parts.
+//!
+//! Putting it there takes many commits. The rows of the last tables go first and come last: who looks for the part by
+//! them finds it as a whole, or not at all.
+
+use super::file::{BackupReader, BackupReport};
+use super::restore::RestoreError;
+use crate::changes::{Change, Changes};
+use crate::plan::TablePlan;
+use crate::store::Store;
+use std::io::{Read, Seek, SeekFrom};
+
+/// Rows of about so many bytes in one commit.
+const COMMIT_BYTES: usize = 4 << 20;
+
+/// Rows in one commit, at most.
+const COMMIT_ROWS: usize = 10_000;
+
+/// Which rows of a store are a part of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// What it is called in the file.
+    pub name: String,
+    /// The tables that it has rows of; by those of `last` it is found.
+    pub tables: &'static [&'static str],
+    /// See there.
+    pub last: &'static [&'static str],
+    /// How the keys of its rows begin.
+    pub prefix: Vec<u8>,
+}
+
+impl Part {
+    /// All its tables, the last ones at the end.
+    pub(super) fn all(&self) -> impl Iterator<Item = &'static str> {
+        self.tables.iter().chain(self.last).copied()
+    }
+
+    /// The table of this name, if rows with such keys are of this part.
+    fn table(&self, name: &str, key: &[u8]) -> Option<&'static str> {
+        self.all().find(|it| *it == name).filter(|_| key.starts_with(&self.prefix))
+    }
+}
+
+impl Store {
+    /// Puts a part as a backup has it in the place of what the store has of it. The file is read twice, so that nothing
+    /// is changed by one that is not whole. An attempt that was interrupted leaves the part away; it is made again.
+    pub async fn restore_part(
+        &self,
+        mut from: impl Read + Seek,
+        part: &Part,
+    ) -> Result<BackupReport, RestoreError> {
+        let mut reader = open(&mut from, part)?;
+        while let Some(plan) = reader.next()? {
+            let is_foreign = |table: &TablePlan| {
+                table.rows.iter().any(|row| part.table(&table.name, &row.key).is_none())
+            };
+            if !plan.places.is_empty() || plan.tables.iter().any(is_foreign) {
+                return Err(reader.damaged("a row that is not of this part"));
+            }
+        }
+        self.clear(part).await?;
+        let mut reader = open(&mut from, part)?;
+        let (mut rows, mut last) = (Changes::new(), Changes::new());
+        while let Some(plan) = reader.next()? {
+            for table in plan.tables {
+                for step in table.rows {
+                    let Some((name, row)) = part.table(&table.name, &step.key).zip(step.row) else {
+                        continue;
+                    };
+                    let changes = if part.last.contains(&name) { &mut last } else { &mut rows };
+                    changes.put_framed(name, step.key, row.to_vec());
+                }
+            }
+            if rows.bytes() >= COMMIT_BYTES || rows.len() >= COMMIT_ROWS {
+                self.commit(std::mem::take(&mut rows)).await?;
+            }
+        }
+        self.commit(rows).await?;
+        self.commit(last).await?;
+        Ok(reader.into_report())
+    }
+
+    /// Deletes what there is of a part, that by which it is found first.
+    async fn clear(&self, part: &Part) -> Result<(), RestoreError> {
+        for table in part.last.iter().chain(part.tables).copied() {
+            loop {
+                let mut gone = Changes::new();
+                let snapshot =
+                    self.read().map_err(|error| RestoreError::Write(error.to_string()))?;
+                for row in snapshot.view().rows(table, &part.prefix, None)?.take(COMMIT_ROWS) {
+                    gone.push(Change::Delete { table, key: row?.0 });
+                }
+                drop(snapshot);
+                let is_all = gone.len() < COMMIT_ROWS;
+                self.commit(gone).await?;
+                if is_all {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The file from its beginning, if it is one of this part.
+fn open<'a, R: Read + Seek>(
+    from: &'a mut R,
+    part: &Part,
+) -> Result<BackupReader<&'a mut R>, RestoreError> {
+    from.seek(SeekFrom::Start(0))?;
+    let reader = BackupReader::open(from)?;
+    match &reader.header().part {
+        Some(name) if *name == part.name => Ok(reader),
+        found => Err(RestoreError::Other {
+            found: found.clone().unwrap_or_else(|| "a whole node".to_owned()),
+            wanted: part.name.clone(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests;
