@@ -40,7 +40,7 @@ impl ProjectTrust {
         found.into_iter().filter_map(Result::ok).collect()
     }
 
-    async fn keep(&self, shown: Shown) {
+    async fn note(&self, shown: Shown) {
         let now = self.context.now();
         let key = (self.namespace.clone(), shown.fingerprint);
         let met = self.rows::<MetRow>();
@@ -69,13 +69,18 @@ impl ProjectTrust {
 impl TrustList for ProjectTrust {
     fn verdict(&self, fingerprint: &str) -> Option<Verdict> {
         let key = (self.namespace.clone(), fingerprint.to_owned());
-        // What cannot be read is not trusted.
-        let snapshot = self.context.outside.store.read().ok()?;
-        let row = snapshot.get::<VerdictRow>(&key).ok()??;
-        Some(match row.is_rejected {
-            true => Verdict::Rejected,
-            false => Verdict::Approved(row.until),
-        })
+        let snapshot = self.context.outside.store.read();
+        match snapshot.and_then(|it| it.get::<VerdictRow>(&key)) {
+            Ok(row) => row.map(|row| match row.is_rejected {
+                true => Verdict::Rejected,
+                false => Verdict::Approved(row.until),
+            }),
+            // It may have been rejected.
+            Err(error) => {
+                tracing::error!(%error, fingerprint, "the trust list cannot be read");
+                Some(Verdict::Rejected)
+            }
+        }
     }
 
     fn authorities(&self) -> Vec<Authority> {
@@ -93,7 +98,7 @@ impl TrustList for ProjectTrust {
     }
 
     fn keep(&self, shown: Shown) -> BoxFuture<'_, ()> {
-        self.keep(shown).boxed()
+        self.note(shown).boxed()
     }
 
     fn changes(&self) -> watch::Receiver<u64> {

@@ -76,8 +76,7 @@ impl Trust {
 
     /// Says why the server is not trusted now, after keeping its certificate for operators to decide.
     pub(crate) async fn check(&self) -> Result<(), String> {
-        let now = now();
-        let judged = self.judge(now).and_then(|_| self.check_validity());
+        let judged = self.judge(now()).and_then(|_| self.check_validity());
         let Err(distrust) = judged else { return Ok(()) };
         if let Some(list) = self.list.as_ref().filter(|_| distrust.is_open) {
             list.keep(Shown {
