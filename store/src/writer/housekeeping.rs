@@ -198,13 +198,15 @@ impl Writer {
     /// One step of emptying a segment.
     fn compact(&mut self) {
         let mut compaction = std::mem::take(&mut self.compaction);
-        if let Err(error) = self.empty(&mut compaction) {
-            warn!(%error, "a segment of the log is left as it is");
-            compaction.give_up();
-        }
-        // While space is short one segment has to be gone before the next one is copied: the reserve is for deletions.
-        if !compaction.is_due() && !self.space.is_full() {
-            compaction.choose(&self.log, &self.base, self.moved_below);
+        match self.empty(&mut compaction) {
+            // The next checkpoint tries again. While space is short that is so in any case: one segment has to be gone
+            // before the next one is copied, since the reserve is for deletions.
+            Err(error) => {
+                warn!(%error, "a segment of the log is left as it is");
+                compaction.give_up();
+            }
+            Ok(()) if compaction.is_due() || self.space.is_full() => {}
+            Ok(()) => compaction.choose(&self.log, &self.base, self.moved_below),
         }
         self.compaction = compaction;
     }
