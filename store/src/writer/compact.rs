@@ -17,8 +17,10 @@ const WORTH_FACTOR: u64 = 2;
 /// So many bytes of records are looked at between two batches, and at least one record.
 const STEP_BYTES: u64 = 256 << 10;
 
-/// So many bytes of bodies are brought to the disk at once.
-const SYNC_BYTES: u64 = 1 << 20;
+/// So many bytes of bodies are brought to the disk at once, or so many places have to refer to them: commits wait
+/// meanwhile.
+const ROUND_BYTES: u64 = 1 << 20;
+const ROUND_PLACES: usize = 2000;
 
 #[derive(Debug, Default)]
 pub(super) struct Compaction {
@@ -100,7 +102,8 @@ impl Compaction {
 
     /// Whether enough was written to be referred to, or all of the segment.
     pub(super) fn is_round_over(&self) -> bool {
-        self.written_bytes >= SYNC_BYTES || (self.scan.is_none() && !self.written.is_empty())
+        let is_much = self.written_bytes >= ROUND_BYTES || self.written.len() >= ROUND_PLACES;
+        is_much || (self.scan.is_none() && !self.written.is_empty())
     }
 
     /// Has the places refer to what is on the disk by now, but for those that are gone.
