@@ -23,7 +23,7 @@ pub(crate) struct Report {
 pub(crate) struct QueueReport {
     /// Records.
     pub(crate) queued: u64,
-    /// Their bytes on disk.
+    /// Their bytes; on the disk they take a little more.
     pub(crate) queued_bytes: u64,
     /// When the oldest of them was published.
     pub(crate) oldest: Option<TimestampMs>,
