@@ -5,14 +5,21 @@ use crate::node::{Node, SECRET, Site};
 use crate::process::PATIENCE;
 use crate::wire::{Hello, Version, Wire};
 use serde_json::{Value, json};
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
 use std::net::TcpListener;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago, and that nobody gets who asks for any: those begin at 32768.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    listener.local_addr().expect("it has an address").port()
+    const FIRST: u16 = 12_000;
+    const COUNT: u16 = 20_000;
+    let any = u16::try_from(RandomState::new().build_hasher().finish() % u64::from(COUNT));
+    let any = any.expect("it is less than a port");
+    let mut ports = (0..COUNT).map(|step| FIRST + (any + step) % COUNT);
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    ports.find(is_free).expect("a port is free")
 }
 
 /// A site whose port is the same after each start, and that port.
