@@ -1,8 +1,8 @@
 //! Whether the certificate of a server is trusted (OPC 10000-4, 6.1.3): because the driver names it, because an
 //! operator has approved it, or because somebody has signed it whose word is taken. One that was rejected is never.
 //!
-//! [`judge`] decides, and [`Trust::ends`] decides again whenever the trust list changes or an approval is over, so that
-//! nobody talks on to a server that is no longer trusted.
+//! [`Trust::check`] decides, and [`Trust::ends`] decides again whenever the trust list changes or an approval is over,
+//! so that nobody talks on to a server that is no longer trusted.
 
 use super::config::{OpcUaConfig, SecurityPolicy};
 use super::endpoint::{fingerprint, policy_of};
@@ -28,6 +28,9 @@ pub(crate) struct Trust {
     host: String,
     url: String,
     ignores_validity: bool,
+    /// When it was shown. What its signatures are worth is asked of that time: one that is over meanwhile ends no
+    /// connection.
+    shown: TimestampMs,
     /// The server's own certificate first, then those of who has signed it.
     chain: Vec<Vec<u8>>,
     pub(super) fingerprint: String,
@@ -63,6 +66,7 @@ impl Trust {
             host: host_of(&config.url).to_owned(),
             url: config.url.clone(),
             ignores_validity: config.ignore_validity,
+            shown: now(),
             fingerprint: fingerprint(own),
             certificate,
             chain,
@@ -119,9 +123,15 @@ impl Trust {
 
     /// Until when the server is trusted, or why it is not.
     fn judge(&self, now: TimestampMs) -> Result<Option<TimestampMs>, Distrust> {
-        let verdict = self.list.as_ref().and_then(|it| it.verdict(&self.fingerprint));
+        let verdict_of = |it: &str| self.list.as_ref().and_then(|list| list.verdict(it));
+        let verdict = verdict_of(&self.fingerprint);
         if verdict == Some(Verdict::Rejected) {
             let reason = self.words("has been rejected by an operator");
+            return Err(Distrust { reason, is_open: false });
+        }
+        let signers = self.chain.iter().skip(1).map(|it| fingerprint(it));
+        if signers.into_iter().any(|it| verdict_of(&it) == Some(Verdict::Rejected)) {
+            let reason = self.words("is signed by one that has been rejected by an operator");
             return Err(Distrust { reason, is_open: false });
         }
         if self.named.iter().any(|it| it.eq_ignore_ascii_case(&self.fingerprint)) {
@@ -137,7 +147,7 @@ impl Trust {
         // Of those that know the server the first one has the last word: the others did not sign it.
         let mut refused = None;
         for authority in &authorities {
-            match self.is_signed_by(authority, now) {
+            match self.is_signed_by(authority) {
                 Ok(()) => return Ok(authority.until),
                 Err(None) => {}
                 Err(Some(reason)) => refused = refused.or(Some(reason)),
@@ -160,7 +170,7 @@ impl Trust {
     }
 
     /// Whether an authority vouches for the server; if it knows it and does not, why.
-    fn is_signed_by(&self, authority: &Authority, now: TimestampMs) -> Result<(), Option<String>> {
+    fn is_signed_by(&self, authority: &Authority) -> Result<(), Option<String>> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_slice(&authority.certificate)).map_err(|_| None)?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -177,17 +187,17 @@ impl Trust {
         let own = chain.next().ok_or(None)?;
         let others: Vec<CertificateDer<'_>> = chain.collect();
         let host = ServerName::try_from(self.host.as_str()).map_err(|_| None)?;
-        let at = UnixTime::since_unix_epoch(Duration::from_millis(self.looked_at(now).0));
+        let at = UnixTime::since_unix_epoch(Duration::from_millis(self.looked_at().0));
         let verified = verifier.verify_server_cert(&own, &others, &host, &[], at);
         verified.map(drop).map_err(|error| why(&error, &self.host))
     }
 
     /// When the signatures are looked at: machines without a clock show certificates of other times.
-    fn looked_at(&self, now: TimestampMs) -> TimestampMs {
+    fn looked_at(&self) -> TimestampMs {
         let (from, until) = self.validity();
         match (from, until) {
-            (Some(from), Some(until)) if self.ignores_validity => now.max(from).min(until),
-            _ => now,
+            (Some(from), Some(until)) if self.ignores_validity => self.shown.max(from).min(until),
+            _ => self.shown,
         }
     }
 
@@ -317,6 +327,52 @@ mod tests {
             ("opc.tcp://[fe80::1]:4840/a/b", "fe80::1"),
         ] {
             assert_eq!(host_of(url), host);
+        }
+    }
+
+    /// Operators who have rejected one certificate.
+    struct Rejecting(String);
+
+    impl TrustList for Rejecting {
+        fn verdict(&self, fingerprint: &str) -> Option<Verdict> {
+            (fingerprint == self.0).then_some(Verdict::Rejected)
+        }
+        fn authorities(&self) -> Vec<Authority> {
+            Vec::new()
+        }
+        fn keep(&self, _: Shown) -> futures_util::future::BoxFuture<'_, ()> {
+            Box::pin(std::future::ready(()))
+        }
+        fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
+            tokio::sync::watch::Sender::default().subscribe()
+        }
+    }
+
+    #[test]
+    fn what_a_rejected_one_has_signed_is_not_trusted_whoever_names_it() {
+        let made = || {
+            let key = rcgen::KeyPair::generate().unwrap();
+            rcgen::CertificateParams::default().self_signed(&key).unwrap().der().to_vec()
+        };
+        let (own, signer) = (made(), made());
+        let endpoint = EndpointDescription {
+            security_policy_uri: Policy::Basic256Sha256.to_uri().into(),
+            server_certificate: [own.as_slice(), &signer].concat().into(),
+            ..EndpointDescription::default()
+        };
+        let config = OpcUaConfig { trusted: vec![fingerprint(&own)], ..config() };
+        for (rejected, expected) in [
+            (fingerprint(&own), Some("has been rejected")),
+            (fingerprint(&signer), Some("is signed by one that has been rejected")),
+            (fingerprint(b"another"), None),
+        ] {
+            let list: Arc<dyn TrustList> = Arc::new(Rejecting(rejected));
+            let trust = Trust::of(&config, &endpoint, Some(list)).unwrap().unwrap();
+            match (trust.judge(now()), expected) {
+                (Ok(None), None) => {}
+                (Err(it), Some(why)) => assert!(it.reason.contains(why) && !it.is_open, "{it:?}"),
+                (other, _) => panic!("{expected:?}: {other:?}"),
+            }
         }
     }
 
