@@ -48,6 +48,13 @@ async fn a_project_is_deleted_when_it_holds_nothing() {
     let refused = app.refused("projects/delete", project.clone()).await;
     assert!(refused["message"].as_str().unwrap().contains("things"), "{refused}");
     there.done("things/delete", json!({"thing":"p1"})).await;
+    // A rule would act in the next project of this name.
+    let rule = json!({"rule":"n","when":{"path":"acme/_raw/level","above":9.0},
+        "then":[{"set":"acme/_raw/pump","v":true}]});
+    there.done("rules/create", rule).await;
+    let refused = app.refused("projects/delete", project.clone()).await;
+    assert!(refused["message"].as_str().unwrap().contains("rules"), "{refused}");
+    there.done("rules/delete", json!({"rule":"n"})).await;
     app.done("projects/delete", project.clone()).await;
     until("it is unmounted", || node.broker.connections(&berlin).is_empty()).await;
     assert_eq!(node.figures().tenants, 2);

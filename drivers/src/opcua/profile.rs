@@ -66,8 +66,8 @@ impl ServerProfile {
         };
         match self {
             Self::Auto | Self::None => none,
-            // It says 1000 in a request, and takes fifty times as long for each beyond 200. Its server is of the
-            // profile for micro embedded devices, which has no filters of changes.
+            // It says 1000 in a request; users report that it takes fifty times as long for each beyond 200. Its server
+            // is of the profile for micro embedded devices, which has no filters of changes.
             Self::SiemensS71200 => {
                 Quirks { items_per_request: 100, items_per_subscription: 1000, filters: false }
             }
