@@ -33,11 +33,14 @@ pub(crate) struct ProjectTrust {
 }
 
 impl ProjectTrust {
-    /// Rows of the project; those that cannot be read are told of where they are listed.
+    /// Rows of the project; what cannot be read is told of, and vouches for nobody.
     fn rows<R: Row<Key = row::CertificateKey>>(&self) -> Vec<(row::CertificateKey, R)> {
-        let Ok(snapshot) = self.context.outside.store.read() else { return Vec::new() };
-        let found = snapshot.scan::<R>(&store::prefix(&self.namespace)).unwrap_or_default();
-        found.into_iter().filter_map(Result::ok).collect()
+        let read = self.context.outside.store.read();
+        let found = read.and_then(|it| it.scan::<R>(&store::prefix(&self.namespace)));
+        let tell =
+            |error| tracing::error!(%error, table = R::TABLE, "the trust list cannot be read");
+        let rows = found.map_err(tell).unwrap_or_default();
+        rows.into_iter().filter_map(|row| row.map_err(tell).ok()).collect()
     }
 
     async fn note(&self, shown: Shown) {
@@ -84,17 +87,17 @@ impl TrustList for ProjectTrust {
     }
 
     fn authorities(&self) -> Vec<Authority> {
-        let mut found = Vec::new();
-        for (_, row) in self.rows::<VerdictRow>() {
-            if row.is_authority
-                && !row.is_rejected
-                && let Ok(certificate) = certificate_der(&row.certificate)
-            {
-                let revoked = row.revoked.as_deref().and_then(|it| revocations_der(it).ok());
-                found.push(Authority { certificate, revoked, until: row.until });
+        let rows = self.rows::<VerdictRow>().into_iter();
+        let rows = rows.filter(|(_, row)| row.is_authority && !row.is_rejected);
+        rows.filter_map(|(key, row)| match authority(&row) {
+            Ok(authority) => Some(authority),
+            // Without the list of what it has taken back its word is worth nothing.
+            Err(error) => {
+                tracing::error!(error, fingerprint = key.1, "an authority cannot be read");
+                None
             }
-        }
-        found
+        })
+        .collect()
     }
 
     fn keep(&self, shown: Shown) -> BoxFuture<'_, ()> {
@@ -104,6 +107,12 @@ impl TrustList for ProjectTrust {
     fn changes(&self) -> watch::Receiver<u64> {
         self.context.trust_changed.subscribe()
     }
+}
+
+/// An authority as drivers take it.
+fn authority(row: &VerdictRow) -> Result<Authority, String> {
+    let revoked = row.revoked.as_deref().map(revocations_der).transpose()?;
+    Ok(Authority { certificate: certificate_der(&row.certificate)?, revoked, until: row.until })
 }
 
 /// A certificate as PEM (RFC 7468).

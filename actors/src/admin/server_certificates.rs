@@ -139,7 +139,7 @@ fn approve(request: &Request<'_>) -> Result<Plan, Refusal> {
         ..known.next(request, asked.description, asked.revision)?
     };
     check_authority(&row)?;
-    kept(&known.key, &row)
+    Ok(kept(&known.key, &row))
 }
 
 /// Never trusts a certificate.
@@ -147,7 +147,7 @@ fn reject(request: &Request<'_>) -> Result<Plan, Refusal> {
     let RejectCertificate { fingerprint, description, revision } = request.read()?;
     let known = find(request, checked(&fingerprint)?)?;
     let row = known.next(request, description, revision)?;
-    kept(&known.key, &VerdictRow { is_rejected: true, ..row })
+    Ok(kept(&known.key, &VerdictRow { is_rejected: true, ..row }))
 }
 
 /// Forgets what was said of a certificate.
@@ -243,14 +243,14 @@ impl Known {
 }
 
 /// Keeps what is said of a certificate, which no longer waits for it.
-fn kept(key: &CertificateKey, row: &VerdictRow) -> Result<Plan, Refusal> {
+fn kept(key: &CertificateKey, row: &VerdictRow) -> Plan {
     let mut plan = Plan::default();
     plan.changes.put::<VerdictRow>(key, row);
     plan.changes.delete::<MetRow>(key);
     plan.after.push(After::Trust);
     let known = Known { key: key.clone(), verdict: Some(row.clone()), met: None };
     plan.data = show(&known, row.updated);
-    Ok(plan)
+    plan
 }
 
 fn read_given(pem: &str) -> Result<CertificateInfo, Refusal> {

@@ -1,6 +1,7 @@
 //! What a certificate says of its owner: names, fingerprint, validity (RFC 5280 4.1).
 //!
-//! Only for certificates that TLS has verified, or our own: nothing is proved here.
+//! For certificates that TLS has verified, our own, and those that wait for an operator: nothing is proved by reading
+//! one. What somebody has signed or taken back is checked by the verifier of TLS.
 
 use crate::credential::AuthorityKey;
 use proto::TimestampMs;

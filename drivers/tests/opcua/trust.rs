@@ -104,9 +104,11 @@ async fn what_operators_say_of_a_server_counts_at_once() {
     operators.say(&shown.fingerprint, Some(Verdict::Approved(None)));
     driver.connect().await.expect("it is approved");
     // What is said of another does not disturb it.
-    operators.say("another", Some(Verdict::Rejected));
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    assert_eq!(driver.health().connectivity, Connectivity::Connected);
+    for number in 0..100 {
+        operators.say(&format!("another {number}"), Some(Verdict::Rejected));
+        let outcome = driver.read(&[super::LEVEL]).await;
+        assert!(outcome.lost.is_none(), "{outcome:?}");
+    }
 
     operators.say(&shown.fingerprint, Some(Verdict::Rejected));
     let reason = ended(&mut driver).await;

@@ -22,9 +22,9 @@ const COMMIT_ROWS: usize = 10_000;
 pub struct Part {
     /// What it is called in the file.
     pub name: String,
-    /// The tables that it has rows of; by those of `last` it is found.
+    /// The tables that it has rows of, but for those of `last`.
     pub tables: &'static [&'static str],
-    /// See there.
+    /// The tables by whose rows it is found: without these it is not there. They are few, and held in memory.
     pub last: &'static [&'static str],
     /// How the keys of its rows begin.
     pub prefix: Vec<u8>,
@@ -44,7 +44,9 @@ impl Part {
 
 impl Store {
     /// Puts a part as a backup has it in the place of what the store has of it. The file is read twice, so that nothing
-    /// is changed by one that is not whole. An attempt that was interrupted leaves the part away; it is made again.
+    /// is changed by one that is not whole, is of something else ([`RestoreError::Other`]), or has rows that are not of
+    /// the part. An attempt that was interrupted leaves the part away; it is made again. For a store that nobody works
+    /// with meanwhile: who has read rows of the part is not told that they have changed.
     pub async fn restore_part(
         &self,
         mut from: impl Read + Seek,
