@@ -6,6 +6,7 @@
 //! come due in one call. What only work needs lies on the [`Desk`]; a connection that rests has none, and lies in one
 //! box: futures around it would hold a copy of it for each layer.
 
+mod bell;
 mod buffer;
 mod desk;
 mod end_timer;
@@ -34,6 +35,7 @@ use crate::reason::Reason;
 use crate::session::Session;
 use crate::session::machine::Machine;
 use crate::space::{Carried, Leaving, Space};
+use bell::Bell;
 use buffer::Inbox;
 use bytes::Buf;
 use desk::{Desk, Work};
@@ -80,6 +82,8 @@ pub(crate) enum End {
 /// See the module.
 pub(crate) struct Connection<S> {
     socket: S,
+    /// Rung when there is something to read.
+    bell: Option<Arc<Bell>>,
     space: Arc<Space>,
     session: Arc<Session>,
     live: Arc<Live>,
@@ -111,6 +115,10 @@ pub(crate) struct Connection<S> {
 impl<S: Socket> Connection<S> {
     /// Takes turns until there is nothing to do. When the client is gone, comes [`Connection::close`].
     fn poll_turns(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        if Bell::of(&mut self.bell, cx).is_out_of_turn() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         self.session.waker().register(cx.waker());
         self.now = self.space.shared().clock.now();
         self.desk.sit_down(&self.space);
@@ -167,7 +175,9 @@ impl<S: Socket> Connection<S> {
         }
         buffer::with_scratch(|scratch| {
             let mut into = ReadBuf::new(scratch);
-            match Pin::new(&mut self.socket).poll_read(cx, &mut into) {
+            let bell = Bell::of(&mut self.bell, cx).waker();
+            let rings = &mut Context::from_waker(&bell);
+            match Pin::new(&mut self.socket).poll_read(rings, &mut into) {
                 Poll::Pending => return Ok(false),
                 Poll::Ready(Err(_)) => return Err(End::Lost),
                 Poll::Ready(Ok(())) if into.filled().is_empty() => return Err(End::Lost),

@@ -14,11 +14,13 @@ pub(crate) use kin::Kin;
 use acl::{AclError, AnyOf};
 
 use crate::auth::Proof;
+use crate::denial::Denial;
 use crate::message::Sender;
+use crate::reason::Reason;
+use proto::platform::{self, filters, sys};
 use proto::platform::{
     CommandTopic, EdgeTopic, JobTopic, ShadowTopic, ShadowVerb, Stage, ThingTopic,
 };
-use proto::platform::{filters, sys};
 use proto::{Identity, PlatformTopic, Qos, Role, ThingId, TopicFilter, TopicName};
 use std::sync::Arc;
 
@@ -77,6 +79,16 @@ impl Permissions {
         self.acl.as_ref().map_or(Some(Qos::ExactlyOnce), |acl| acl.subscribe(filter))
     }
 
+    /// Why publishing on `topic` is refused, in `rule` unless its list keeps it to itself.
+    pub(crate) fn refuse_publish(&self, topic: &TopicName, rule: &'static str) -> Denial {
+        refuse(self.acl.as_ref().is_some_and(|acl| acl.is_silent_on_publish(topic)), rule)
+    }
+
+    /// Why subscribing to `filter` is refused, as in [`Self::refuse_publish`].
+    pub(crate) fn refuse_subscribe(&self, filter: &TopicFilter, rule: &'static str) -> Denial {
+        refuse(self.acl.as_ref().is_some_and(|acl| acl.is_silent_on_subscribe(filter)), rule)
+    }
+
     /// Whether a message on `topic` may be given to the client.
     pub(crate) fn receive(&self, topic: &TopicName) -> bool {
         let is_allowed = may_receive(&self.sender, topic) || self.behind(topic).is_some();
@@ -116,6 +128,14 @@ impl Permissions {
     fn voice_of(&self, thing: ThingId) -> Sender {
         let client_id = self.sender.client_id.clone();
         Sender { client_id, identity: Identity::Thing(thing) }
+    }
+}
+
+/// MQTT 5.0 3.9.3 has 0x80 for a server that does not wish to reveal the reason.
+fn refuse(is_silent: bool, rule: &'static str) -> Denial {
+    match is_silent {
+        true => Denial::rule(Reason::UnspecifiedError, "it is refused, and why is not told"),
+        false => Denial::rule(Reason::NotAuthorized, rule),
     }
 }
 
@@ -198,11 +218,10 @@ pub(crate) fn may_receive(sender: &Sender, topic: &TopicName) -> bool {
     }
 }
 
-/// A topic outside the roots that the platform keeps to itself.
+/// A topic that people and edge nodes use as they like. Sparkplug's have a meaning of their own.
 fn is_free(topic: &TopicName) -> bool {
-    const KEPT: [&str; 7] = ["uns", "things", "edges", "admin", "events", "clients", "spBv1.0"];
     let root = topic.levels().next().unwrap_or_default();
-    !topic.is_system() && !KEPT.contains(&root)
+    platform::is_free(topic) && root != "spBv1.0"
 }
 
 fn has_free_topics(role: Role) -> bool {
@@ -331,6 +350,9 @@ mod tests {
         ("edges/line1/status", [true, false, false, false, true]),
         ("edges/line2/status", [true, false, false, false, false]),
         ("$SYS/x", [false; 5]),
+        ("$share/g/x", [false; 5]),
+        ("$aws/x", [false; 5]),
+        ("$system/p/d/update", [true, true, false, false, true]),
         ("温度/1", [true, true, false, false, true]),
     ];
 

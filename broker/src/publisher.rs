@@ -224,7 +224,7 @@ impl Publisher {
                         "the client may not publish with this QoS, or retained, on this topic"
                     }
                 };
-                Refused::Message(Denial::rule(Reason::NotAuthorized, rule))
+                Refused::Message(permissions.refuse_publish(&known.topic, rule))
             }
             Err(refused) => refused,
         };

@@ -18,6 +18,16 @@ use crate::id::{AdminWord, BridgeId, ClientId, EdgeId, Id, RequestId, RuleId, Th
 use crate::topic::TopicName;
 use crate::uns::UnsPath;
 
+/// First levels that the platform keeps to itself: a topic below them that is none of its own is nobody's.
+const KEPT_ROOTS: [&str; 9] =
+    ["uns", "things", "edges", "admin", "events", "clients", "$SYS", "$aws", "$share"];
+
+/// Whether a topic is below no root of the platform. Others that begin with `$` are as free as any: devices made for
+/// other servers have such topics. `#` passes them by (MQTT 5.0 4.7.2), so that they are for whoever names them.
+pub fn is_free(name: &TopicName) -> bool {
+    !KEPT_ROOTS.contains(&name.levels().next().unwrap_or_default())
+}
+
 /// A topic that the platform owns.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum PlatformTopic {

@@ -436,6 +436,7 @@ impl Admitted {
         session.set_window(usize::from(agreed.inflight_max), machine.inflight());
         Ok(Box::new(Connection {
             socket,
+            bell: None,
             grip: Some(hold),
             seat: Some(self.seat),
             counted: None,

@@ -182,11 +182,12 @@ impl<S: Socket> Connection<S> {
         if levels > limits.topic_levels_max {
             return Err(Denial::over(invalid, Limit::TopicLevels, levels, limits.topic_levels_max));
         }
-        let Some(qos_max) = self.session.permissions().subscribe(&subscription.filter) else {
+        let permissions = self.session.permissions();
+        let Some(qos_max) = permissions.subscribe(&subscription.filter) else {
             let client = &self.session.sender().client_id;
             tracing::info!(%client, filter = %subscription.filter, "subscription not permitted");
             let rule = "the client may not subscribe to this filter";
-            return Err(Denial::rule(Reason::NotAuthorized, rule));
+            return Err(permissions.refuse_subscribe(&subscription.filter, rule));
         };
         let options = Options { qos: options.qos.min(qos_max), ..options };
         Ok(Wish { subscription, options, id })

@@ -50,6 +50,9 @@ pub struct AclRule {
     /// Whether retained messages may be published; absent: yes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retain: Option<bool>,
+    /// Of a rule that forbids: whether its refusals say so (0x87); `false`: they say nothing (0x80); absent: yes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reveal: Option<bool>,
 }
 
 /// Why a list cannot be used.
@@ -67,6 +70,9 @@ pub enum AclError {
     /// A rule that forbids has limits, which would forbid less than it seems to.
     #[error("rule {0} forbids and has limits")]
     LimitedDenial(usize),
+    /// A rule that permits says what its refusals reveal, of which it has none.
+    #[error("rule {0} permits and says what to reveal")]
+    RevealingPermission(usize),
     /// The client id would reach into the topics of others.
     #[error("a client id with `/`, `+` or `#` cannot stand for %c")]
     ClientId,
@@ -133,6 +139,8 @@ struct Rule {
     action: AclAction,
     filter: TopicFilter,
     limits: Allowance,
+    /// What it refuses is refused without a reason.
+    is_silent: bool,
 }
 
 impl Acl {
@@ -171,10 +179,24 @@ impl Acl {
         self.decide(AclAction::Subscribe, |filter| filter.matches(topic)).is_some()
     }
 
+    /// Whether publishing on `topic` is refused without a reason.
+    pub(crate) fn is_silent_on_publish(&self, topic: &TopicName) -> bool {
+        self.is_silent(AclAction::Publish, |filter| filter.matches(topic))
+    }
+
+    /// Whether subscribing to `filter` is refused without a reason.
+    pub(crate) fn is_silent_on_subscribe(&self, filter: &TopicFilter) -> bool {
+        self.is_silent(AclAction::Subscribe, |own| own.covers(filter))
+    }
+
+    fn is_silent(&self, action: AclAction, fits: impl Fn(&TopicFilter) -> bool) -> bool {
+        let mut lists = self.lists.iter().flatten();
+        lists.any(|rules| deciding(rules, action, &fits).is_some_and(|rule| rule.is_silent))
+    }
+
     fn decide(&self, action: AclAction, fits: impl Fn(&TopicFilter) -> bool) -> Option<Allowance> {
-        let is_about = |rule: &&Rule| rule.action == action || rule.action == AclAction::All;
         let by_list = |rules: &List| {
-            let rule = rules.iter().filter(is_about).find(|rule| fits(&rule.filter))?;
+            let rule = deciding(rules, action, &fits)?;
             rule.is_allowed.then_some(rule.limits)
         };
         self.lists.iter().try_fold(Allowance::ALL, |limits, any_of| {
@@ -184,11 +206,20 @@ impl Acl {
     }
 }
 
+/// The rule of a list that decides: the first one that fits.
+fn deciding(rules: &List, action: AclAction, fits: impl Fn(&TopicFilter) -> bool) -> Option<&Rule> {
+    let is_about = |rule: &&Rule| rule.action == action || rule.action == AclAction::All;
+    rules.iter().filter(is_about).find(|rule| fits(&rule.filter))
+}
+
 impl AclRule {
     fn compile(&self, at: usize, name: &str, client_id: &str) -> Result<Rule, AclError> {
         let is_allowed = self.permission == AclPermission::Allow;
         if !is_allowed && (self.qos_max.is_some() || self.retain.is_some()) {
             return Err(AclError::LimitedDenial(at));
+        }
+        if is_allowed && self.reveal.is_some() {
+            return Err(AclError::RevealingPermission(at));
         }
         if self.topic.contains("%c") && client_id.contains(['/', '+', '#']) {
             return Err(AclError::ClientId);
@@ -203,6 +234,7 @@ impl AclRule {
                 qos_max,
                 retained_qos_max: self.retain.unwrap_or(true).then_some(qos_max),
             },
+            is_silent: self.reveal == Some(false),
         })
     }
 }
@@ -305,6 +337,20 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_that_reveals_nothing_is_silent_where_it_decides() {
+        let rules = list(
+            r#"[{"permission":"allow","action":"subscribe","topic":"a/open"},
+                {"permission":"deny","action":"subscribe","topic":"a/+","reveal":false},
+                {"permission":"deny","action":"publish","topic":"a/+"}]"#,
+        );
+        let acl = Acl::compile(&[vec![rules]], "joe", "c").unwrap().unwrap();
+        assert!(acl.is_silent_on_subscribe(&filter("a/b")));
+        assert!(!acl.is_silent_on_subscribe(&filter("a/open")), "another rule decides");
+        assert!(!acl.is_silent_on_subscribe(&filter("b")), "no rule decides");
+        assert!(!acl.is_silent_on_publish(&topic("a/b")), "it is about subscribing");
+    }
+
+    #[test]
     fn a_message_over_its_limits_is_not_covered() {
         let limits = Allowance { qos_max: Qos::AtLeastOnce, retained_qos_max: None };
         assert!(limits.covers(Qos::AtLeastOnce, false));
@@ -333,6 +379,11 @@ mod tests {
                 rule(r#"{"permission":"deny","action":"all","topic":"a","retain":false}"#),
                 "c",
                 AclError::LimitedDenial(0),
+            ),
+            (
+                rule(r#"{"permission":"allow","action":"all","topic":"a","reveal":false}"#),
+                "c",
+                AclError::RevealingPermission(0),
             ),
             (vec![rule(allow)[0].clone(); ACL_RULES_MAX + 1], "c", AclError::TooLong),
         ] {

@@ -41,6 +41,7 @@ async fn what_strangers_may_do_is_narrowed_by_their_list() {
         topic: topic.to_owned(),
         qos_max,
         retain: None,
+        reveal: None,
     };
     let acl = vec![
         rule(AclAction::Publish, "guests/%c/#", Some(1)),

@@ -18,6 +18,7 @@ fn rule(permission: AclPermission, topic: &str) -> AclRule {
         topic: topic.to_owned(),
         qos_max: None,
         retain: None,
+        reveal: None,
     }
 }
 
@@ -249,4 +250,22 @@ async fn who_is_on_its_way_in_while_it_is_disabled_has_to_go_as_well() {
         // The machine was so busy that it had not even begun.
         refused => assert_eq!(refused, ConnectAckReason::NotAuthorized),
     }
+}
+
+#[tokio::test]
+async fn a_rule_may_refuse_without_saying_why() {
+    let bench = Bench::start().await;
+    let silent = AclRule { reveal: Some(false), ..rule(AclPermission::Deny, "hidden/#") };
+    let acl = vec![silent, rule(AclPermission::Deny, "secret/#"), rule(AclPermission::Allow, "#")];
+    change(&bench, Role::App, |it| it.acl = Some(acl)).await;
+    let mut app = bench.client("app", "app").await;
+    for (topic, subscribed, published) in [
+        ("hidden/a", SubscribeAckReason::UnspecifiedError, PublishAckReason::UnspecifiedError),
+        ("secret/a", SubscribeAckReason::NotAuthorized, PublishAckReason::NotAuthorized),
+        ("a", SubscribeAckReason::GrantedQos0, PublishAckReason::Success),
+    ] {
+        assert_eq!(app.subscribe(topic, QoS::AtMostOnce).await, subscribed, "{topic}");
+        assert_eq!(app.publish_acked(message(topic, "1")).await, published, "{topic}");
+    }
+    assert_eq!(app.expect_payload().await, "1");
 }

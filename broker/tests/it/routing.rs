@@ -2,7 +2,7 @@
 
 use crate::wire::{Bench, Client, connect, message};
 use rmqtt_codec::types::QoS;
-use rmqtt_codec::v5::{self, PublishAckReason, SubscriptionOptions};
+use rmqtt_codec::v5::{self, PublishAckReason, SubscribeAckReason, SubscriptionOptions};
 
 #[tokio::test]
 async fn any_script_is_a_topic_and_everybody_lives() {
@@ -130,4 +130,37 @@ async fn namespaces_never_meet() {
     let mut late = bench.admin("late").await;
     late.subscribe("t", QoS::AtMostOnce).await;
     late.expect_silence().await;
+}
+
+/// Two clients whose packets have come while their worker was at something else.
+#[test]
+fn clients_are_heard_in_the_order_in_which_their_packets_have_come() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(1).enable_all().build().unwrap();
+    let apart = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let bench = apart.block_on(runtime.spawn(Bench::start())).unwrap();
+    apart.block_on(async {
+        let mut asker = bench.client("asker", "app").await;
+        let mut other = bench.client("other", "app").await;
+        for client in [&mut asker, &mut other] {
+            // That a new socket can be written to is an event as well, which is over then.
+            client.subscribe("elsewhere", QoS::AtMostOnce).await;
+        }
+        for round in 0..20 {
+            let topic = format!("order/{round}");
+            let (begins, has_begun) = std::sync::mpsc::channel();
+            let (ends, is_over) = std::sync::mpsc::channel::<()>();
+            let work = runtime.spawn(async move {
+                begins.send(()).unwrap();
+                let _ = is_over.recv();
+            });
+            has_begun.recv().unwrap();
+            asker.ask_for(&topic).await;
+            other.publish(&topic, "1").await;
+            drop(ends);
+            work.await.unwrap();
+            assert_eq!(asker.subscribed().await, SubscribeAckReason::GrantedQos0);
+            assert_eq!(asker.expect_payload().await, "1", "round {round}");
+        }
+    });
 }

@@ -407,6 +407,22 @@ impl Client {
         };
         self.next_id += 1;
         self.send(Packet::Subscribe(packet)).await;
+        self.subscribed().await
+    }
+
+    /// Sends a SUBSCRIBE whose answer is [`Self::subscribed`].
+    pub(crate) async fn ask_for(&mut self, filter: &str) {
+        let packet = v5::Subscribe {
+            packet_id: id(self.next_id),
+            id: None,
+            user_properties: Vec::new(),
+            topic_filters: vec![(filter.to_owned().into(), v5::SubscriptionOptions::default())],
+        };
+        self.next_id += 1;
+        self.send(Packet::Subscribe(packet)).await;
+    }
+
+    pub(crate) async fn subscribed(&mut self) -> v5::SubscribeAckReason {
         match self.receive().await {
             Some(Packet::SubscribeAck(ack)) => ack.status[0],
             other => panic!("no SUBACK but {other:?}"),

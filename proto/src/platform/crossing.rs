@@ -4,12 +4,9 @@
 //! topics, values and writes of the Unified Namespace, Sparkplug, telemetry and events of devices. Requests to the
 //! admin API and replies, which may carry secrets, neither come in nor go out.
 
-use super::{EdgeTopic, PlatformTopic, ThingNews, ThingTopic};
+use super::{EdgeTopic, PlatformTopic, ThingNews, ThingTopic, is_free};
 use crate::id::{EdgeId, ThingId};
 use crate::topic::TopicName;
-
-/// Roots that the platform keeps to itself; a topic below them that is none of its own is nobody's.
-const KEPT: [&str; 6] = ["uns", "things", "edges", "admin", "events", "clients"];
 
 /// Roots whose messages never leave a namespace.
 const PRIVATE: [&str; 2] = ["admin", "clients"];
@@ -17,7 +14,7 @@ const PRIVATE: [&str; 2] = ["admin", "clients"];
 /// Whether a message of another broker may be published here.
 pub fn may_enter(name: &TopicName) -> bool {
     match PlatformTopic::parse(name) {
-        None => !name.is_system() && !KEPT.contains(&root(name)),
+        None => is_free(name),
         Some(PlatformTopic::Uns(_) | PlatformTopic::UnsSet(_) | PlatformTopic::UnsSetResult(_)) => {
             true
         }
@@ -36,7 +33,7 @@ pub fn may_enter(name: &TopicName) -> bool {
 /// Whether an edge node may bring a message on this topic up to its hub.
 pub fn may_come_up(edge: &EdgeId, name: &TopicName) -> bool {
     match PlatformTopic::parse(name) {
-        None => !name.is_system() && !KEPT.contains(&root(name)),
+        None => is_free(name),
         Some(PlatformTopic::Uns(_) | PlatformTopic::UnsSetResult(_)) => true,
         Some(PlatformTopic::Edge { edge: of, topic }) => {
             use EdgeTopic::{DriverStatus, Status, Thing};
@@ -114,6 +111,7 @@ mod tests {
             ("things/pump/status", false),
             ("admin/users/list", false),
             ("$SYS/broker/uptime", false),
+            ("$system/p/d/update", true),
         ];
         for (topic, may) in cases {
             let name = TopicName::parse(topic).unwrap();
@@ -154,6 +152,8 @@ mod tests {
             ("things/p/shadow/update", false, true),
             ("$aws/things/p/shadow/update", false, true),
             ("$SYS/uptime", false, true),
+            ("$share/g/x", false, true),
+            ("$system/p/d/update", true, true),
             ("edges/e/status", false, true),
             ("edges/e/question", false, false),
             ("edges/e/answer", false, false),

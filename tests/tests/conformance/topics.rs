@@ -85,6 +85,29 @@ async fn a_wildcard_at_the_front_does_not_match_topics_of_the_system() {
 }
 
 #[tokio::test]
+async fn a_free_topic_may_begin_with_a_dollar_and_reaches_who_names_it() {
+    for scene in Scene::both() {
+        let marker = scene.topic("marker");
+        let topic = format!("${marker}");
+        let mut speaker: Wire = scene.client("speaker").await;
+        for (filter, expected) in [("#", [].as_slice()), (topic.as_str(), &[topic.as_str()])] {
+            let mut reader = scene.client("reader").await;
+            for filter in [filter, marker.as_str()] {
+                assert_eq!(reader.subscribe(filter, 0).await, 0);
+            }
+            for topic in [&topic, &marker] {
+                assert!(speaker.publish_acked(topic, b"1").await <= 0x10, "{topic}");
+            }
+            let found = reader.messages_until(&marker).await;
+            let found = found.iter().map(|it| it.topic.as_str());
+            let found: Vec<&str> = found.filter(|it| it.starts_with('$')).collect();
+            assert_eq!(found, expected, "{filter}");
+            reader.leave().await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn names_and_filters_are_at_least_one_character_long() {
     for scene in Scene::both() {
         assert_refused(&scene, "").await;
