@@ -10,7 +10,7 @@ const MESSAGES: u64 = 2000;
 const PAYLOAD_BYTES: usize = 20_000;
 const QUEUED_MAX: usize = 64;
 /// More waits than fit into the second for which a subscriber that takes nothing is waited for.
-const WAITS_FOR_STUCK_MAX: u64 = 110;
+const WAITS_FOR_STUCK_MAX: u64 = 140;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_is_slowed_then_dropped_and_accounted_for_while_others_go_on() {
@@ -125,13 +125,13 @@ async fn several_floods_wait_for_a_slow_reader_and_what_is_dropped_later_is_coun
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_waits_again_for_a_reader_that_lags_but_not_for_one_that_is_stuck() {
     let limits =
-        Limits { queue_messages_max: QUEUED_MAX, slow_subscriber_wait_ms: 40, ..Limits::default() };
+        Limits { queue_messages_max: QUEUED_MAX, slow_subscriber_wait_ms: 80, ..Limits::default() };
     let bench = Bench::start_with(limits).await;
     let mut lagging = bench.client("lagging", "app").await;
     lagging.subscribe("flood", QoS::AtMostOnce).await;
     let mut flooding = bench.client("flooding", "app").await;
 
-    // Nobody reads: each wait takes ten milliseconds, and after a second nobody waits any more.
+    // Nobody reads: each wait takes about ten milliseconds, and after a second nobody waits any more.
     for _ in 0..MESSAGES {
         flooding.publish("flood", vec![b'x'; PAYLOAD_BYTES]).await;
     }
