@@ -45,6 +45,7 @@ pub(crate) enum Limit {
     UnsentSubscriptions,
     RetainedMessages,
     RetainedBytes,
+    QueuedBytes,
     NamespaceClients,
     NamespaceSessions,
     NamespaceConnects,
@@ -69,6 +70,9 @@ impl Limit {
                 ("retained messages of the namespace", "limits.retained_messages_max")
             }
             Self::RetainedBytes => ("retained bytes of the namespace", "limits.retained_bytes_max"),
+            Self::QueuedBytes => {
+                ("bytes that wait for clients of the namespace", "quota.queued_bytes")
+            }
             Self::NamespaceClients => {
                 ("clients of the namespace", "limits.namespace.connections_max")
             }

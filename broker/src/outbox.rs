@@ -111,7 +111,7 @@ impl Outbox {
         waker: &Arc<AtomicWaker>,
     ) -> Routed {
         if message.qos != Qos::AtMostOnce
-            && let Err(denial) = check_room(space.shared(), way.route(), message)
+            && let Err(denial) = check_room(space, way.route(), message)
         {
             self.refused += 1;
             return Routed::Refused(denial);
@@ -276,10 +276,12 @@ impl Outbox {
 }
 
 /// Refuses a message if a queue on the route is full and the publisher is to be told, or would have to keep it while
-/// memory is short; before anybody has got it.
-fn check_room(shared: &Shared, route: &Route, message: &Message) -> Result<(), Denial> {
+/// memory is short or the namespace has no room left on the disk; before anybody has got it.
+fn check_room(space: &Space, route: &Route, message: &Message) -> Result<(), Denial> {
+    let shared = space.shared();
     let is_short = shared.is_short_for(&message.sender);
-    if !is_short && shared.policies.queue_full != QueueFull::Refuse {
+    let full = space.backlog_full_for(&message.sender);
+    if !is_short && full.is_none() && shared.policies.queue_full != QueueFull::Refuse {
         return Ok(());
     }
     for target in route.targets.iter().filter(|target| !target.session.is_in_process()) {
@@ -287,6 +289,12 @@ fn check_room(shared: &Shared, route: &Route, message: &Message) -> Result<(), D
         let queue = target.session.read_queue(&shared.store);
         if is_short && queue.would_keep(qos) {
             return Err(Denial::memory_short(Reason::QuotaExceeded));
+        }
+        if let Some(max) = full
+            && queue.would_keep(qos)
+        {
+            let max = usize::try_from(max).unwrap_or(usize::MAX);
+            return Err(Denial::full(Reason::QuotaExceeded, Limit::QueuedBytes, max));
         }
         if queue.is_refusing(message.weight(), qos) {
             let rule = "the queue of a subscriber is full (broker.queue_full)";

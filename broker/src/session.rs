@@ -15,6 +15,7 @@ mod room;
 
 use crate::auth::Proof;
 use crate::message::Sender;
+use crate::overload::backlog::Backlog;
 use crate::permissions::Permissions;
 use futures_util::task::AtomicWaker;
 use parking_lot::{Mutex, RwLock};
@@ -51,7 +52,9 @@ impl Session {
         sender: Arc<Sender>,
         is_in_process: bool,
         bounds: Arc<Bounds>,
+        backlog: &Arc<Backlog>,
     ) -> Self {
+        let backlog = (!is_in_process).then(|| Arc::clone(backlog));
         Self {
             key,
             permissions: RwLock::new(Permissions::of_role(Arc::clone(&sender))),
@@ -59,7 +62,7 @@ impl Session {
             sender,
             is_in_process,
             is_connected: AtomicBool::new(false),
-            queue: Mutex::new(Queue::new(bounds)),
+            queue: Mutex::new(Queue::new(bounds, backlog)),
             window: AtomicUsize::new(0),
             room: OnceLock::new(),
             waker: Arc::default(),

@@ -292,6 +292,13 @@ impl Space {
     }
 
     /// What its clients share.
+    /// The bytes that may wait on the disk for its sessions, if they do and a message of this sender has to keep to it.
+    pub(crate) fn backlog_full_for(&self, sender: &Sender) -> Option<u64> {
+        // Parts of the platform answer to what was let in before; somebody has to be able to act.
+        let is_free = matches!(sender.identity.role(), Role::SystemAdmin);
+        self.quota.backlog().full().filter(|_| !is_free)
+    }
+
     pub(crate) fn quota(&self) -> &Arc<Quota> {
         &self.quota
     }

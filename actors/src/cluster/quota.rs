@@ -28,6 +28,9 @@ pub(crate) struct Quota {
     /// Bytes of its retained messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) retained_bytes: Option<u64>,
+    /// Bytes of messages that wait on the disk for its clients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) queued_bytes: Option<u64>,
 }
 
 /// What changes of a quota: a field that is absent stays, null takes its bound away.
@@ -50,6 +53,9 @@ pub(crate) struct QuotaChange {
     /// Bytes of its retained messages.
     #[serde(deserialize_with = "given")]
     retained_bytes: Option<Option<u64>>,
+    /// Bytes of messages that wait on the disk for its clients.
+    #[serde(deserialize_with = "given")]
+    queued_bytes: Option<Option<u64>>,
 }
 
 /// Tells a field that is null from one that is absent.
@@ -60,12 +66,13 @@ fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<u64>>, D::E
 /// One field of a quota.
 type Field = (&'static str, fn(&Quota) -> Option<u64>);
 
-const FIELDS: [Field; 5] = [
+const FIELDS: [Field; 6] = [
     ("connections", |it| it.connections),
     ("things", |it| it.things),
     ("tags", |it| it.tags),
     ("publish_messages_per_sec", |it| it.publish_messages_per_sec),
     ("retained_bytes", |it| it.retained_bytes),
+    ("queued_bytes", |it| it.queued_bytes),
 ];
 
 impl Quota {
@@ -84,6 +91,7 @@ impl Quota {
                 .publish_messages_per_sec
                 .unwrap_or(self.publish_messages_per_sec),
             retained_bytes: by.retained_bytes.unwrap_or(self.retained_bytes),
+            queued_bytes: by.queued_bytes.unwrap_or(self.queued_bytes),
         }
     }
 
@@ -103,6 +111,7 @@ impl Quota {
             connections_max: self.connections.map(size),
             publish_messages_per_sec_max: self.publish_messages_per_sec,
             retained_bytes_max: self.retained_bytes.map(size),
+            queued_bytes_max: self.queued_bytes,
         }
     }
 }

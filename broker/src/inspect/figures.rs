@@ -17,4 +17,6 @@ pub struct NamespaceFigures {
     pub retained: usize,
     /// Bytes of them.
     pub retained_bytes: usize,
+    /// Bytes of the messages that wait on the disk for its sessions, as far as their queues have been read.
+    pub queued_bytes: u64,
 }

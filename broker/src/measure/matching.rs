@@ -38,7 +38,8 @@ impl Matching {
             let name = UserId::parse("app").ok()?;
             let identity = Identity::User { name, role: Role::App };
             let sender = Arc::new(Sender { client_id, identity });
-            Some(Arc::new(Session::new(SessionKey(number), sender, false, Arc::clone(&bounds))))
+            let (key, bounds) = (SessionKey(number), Arc::clone(&bounds));
+            Some(Arc::new(Session::new(key, sender, false, bounds, &Arc::default())))
         };
         Self { router: Router::default(), clients: (1..=clients).filter_map(session).collect() }
     }

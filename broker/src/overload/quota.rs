@@ -1,9 +1,10 @@
 //! What all clients of one namespace share: connections, new ones a second, sessions, what they publish in a second,
-//! retained bytes.
+//! retained bytes, what waits on the disk.
 //!
 //! The bounds of the configuration are the operator's; what a project has of the pool of its tenant can only be less,
 //! and changes while clients are connected.
 
+use super::backlog::Backlog;
 use super::rate::{Bucket, Budget, Load, Rate};
 use crate::reason::Reason;
 use parking_lot::Mutex;
@@ -56,6 +57,9 @@ pub struct NamespaceQuota {
     pub publish_messages_per_sec_max: Option<u64>,
     /// Bytes of its retained messages; one that would be too much is refused with 0x97.
     pub retained_bytes_max: Option<usize>,
+    /// Bytes of the messages that wait on the disk for its sessions; one that would have to wait then is refused with
+    /// 0x97.
+    pub queued_bytes_max: Option<u64>,
 }
 
 /// What is left of the bounds of one namespace.
@@ -71,6 +75,7 @@ pub(crate) struct Quota {
     rate_changes: AtomicU32,
     connections: AtomicUsize,
     sessions: AtomicUsize,
+    backlog: Arc<Backlog>,
     connects: Mutex<Bucket>,
     /// Locked once for each turn of a connection that has published.
     publishes: Mutex<Budget>,
@@ -100,6 +105,7 @@ impl Quota {
             rate_changes: AtomicU32::new(0),
             connections: AtomicUsize::new(0),
             sessions: AtomicUsize::new(0),
+            backlog: Arc::default(),
             connects: Mutex::new(Bucket::new(connects_per_sec, now)),
             publishes: Mutex::new(Budget::new(rate, now)),
         }
@@ -122,6 +128,7 @@ impl Quota {
         self.connections_max.store(connections_max, Ordering::Relaxed);
         let retained_bytes_max = quota.retained_bytes_max.unwrap_or(usize::MAX);
         self.retained_bytes_max.store(retained_bytes_max, Ordering::Relaxed);
+        self.backlog.keep_to(quota.queued_bytes_max);
         let rate = rate_of(self.limits, quota);
         let mut current = self.rate.lock();
         if *current == rate {
@@ -191,6 +198,11 @@ impl Quota {
         self.retained_bytes_max.load(Ordering::Relaxed)
     }
 
+    /// What waits on the disk for its sessions.
+    pub(crate) fn backlog(&self) -> &Arc<Backlog> {
+        &self.backlog
+    }
+
     /// A client has published; says until when it should not go on.
     pub(crate) fn spend(&self, load: Load, now: Instant) -> Option<Instant> {
         self.publishes.lock().spend(load, now)
@@ -246,12 +258,15 @@ mod tests {
             connections_max,
             publish_messages_per_sec_max,
             retained_bytes_max: Some(7),
+            queued_bytes_max: Some(5),
         };
         let _first = quota.enter(false, now).unwrap();
         quota.keep_to(share(Some(1), Some(10)), now);
         assert_eq!(quota.enter(false, now).unwrap_err(), Reason::QuotaExceeded);
         assert_eq!((quota.publish_rate().messages_per_sec, quota.rate_changes()), (10, 1));
         assert_eq!(quota.retained_bytes_max(), 7);
+        quota.backlog().moves(0, 5);
+        assert_eq!(quota.backlog().full(), Some(5));
         quota.keep_to(share(Some(9), Some(1000)), now);
         let _second = quota.enter(false, now).unwrap();
         assert_eq!(quota.enter(false, now).unwrap_err(), Reason::QuotaExceeded, "the operator's");

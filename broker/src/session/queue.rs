@@ -15,6 +15,7 @@ pub(crate) use delivery::{Delivery, Progress};
 
 use crate::config::{Limits, Policies, QueueFull};
 use crate::message::GateState;
+use crate::overload::backlog::Backlog;
 use crate::session::drops::Drops;
 use jam::Jam;
 use proto::Qos;
@@ -91,6 +92,8 @@ pub(crate) struct Queue {
     uncommitted: VecDeque<Uncommitted>,
     stored: u64,
     stored_bytes: u64,
+    /// That of its namespace, if it counts there.
+    backlog: Option<Arc<Backlog>>,
     is_unread: bool,
     pub(crate) drops: Drops,
     /// Deliveries whose time was over before they were sent.
@@ -98,7 +101,7 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    pub(crate) fn new(bounds: Arc<Bounds>) -> Self {
+    pub(crate) fn new(bounds: Arc<Bounds>, backlog: Option<Arc<Backlog>>) -> Self {
         Self {
             bounds,
             ready: VecDeque::new(),
@@ -113,6 +116,7 @@ impl Queue {
             uncommitted: VecDeque::new(),
             stored: 0,
             stored_bytes: 0,
+            backlog,
             is_unread: false,
             drops: Drops::default(),
             expired: 0,
@@ -137,7 +141,7 @@ impl Queue {
         self.is_durable = true;
         self.is_unread = false;
         self.stored = stored;
-        self.stored_bytes = stored_bytes;
+        self.holds(stored_bytes);
         self.next_seq = last_seq + 1;
         self.taken_seq = 0;
         self.maybe_sent_seq = self.maybe_sent_seq.min(last_seq);
@@ -198,7 +202,7 @@ impl Queue {
         let seq = self.next_seq;
         self.next_seq += 1;
         self.stored += 1;
-        self.stored_bytes += weight as u64;
+        self.holds(self.stored_bytes + weight as u64);
         let weight = u32::try_from(weight).unwrap_or(u32::MAX);
         self.uncommitted.push_back(Uncommitted { seq, weight, is_acked: false });
         Some(seq)
@@ -253,11 +257,24 @@ impl Queue {
     /// A row is no longer in the store.
     fn release(&mut self, weight: u64) {
         self.stored = self.stored.saturating_sub(1);
-        self.stored_bytes = self.stored_bytes.saturating_sub(weight);
-        if self.stored == 0 {
-            // What was there at the start of the node has been weighed in another way.
-            self.stored_bytes = 0;
+        // What was there at the start of the node has been weighed in another way.
+        let is_empty = self.stored == 0;
+        self.holds(if is_empty { 0 } else { self.stored_bytes.saturating_sub(weight) });
+    }
+
+    /// The session has ended: what it holds does not count any more, also while publishers still know the queue.
+    pub(crate) fn leave_backlog(&mut self) {
+        if let Some(backlog) = self.backlog.take() {
+            backlog.moves(self.stored_bytes, 0);
         }
+    }
+
+    /// The store holds so many bytes for the session now.
+    fn holds(&mut self, stored_bytes: u64) {
+        if let Some(backlog) = &self.backlog {
+            backlog.moves(self.stored_bytes, stored_bytes);
+        }
+        self.stored_bytes = stored_bytes;
     }
 
     /// From now on deliveries of QoS 1 and 2 outlive the connection.
@@ -464,6 +481,12 @@ impl Queue {
     fn is_below_low_watermark(&self) -> bool {
         self.ready.len() * 2 <= self.bounds.ready_max
             && self.ready_bytes * 2 <= self.bounds.ready_bytes_max
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        self.leave_backlog();
     }
 }
 

@@ -3,8 +3,8 @@
 //! A group whose members may outlive their connections has a row with the key of its queue, so that after a restart
 //! it goes on where it was. Locks are taken in this order: sessions, groups, members, queues.
 
+use super::Space;
 use super::sessions::{Carried, Known, Presence, Sessions};
-use super::{Shared, Space};
 use crate::durable::rows::GroupRow;
 use crate::group::{Group, Member};
 use crate::message::Sender;
@@ -46,7 +46,7 @@ impl Space {
         let Groups { by_name, stored } = &mut *groups;
         let group = by_name.entry_ref(subscription).or_insert_with(|| {
             let key = stored.remove(subscription);
-            let session = Arc::new(group_session(&self.shared, key));
+            let session = Arc::new(group_session(self, key));
             Group::start(session, self.durability, &self.shared)
         });
         let queue_of_group = group.session().queue();
@@ -90,11 +90,14 @@ impl Space {
         let was_member = group.leave(session);
         if group.members().is_empty() {
             self.router.unsubscribe(&subscription.filter, group.session());
-            if group.session().queue().is_durable() {
+            let mut queue = group.session().queue();
+            queue.leave_backlog();
+            if queue.is_durable() {
                 let key = (self.namespace.clone(), subscription.to_string());
                 changes.delete::<GroupRow>(&key);
                 changes.dequeue_all(group.session().key());
             }
+            drop(queue);
             group.end();
             groups.by_name.remove(subscription);
         }
@@ -196,7 +199,8 @@ impl Space {
 }
 
 /// The session that publishers see in place of a group.
-fn group_session(shared: &Shared, key: Option<SessionKey>) -> Session {
+fn group_session(space: &Space, key: Option<SessionKey>) -> Session {
+    let shared = &space.shared;
     let client_id = shared.voice().client_id.clone();
     let sender = Arc::new(Sender { client_id, identity: Identity::Platform });
     let session = Session::new(
@@ -204,6 +208,7 @@ fn group_session(shared: &Shared, key: Option<SessionKey>) -> Session {
         sender,
         false,
         Arc::clone(&shared.queue_bounds),
+        space.quota.backlog(),
     );
     if key.is_some() {
         session.queue().make_durable();

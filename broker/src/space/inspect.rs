@@ -198,6 +198,7 @@ impl Space {
             shared_subscriptions: census.shared_subscriptions,
             retained: retained.count(),
             retained_bytes: retained.bytes(),
+            queued_bytes: self.quota.backlog().bytes(),
         }
     }
 

@@ -208,6 +208,7 @@ impl Space {
             Arc::clone(&asked.sender),
             asked.is_in_process,
             Arc::clone(&shared.queue_bounds),
+            self.quota.backlog(),
         ));
         session.permit(session.permissions().within(&self.kin));
         session.queue().connect(asked.expiry_secs > 0);
@@ -329,7 +330,9 @@ impl Space {
         if !known.session.is_in_process() {
             self.quota.session_ended();
         }
-        if known.session.queue().is_durable() {
+        let mut queue = known.session.queue();
+        queue.leave_backlog();
+        if queue.is_durable() {
             let client_id = known.session.sender().client_id.clone();
             changes.delete::<SessionRow>(&(self.namespace.clone(), client_id));
             changes.dequeue_all(known.session.key());

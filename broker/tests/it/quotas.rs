@@ -1,8 +1,9 @@
-//! What the clients of a namespace share: its connections, and new ones a second.
+//! What the clients of a namespace share: its connections, new ones a second, and what waits on the disk.
 
-use crate::wire::{Bench, Client, connect, namespace, until};
-use broker::{BrokerConfig, NamespaceLimits, Quotas};
-use rmqtt_codec::v5::{self, ConnectAckReason, Packet};
+use crate::wire::{Bench, Client, connect, message, namespace, until};
+use broker::{BrokerConfig, NamespaceLimits, NamespaceQuota, Quotas};
+use rmqtt_codec::types::QoS;
+use rmqtt_codec::v5::{self, ConnectAckReason, Packet, PublishAckReason};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -109,4 +110,58 @@ async fn a_namespace_with_too_many_new_clients_a_second_refuses_them() {
     let _operator = bench.client("operator", "root").await;
     let _elsewhere = bench.client("c0", "acme/berlin/app").await;
     until(|| bench.broker.figures().connections_refused == refused).await;
+}
+
+#[tokio::test]
+async fn what_would_have_to_wait_is_refused_when_so_much_waits_on_the_disk() {
+    const PAYLOAD_BYTES: usize = 1000;
+    let quota = NamespaceQuota { queued_bytes_max: Some(5000), ..NamespaceQuota::default() };
+    let bench = Bench::start().await;
+    bench.broker.set_quota(&namespace(), quota);
+    let queued = |bench: &Bench| bench.broker.namespace_figures(&namespace()).queued_bytes;
+    let publish = async |client: &mut Client, topic: &str| {
+        client.publish_acked(message(topic, vec![b'x'; PAYLOAD_BYTES])).await
+    };
+    let (mut away, _) = bench.durable("away", "app").await;
+    away.subscribe("both", QoS::AtLeastOnce).await;
+    away.subscribe("away", QoS::AtLeastOnce).await;
+    away.leave().await;
+    let mut here = bench.client("here", "app").await;
+    here.subscribe("both", QoS::AtLeastOnce).await;
+    here.subscribe("here", QoS::AtLeastOnce).await;
+    let mut app = bench.client("app", "app").await;
+
+    let mut taken = 0;
+    while publish(&mut app, "away").await == PublishAckReason::Success {
+        taken += 1;
+    }
+    assert!((3..=5).contains(&taken), "{taken} of {PAYLOAD_BYTES} bytes");
+    assert!(queued(&bench) >= 5000);
+    assert_eq!(publish(&mut app, "both").await, PublishAckReason::QuotaExceeded);
+    here.expect_silence().await;
+    assert_eq!(publish(&mut app, "here").await, PublishAckReason::Success, "nothing waits");
+    here.expect_payload().await;
+    let mut root = bench.client("root", "root").await;
+    assert_eq!(publish(&mut root, "away").await, PublishAckReason::Success, "who can act");
+
+    // After a restart queues are counted again when something more is to wait in them.
+    here.leave().await;
+    let bench = bench.restart().await;
+    bench.broker.set_quota(&namespace(), quota);
+    let mut app = bench.client("app", "app").await;
+    assert_eq!(queued(&bench), 0);
+    publish(&mut app, "away").await;
+    assert_eq!(publish(&mut app, "away").await, PublishAckReason::QuotaExceeded);
+
+    // There is room again for as much as is taken, and when a session ends.
+    let (mut away, _) = bench.durable("away", "app").await;
+    for _ in 0..taken + 2 {
+        away.expect_payload().await;
+    }
+    until(|| queued(&bench) == 0).await;
+    away.leave().await;
+    assert_eq!(publish(&mut app, "away").await, PublishAckReason::Success);
+    assert!(queued(&bench) > 0);
+    bench.client("away", "app").await.leave().await;
+    until(|| queued(&bench) == 0).await;
 }

@@ -65,7 +65,7 @@ impl World {
     fn new() -> Self {
         let sender =
             Sender { client_id: ClientId::parse("c").unwrap(), identity: Identity::Platform };
-        let mut queue = Queue::new(Arc::new(BOUNDS));
+        let mut queue = Queue::new(Arc::new(BOUNDS), None);
         queue.connect(true);
         Self {
             queue,
@@ -205,7 +205,7 @@ proptest! {
         drops_oldest in any::<bool>(), steps in proptest::collection::vec(any::<bool>(), 1..100),
     ) {
         let when_full = if drops_oldest { QueueFull::DropOldest } else { QueueFull::DropNewest };
-        let mut queue = Queue::new(Arc::new(Bounds { when_full, ..BOUNDS }));
+        let mut queue = Queue::new(Arc::new(Bounds { when_full, ..BOUNDS }), None);
         queue.connect(false);
         let sender = World::new().sender;
         let (mut model, mut dropped) = (VecDeque::new(), 0);

@@ -22,8 +22,8 @@ impl Space {
         self.shared.know_session_key(key);
         let sender =
             Arc::new(Sender { client_id: row.client_id.clone(), identity: row.identity.clone() });
-        let session =
-            Arc::new(Session::new(key, sender, false, Arc::clone(&self.shared.queue_bounds)));
+        let bounds = Arc::clone(&self.shared.queue_bounds);
+        let session = Arc::new(Session::new(key, sender, false, bounds, self.quota.backlog()));
         session.permit(session.permissions().within(&self.kin));
         session.queue().restore_later(row.sent_seq);
         let mut subscriptions = HashMap::new();
