@@ -2,12 +2,14 @@
 //! its name when it is whole and on the disk.
 
 mod part;
+pub(crate) mod restore;
 
 pub use part::part_of_tenant;
 
 use crate::context::{Context, Shared};
 use parking_lot::Mutex;
 use proto::{Refusal, RefusalCode, TenantId, TimestampMs};
+use restore::Restore;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
@@ -29,6 +31,7 @@ pub(crate) enum State {
 #[derive(Debug, Default)]
 pub(crate) struct Backups {
     last: Mutex<Option<(String, State)>>,
+    restore: Mutex<Option<Restore>>,
 }
 
 /// A file that is there.
@@ -53,6 +56,32 @@ impl Backups {
         }
         *last = Some((name.to_owned(), State::Running));
         Ok(())
+    }
+
+    /// The tenant that is being put back, or was last in this run of the node.
+    pub(crate) fn last_restore(&self) -> Option<Restore> {
+        self.restore.lock().clone()
+    }
+
+    /// Whether this tenant is being put back.
+    pub(crate) fn is_restoring(&self, tenant: &TenantId) -> bool {
+        self.last_restore().is_some_and(|it| it.tenant == *tenant && it.is_running())
+    }
+
+    /// Makes sure that no other tenant is put back meanwhile.
+    pub(crate) fn reserve_restore(&self, restore: &Restore) -> Result<(), Refusal> {
+        let mut last = self.restore.lock();
+        if let Some(Restore { tenant, .. }) = last.as_ref().filter(|it| it.is_running()) {
+            let message = format!("tenant {tenant} is being put back");
+            return Err(Refusal::new(RefusalCode::TooManyRequests, message));
+        }
+        *last = Some(restore.clone());
+        Ok(())
+    }
+
+    /// The restore has come to its end, or is not begun.
+    pub(crate) fn restored(&self, restore: Restore) {
+        *self.restore.lock() = Some(restore);
     }
 
     /// It is not going to be made, or is whole.

@@ -242,3 +242,130 @@ async fn the_command_line_backs_up_a_tenant_of_a_stopped_node() {
     let said = String::from_utf8_lossy(&checked.stdout).into_owned();
     assert!(checked.status.success() && said.contains("is whole"), "{said}");
 }
+
+/// Has a node put the tenant of a backup back, and waits for the end of that.
+async fn put_back(admin: &mut Admin, backup: &str) -> Value {
+    let begun = admin.must("backups", "restore", json!({ "backup": backup })).await;
+    assert_eq!((&begun["tenant"], &begun["state"]), (&json!("acme"), &json!("running")), "{begun}");
+    restored(admin, backup).await
+}
+
+async fn restored(admin: &mut Admin, backup: &str) -> Value {
+    for _ in 0..600 {
+        let shown = admin.must("backups", "get", json!({ "backup": backup })).await;
+        match shown["restore"]["state"].as_str() {
+            Some("running") => tokio::time::sleep(Duration::from_millis(50)).await,
+            _ => return shown["restore"].clone(),
+        }
+    }
+    panic!("{backup} is not restored");
+}
+
+/// Gives a node the backup of another one; answers with its name.
+fn hand_over(backup: &Path, to: &Site) -> String {
+    let folder = to.data().join("backups");
+    std::fs::create_dir_all(&folder).expect("it can be made");
+    let name = backup.file_name().and_then(|it| it.to_str()).expect("it has a name").to_owned();
+    std::fs::copy(backup, folder.join(&name)).expect("it can be copied");
+    name
+}
+
+#[tokio::test]
+async fn a_tenant_moves_to_a_node_that_runs() {
+    let from = Site::new();
+    let node = from.start().await;
+    let mut admin = Admin::enter(&node).await;
+    drop(found_rome(&mut admin, &node).await);
+    let of_tenant = back_up(&from, &mut admin, json!({ "tenant": "acme" })).await;
+    let of_all = back_up(&from, &mut admin, json!({})).await;
+    node.kill().await;
+
+    let to = Site::new();
+    let mut node = to.start().await;
+    let mut admin = Admin::enter(&node).await;
+    admin.must("things", "create", json!({ "thing": "press1" })).await;
+    let (of_tenant, of_all) = (hand_over(&of_tenant, &to), hand_over(&of_all, &to));
+    let refused = async |admin: &mut Admin, backup: &str| {
+        let error = admin.ask("backups", "restore", json!({ "backup": backup })).await;
+        let error = error.expect_err("it is refused");
+        assert_eq!(error["field"], "backup", "{error}");
+        error["code"].as_str().expect("a code").to_owned()
+    };
+    assert_eq!(refused(&mut admin, &of_all).await, "invalid");
+    assert_eq!(refused(&mut admin, "none.backup").await, "not_found");
+    let damaged = to.data().join("backups").join("damaged.backup");
+    std::fs::write(&damaged, "something else").expect("it can be written");
+    assert_eq!(refused(&mut admin, "damaged.backup").await, "invalid");
+    let whole = std::fs::read(to.data().join("backups").join(&of_tenant)).expect("it is there");
+    std::fs::write(&damaged, &whole[..whole.len() - 9]).expect("it can be written");
+    let failed = put_back(&mut admin, "damaged.backup").await;
+    assert_eq!(failed["state"], "failed", "{failed}");
+    assert!(failed["error"].as_str().is_some_and(|it| it.contains("cut off")), "{failed}");
+
+    let done = put_back(&mut admin, &of_tenant).await;
+    assert_eq!(done["state"], "done", "{done}");
+    for _ in 0..2 {
+        let mut ann = Admin::enter_as(&node, "acme/rome/ann", "chosen by Ann").await;
+        assert_eq!(things(&mut ann).await[0], "pump1");
+        let shown = ann.must("retained", "get", json!({ "topic": "plant/level" })).await;
+        assert_eq!(shown["payload"], json!(7), "{shown}");
+        let verdict = admin.must("audit", "verify", json!({ "tenant": "acme" })).await;
+        assert_eq!(verdict["holds"], true, "{verdict}");
+        ann.ask("things", "create", json!({ "thing": "pump2" })).await.ok();
+        assert_eq!(refused(&mut admin, &of_tenant).await, "already_exists");
+        assert_eq!(things(&mut admin).await, ["press1"], "the others are as they were");
+        node.kill().await;
+        node = to.start().await;
+        admin = Admin::enter(&node).await;
+    }
+    node.terminate().await;
+}
+
+#[tokio::test]
+async fn a_restore_that_is_killed_leaves_the_tenant_away_or_whole() {
+    const THINGS: usize = 3000;
+    let from = Site::new();
+    let node = from.start().await;
+    let mut admin = Admin::enter(&node).await;
+    let mut ann = found_rome(&mut admin, &node).await;
+    for first in (0..THINGS).step_by(500) {
+        let rows = (first..first + 500)
+            .map(|it| format!("{{\"thing\":\"t{it}\",\"tags\":[\"a\",\"b\"]}}\n"));
+        let text: String = rows.collect();
+        ann.must("things", "import", json!({ "format": "jsonl", "text": text })).await;
+    }
+    let backup = back_up(&from, &mut admin, json!({ "tenant": "acme" })).await;
+    node.kill().await;
+    let to = Site::new();
+    let name = hand_over(&backup, &to);
+    let mut remains = 0;
+    for round in 0..60_u64 {
+        let node = to.start().await;
+        let mut admin = Admin::enter(&node).await;
+        if admin.ask("tenants", "get", json!({ "tenant": "acme" })).await.is_ok() {
+            node.kill().await;
+            break;
+        }
+        match admin.ask("tenants", "create", json!({ "tenant": "acme" })).await {
+            Ok(_) => drop(admin.must("tenants", "delete", json!({ "tenant": "acme" })).await),
+            Err(error) => {
+                assert_eq!(error["code"], "already_exists", "{error}");
+                remains += 1;
+            }
+        }
+        admin.must("backups", "restore", json!({ "backup": name })).await;
+        tokio::time::sleep(Duration::from_millis(round * 4)).await;
+        node.kill().await;
+    }
+    println!("{remains} restores were cut short in the middle");
+    let node = to.start().await;
+    let mut admin = Admin::enter(&node).await;
+    if admin.ask("tenants", "get", json!({ "tenant": "acme" })).await.is_err() {
+        assert_eq!(put_back(&mut admin, &name).await["state"], "done");
+    }
+    let mut ann = Admin::enter_as(&node, "acme/rome/ann", "chosen by Ann").await;
+    assert_eq!(things(&mut ann).await.len(), 1000, "a page");
+    let found = ann.must("things", "list", json!({ "filter": "t2999" })).await;
+    assert_eq!(found["items"].as_array().map(Vec::len), Some(1), "{found}");
+    node.terminate().await;
+}

@@ -331,6 +331,7 @@ impl AdminCore {
                 kept.map_err(|error| refused::by_store(&error))
             }
             Owner::Backup(name) => self.keep_backup(&name, changes, messages).await,
+            Owner::Restore(restore) => self.keep_restore(restore, changes, messages).await,
             Owner::DeletedBackup(name) => {
                 self.delete_backup(&name, (changes, messages), entry).await
             }
@@ -428,6 +429,9 @@ impl AdminCore {
                 let _ = self.cluster.cast(ClusterMsg::Tenancy(namespaces));
             }
             After::Backup(name, tenant) => backups::begin(&self.context, name, tenant),
+            After::Restore(restore) => {
+                backups::restore::begin(&self.context, &self.cluster, restore)
+            }
             After::Disconnect(client_id, reason) => {
                 broker.disconnect(self.client.namespace(), &client_id, reason);
             }

@@ -8,7 +8,9 @@ use super::table::{Operation, Resource, SYSTEM};
 use super::tenants::find as find_tenant;
 use crate::audit::Entry;
 use crate::audit::entry::BEGUN;
+use crate::backups::restore::{Restore, RestoreState};
 use crate::backups::{self, State, unusable};
+use crate::cluster::TenantRow;
 use crate::refused;
 use broker::Outgoing;
 use proto::admin::ListRequest;
@@ -33,6 +35,12 @@ pub(super) const RESOURCE: Resource = Resource {
         Operation::changes::<OneBackup>("delete", SYSTEM, "deletes a backup", delete),
         Operation::reads::<OneBackup>("get", SYSTEM, "shows a backup", get),
         Operation::reads::<ListRequest>("list", SYSTEM, "lists the backups", list),
+        Operation::changes::<OneBackup>(
+            "restore",
+            SYSTEM,
+            "begins to put a tenant that is not there in place as its backup has it",
+            restore,
+        ),
     ],
 };
 
@@ -72,6 +80,37 @@ fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
     Ok(plan)
 }
 
+/// Begins to put the tenant of a backup in place; `get` tells when it is served.
+fn restore(request: &Request<'_>) -> Result<Plan, Refusal> {
+    let OneBackup { backup } = request.read()?;
+    let path = backups::path(request.context, &backup)?;
+    let refuse = |code, message: String| Err(Refusal::new(code, message).at("backup"));
+    let reader = match File::open(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Refusal::not_found("backup", &backup).at("backup"));
+        }
+        other => BackupReader::open(other.map_err(|error| unusable(&error))?),
+    };
+    let part = match reader {
+        Ok(reader) => reader.header().part.clone(),
+        Err(error) => return refuse(RefusalCode::Invalid, error.to_string()),
+    };
+    let Some(tenant) = part.and_then(|name| TenantId::parse(&name).ok()) else {
+        let message = "it is of a whole node, which is restored into an empty directory";
+        return refuse(RefusalCode::Invalid, message.to_owned());
+    };
+    if request.get::<TenantRow>(&tenant)?.is_some() {
+        return Err(Refusal::already_exists("tenant", &tenant).at("backup"));
+    }
+    let restore = Restore { backup, tenant, state: RestoreState::Running };
+    let mut plan = Plan::answer(json!({
+        "backup": restore.backup, "tenant": restore.tenant, "state": "running",
+    }));
+    plan.owner = Owner::Restore(restore.clone());
+    plan.after.push(After::Restore(restore));
+    Ok(plan)
+}
+
 /// Deletes a backup.
 fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
     let OneBackup { backup } = request.read()?;
@@ -96,6 +135,10 @@ fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
                 shown["t"] = reader.header().t.into();
                 shown["release"] = reader.header().release.as_str().into();
                 shown["tenant"] = reader.header().part.clone().into();
+                let last = request.context.backups.last_restore();
+                if let Some(restore) = last.filter(|it| it.backup == backup) {
+                    shown["restore"] = show_restore(&restore);
+                }
             }
             Err(error) => {
                 shown["state"] = "damaged".into();
@@ -133,7 +176,32 @@ fn show((name, state): (String, State)) -> Json {
     }
 }
 
+fn show_restore(restore: &Restore) -> Json {
+    match &restore.state {
+        RestoreState::Running => json!({ "state": "running" }),
+        RestoreState::Done(rows) => json!({ "state": "done", "rows": rows }),
+        RestoreState::Failed(error) => json!({ "state": "failed", "error": error }),
+    }
+}
+
 impl AdminCore {
+    /// Keeps that a tenant is going to be put back, once it is sure that no other is.
+    pub(super) async fn keep_restore(
+        &self,
+        restore: Restore,
+        changes: Changes,
+        messages: Vec<Outgoing>,
+    ) -> Result<(), Refusal> {
+        self.context.backups.reserve_restore(&restore)?;
+        let kept = self.client.publish_durably(changes, messages).await;
+        kept.map_err(|error| {
+            let refusal = refused::by_store(&error);
+            let state = RestoreState::Failed(refusal.message.clone());
+            self.context.backups.restored(Restore { state, ..restore });
+            refusal
+        })
+    }
+
     /// Keeps that a backup is going to be made, once it is sure that no other is.
     pub(super) async fn keep_backup(
         &self,

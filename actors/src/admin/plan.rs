@@ -4,6 +4,7 @@
 use super::act::Act;
 use super::live::Live;
 use super::request::{Body, Caller};
+use crate::backups::restore::Restore;
 use crate::context::Context;
 use crate::device::Order;
 use crate::device::row::{ThingKey, ThingRow};
@@ -71,6 +72,8 @@ pub(super) enum Owner {
     Broker(Act),
     /// The node, which is going to make a backup.
     Backup(String),
+    /// The node, which is going to put a tenant back.
+    Restore(Restore),
     /// The node, which deletes a backup.
     DeletedBackup(String),
     /// The cluster, which starts a tenant.
@@ -144,6 +147,8 @@ pub(super) enum After {
     EndSession(ClientId, Reason),
     /// Makes a backup, of one tenant or of everything.
     Backup(String, Option<TenantId>),
+    /// Puts a tenant back.
+    Restore(Restore),
 }
 
 impl After {

@@ -5,6 +5,7 @@ use super::plan::{After, Plan, Request};
 use super::revision::{self, AtRevision};
 use super::scope::{may_manage_tenant, no_such_tenant};
 use super::table::{Operation, Resource, SYSTEM, TENANT};
+use crate::backups::restore::has_remains;
 use crate::cluster::{ProjectRow, Quota, QuotaChange, TenantRow, check_shares};
 use broker::credential::system_namespace;
 use proto::admin::ListRequest;
@@ -85,6 +86,14 @@ fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
     let CreateTenant { tenant, description, quota } = request.read()?;
     if request.get::<TenantRow>(&tenant)?.is_some() {
         return Err(Refusal::already_exists("tenant", &tenant).at("tenant"));
+    }
+    if request.context.backups.is_restoring(&tenant) {
+        let message = format!("tenant {tenant} is being put back from a backup");
+        return Err(Refusal::new(RefusalCode::Unavailable, message).at("tenant"));
+    }
+    if has_remains(request.context, &tenant).map_err(Refusal::internal)? {
+        let message = "a restore of a tenant of this name was cut short: make it again first";
+        return Err(Refusal::new(RefusalCode::AlreadyExists, message).at("tenant"));
     }
     check_description(&description)?;
     quota.check()?;

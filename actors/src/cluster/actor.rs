@@ -8,7 +8,7 @@ use crate::refused;
 use crate::restart::Verdict;
 use crate::tenant::{TenantActor, TenantArgs, TenantMsg};
 use futures_util::future::join_all;
-use proto::{Namespace, Refusal, RefusalCode};
+use proto::{Namespace, Refusal, RefusalCode, TenantId};
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -32,6 +32,13 @@ pub(crate) enum ClusterMsg {
         /// What to keep.
         changes: Changes,
         /// Told once it is kept.
+        reply: RpcReplyPort<Result<(), Refusal>>,
+    },
+    /// A tenant has been put back, its projects included: serve these.
+    ServeTenant {
+        /// Which.
+        tenant: TenantId,
+        /// Told once they are served.
         reply: RpcReplyPort<Result<(), Refusal>>,
     },
     /// These projects may have been opened or closed: their drivers and bridges have to know.
@@ -94,6 +101,9 @@ impl Actor for ClusterActor {
             ClusterMsg::EndProject { namespace, changes, reply } => {
                 let _ = reply.send(core.end_project(namespace, changes).await);
             }
+            ClusterMsg::ServeTenant { tenant, reply } => {
+                let _ = reply.send(core.serve_tenant(&myself, &tenant).await);
+            }
             ClusterMsg::Tenancy(namespaces) => {
                 let members = namespaces.iter().filter_map(|it| core.members.get(it));
                 for tenant in members.filter_map(|member| member.actor.as_ref()) {
@@ -149,6 +159,28 @@ impl ClusterCore {
         let commit = self.context.outside.store.commit(changes).await;
         commit.map_err(|error| refused::by_store(&error))?;
         self.serve(myself, namespace).await.map_err(Refusal::internal)
+    }
+
+    async fn serve_tenant(
+        &mut self,
+        myself: &ActorRef<ClusterMsg>,
+        tenant: &TenantId,
+    ) -> Result<(), Refusal> {
+        if self.is_stopping {
+            return Err(Refusal::new(RefusalCode::Unavailable, "the node is stopping"));
+        }
+        let snapshot = self.context.outside.store.read().map_err(Refusal::internal)?;
+        let found = snapshot.scan::<ProjectRow>(&store::prefix(tenant));
+        for project in found.map_err(Refusal::internal)? {
+            let (namespace, _) = project.map_err(Refusal::internal)?;
+            if !self.members.contains_key(&namespace) {
+                self.serve(myself, namespace.clone()).await.map_err(Refusal::internal)?;
+            }
+            // Its devices may come in by certificates of authorities that came with it.
+            let broker = &self.context.outside.broker;
+            broker.authorities_changed(&namespace, None).map_err(Refusal::internal)?;
+        }
+        Ok(())
     }
 
     /// Mounts a namespace and starts its tenant; one that does not start is tried again later.

@@ -186,4 +186,20 @@ mod tests {
         let refused = silent.check().unwrap_err();
         assert_eq!(refused.field.as_deref(), Some("quota.publish_messages_per_sec"));
     }
+
+    #[test]
+    fn the_broker_keeps_to_what_is_its_own_to_keep() {
+        let given = quota(serde_json::json!({
+            "connections": 1, "things": 2, "tags": 3, "publish_messages_per_sec": 4,
+            "retained_bytes": 5, "queued_bytes": 6,
+        }));
+        let expected = NamespaceQuota {
+            connections_max: Some(1),
+            publish_messages_per_sec_max: Some(4),
+            retained_bytes_max: Some(5),
+            queued_bytes_max: Some(6),
+        };
+        assert_eq!(given.of_broker(), expected);
+        assert_eq!(Quota::default().of_broker(), NamespaceQuota::default());
+    }
 }

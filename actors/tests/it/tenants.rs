@@ -1,8 +1,9 @@
 //! Tenants and their projects: who manages what, what disabling ends, what others are not told.
 
 use crate::wire::Wire;
-use crate::world::{Node, Peer, START_MS, World};
-use proto::{Namespace, TimestampMs};
+use crate::world::{Node, Peer, START_MS, TestEntropy, World};
+use broker::credential::{Credential, CredentialIdentity};
+use proto::{Namespace, Role, TimestampMs, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use std::net::SocketAddr;
@@ -275,5 +276,24 @@ async fn a_disabled_user_goes_at_once_and_comes_back_when_enabled() {
     assert_eq!(refused.err(), Some(0x87));
     app.done("users/update", json!({"user":"ann","enabled":true})).await;
     come_in(address, "default/default", "ann", &secret).await.unwrap();
+    node.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_creates_a_tenant_of_which_a_restore_has_left_users() {
+    let world = World::new();
+    let key = (Namespace::parse("acme/berlin").unwrap(), UserId::parse("ann").unwrap());
+    let identity = CredentialIdentity::User { role: Role::ProjectAdmin };
+    let mut left = Changes::new();
+    left.put(
+        &key,
+        &Credential::device_without_scram(identity, "of-before", &TestEntropy::default()),
+    );
+    world.store.commit(left).await.unwrap();
+    let node = world.start().await;
+    let mut app = node.peer("app");
+    let refused = app.refused("tenants/create", json!({"tenant":"acme"})).await;
+    assert_eq!((&refused["code"], &refused["field"]), (&json!("already_exists"), &json!("tenant")));
+    app.done("tenants/create", json!({"tenant":"other"})).await;
     node.stop().await;
 }

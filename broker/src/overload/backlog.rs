@@ -1,7 +1,7 @@
 //! What waits on the disk for the sessions of one namespace, in bytes.
 //!
-//! Each queue tells what it holds more or less. One that nobody has asked for since the start of the node is not read yet
-//! and not counted; it is as soon as something more is to wait in it. Queues of the platform itself do not count.
+//! Each queue tells what it holds more or less. One that nobody has asked for since the start of the node is not read
+//! yet and not counted; it is as soon as something more is to wait in it. Queues of the platform itself do not count.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
