@@ -10,7 +10,7 @@ mod part;
 mod restore;
 
 pub use file::{BackupHeader, BackupReader, BackupReport};
-pub use part::Part;
+pub use part::{Part, UnfinishedPart};
 pub use restore::RestoreError;
 
 use crate::error::ReadError;

@@ -36,7 +36,9 @@ mod store;
 mod view;
 mod writer;
 
-pub use backup::{BackupError, BackupHeader, BackupReader, BackupReport, Part, RestoreError};
+pub use backup::{
+    BackupError, BackupHeader, BackupReader, BackupReport, Part, RestoreError, UnfinishedPart,
+};
 pub use changes::{Changes, Durability};
 pub use error::{CommitError, OpenError, ReadError};
 pub use figures::Figures;

@@ -28,19 +28,24 @@ fn text(path: &Path) -> &str {
 async fn back_up(site: &Site, admin: &mut Admin, asked: Value) -> PathBuf {
     let tenant = asked["tenant"].clone();
     let name = admin.must("backups", "create", asked).await["backup"].clone();
+    let name = name.as_str().expect("a text");
+    let shown = when_over(admin, name, "/state").await;
+    assert_eq!(shown["state"], "done", "{shown}");
+    assert!(shown["release"].as_str().is_some_and(|it| it.starts_with("manifold ")));
+    assert_eq!(shown["tenant"], tenant, "{shown}");
+    site.data().join("backups").join(name)
+}
+
+/// What is shown of a backup once what `state` points to is no longer `running`.
+async fn when_over(admin: &mut Admin, backup: &str, state: &str) -> Value {
     for _ in 0..600 {
-        let shown = admin.must("backups", "get", json!({ "backup": name })).await;
-        match shown["state"].as_str() {
-            Some("done") => {
-                assert!(shown["release"].as_str().is_some_and(|it| it.starts_with("manifold ")));
-                assert_eq!(shown["tenant"], tenant, "{shown}");
-                return site.data().join("backups").join(name.as_str().expect("a text"));
-            }
-            Some("running") => tokio::time::sleep(Duration::from_millis(50)).await,
-            _ => panic!("{shown}"),
+        let shown = admin.must("backups", "get", json!({ "backup": backup })).await;
+        if shown.pointer(state) != Some(&json!("running")) {
+            return shown;
         }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    panic!("{name} is not made");
+    panic!("{backup} is running still");
 }
 
 async fn things(admin: &mut Admin) -> Vec<String> {
@@ -247,18 +252,7 @@ async fn the_command_line_backs_up_a_tenant_of_a_stopped_node() {
 async fn put_back(admin: &mut Admin, backup: &str) -> Value {
     let begun = admin.must("backups", "restore", json!({ "backup": backup })).await;
     assert_eq!((&begun["tenant"], &begun["state"]), (&json!("acme"), &json!("running")), "{begun}");
-    restored(admin, backup).await
-}
-
-async fn restored(admin: &mut Admin, backup: &str) -> Value {
-    for _ in 0..600 {
-        let shown = admin.must("backups", "get", json!({ "backup": backup })).await;
-        match shown["restore"]["state"].as_str() {
-            Some("running") => tokio::time::sleep(Duration::from_millis(50)).await,
-            _ => return shown["restore"].clone(),
-        }
-    }
-    panic!("{backup} is not restored");
+    when_over(admin, backup, "/restore/state").await["restore"].clone()
 }
 
 /// Gives a node the backup of another one; answers with its name.

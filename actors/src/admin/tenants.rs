@@ -5,7 +5,7 @@ use super::plan::{After, Plan, Request};
 use super::revision::{self, AtRevision};
 use super::scope::{may_manage_tenant, no_such_tenant};
 use super::table::{Operation, Resource, SYSTEM, TENANT};
-use crate::backups::restore::has_remains;
+use crate::backups::part_of_tenant;
 use crate::cluster::{ProjectRow, Quota, QuotaChange, TenantRow, check_shares};
 use broker::credential::system_namespace;
 use proto::admin::ListRequest;
@@ -13,6 +13,7 @@ use proto::{Namespace, ProjectId, Refusal, RefusalCode, Role, TenantId};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
+use store::UnfinishedPart;
 
 /// See [`super::table`].
 pub(super) const RESOURCE: Resource = Resource {
@@ -91,7 +92,8 @@ fn create(request: &Request<'_>) -> Result<Plan, Refusal> {
         let message = format!("tenant {tenant} is being put back from a backup");
         return Err(Refusal::new(RefusalCode::Unavailable, message).at("tenant"));
     }
-    if has_remains(request.context, &tenant).map_err(Refusal::internal)? {
+    let name = part_of_tenant(&tenant).name;
+    if request.get::<UnfinishedPart>(&name)?.is_some() {
         let message = "a restore of a tenant of this name was cut short: make it again first";
         return Err(Refusal::new(RefusalCode::AlreadyExists, message).at("tenant"));
     }

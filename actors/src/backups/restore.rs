@@ -2,18 +2,17 @@
 //!
 //! Its rows come first, and the tenant with its projects last: until then nobody can enter it, and no actor knows it.
 //! Then the cluster serves the projects as it does at its start. A restore that is cut short leaves the tenant away and
-//! rows of it behind: these are cleared when it is made again, and nobody may create a tenant of that name before.
+//! rows of it behind, and the store knows of it: these are cleared when it is made again, and nobody may create a
+//! tenant of that name before.
 
 use super::{part_of_tenant, path};
 use crate::ask::ask;
 use crate::cluster::ClusterMsg;
-use crate::context::{Context, Shared};
-use crate::device::row::ThingRow;
-use broker::credential::Credential;
+use crate::cluster::TenantRow;
+use crate::context::Shared;
 use proto::{Refusal, TenantId};
 use ractor::ActorRef;
 use std::fs::File;
-use store::ReadError;
 
 /// What becomes of a tenant that is put back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,14 +35,6 @@ impl Restore {
     pub(crate) fn is_running(&self) -> bool {
         self.state == RestoreState::Running
     }
-}
-
-/// Whether something is left of a restore of a tenant that was cut short: its users or things, which whoever creates a
-/// tenant of that name would find in it.
-pub(crate) fn has_remains(context: &Context, tenant: &TenantId) -> Result<bool, ReadError> {
-    let (snapshot, prefix) = (context.outside.store.read()?, store::prefix(tenant));
-    let has_users = !snapshot.scan::<Credential>(&prefix)?.is_empty();
-    Ok(has_users || !snapshot.scan::<ThingRow>(&prefix)?.is_empty())
 }
 
 /// Puts the tenant back for which this has been reserved, in a task of its own.
@@ -72,6 +63,12 @@ async fn put_back(
     tenant: &TenantId,
 ) -> Result<u64, String> {
     let path = path(context, backup).map_err(|refusal| refusal.message)?;
+    // Who was creating it when this was reserved may have come first.
+    let snapshot = context.outside.store.read().map_err(|error| error.to_string())?;
+    if snapshot.contains::<TenantRow>(tenant).map_err(|error| error.to_string())? {
+        return Err(format!("tenant {tenant} is there by now"));
+    }
+    drop(snapshot);
     let (store, part) = (context.outside.store.clone(), part_of_tenant(tenant));
     let runtime = tokio::runtime::Handle::current();
     // The file is read where waiting for it holds nobody up.

@@ -171,12 +171,16 @@ impl ClusterCore {
         }
         let snapshot = self.context.outside.store.read().map_err(Refusal::internal)?;
         let found = snapshot.scan::<ProjectRow>(&store::prefix(tenant));
+        let mut last = None;
         for project in found.map_err(Refusal::internal)? {
             let (namespace, _) = project.map_err(Refusal::internal)?;
             if !self.members.contains_key(&namespace) {
                 self.serve(myself, namespace.clone()).await.map_err(Refusal::internal)?;
             }
-            // Its devices may come in by certificates of authorities that came with it.
+            last = Some(namespace);
+        }
+        // Its devices may come in by certificates of authorities that came with it; all are read at once.
+        if let Some(namespace) = last {
             let broker = &self.context.outside.broker;
             broker.authorities_changed(&namespace, None).map_err(Refusal::internal)?;
         }

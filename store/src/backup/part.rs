@@ -2,12 +2,13 @@
 //! that has other parts.
 //!
 //! Putting it there takes many commits. The rows of the last tables go first and come last: who looks for the part by
-//! them finds it as a whole, or not at all.
+//! them finds it as a whole, or not at all. In between [`UnfinishedPart`] says that there is some of it.
 
 use super::file::{BackupReader, BackupReport};
 use super::restore::RestoreError;
 use crate::changes::{Change, Changes};
 use crate::plan::TablePlan;
+use crate::row::{Row, RowError};
 use crate::store::Store;
 use std::io::{Read, Seek, SeekFrom};
 
@@ -30,6 +31,23 @@ pub struct Part {
     pub prefix: Vec<u8>,
 }
 
+/// A row with the name of a part as its key: it is being put in place, or that was cut short, and it is made again.
+/// Until then there may be rows of it, which whoever makes something new under its keys would take for his.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnfinishedPart;
+
+impl Row for UnfinishedPart {
+    type Key = String;
+    const TABLE: &'static str = "unfinished_parts";
+    const VERSION: u8 = 1;
+
+    fn encode(&self, _: &mut Vec<u8>) {}
+
+    fn decode(_: u8, _: &[u8]) -> Result<Self, RowError> {
+        Ok(Self)
+    }
+}
+
 impl Part {
     /// All its tables, the last ones at the end.
     pub(super) fn all(&self) -> impl Iterator<Item = &'static str> {
@@ -45,8 +63,8 @@ impl Part {
 impl Store {
     /// Puts a part as a backup has it in the place of what the store has of it. The file is read twice, so that nothing
     /// is changed by one that is not whole, is of something else ([`RestoreError::Other`]), or has rows that are not of
-    /// the part. An attempt that was interrupted leaves the part away; it is made again. For a store that nobody works
-    /// with meanwhile: who has read rows of the part is not told that they have changed.
+    /// the part. An attempt that was interrupted leaves the part away and an [`UnfinishedPart`]; it is made again. For
+    /// a part that nobody works with meanwhile: who has read rows of it is not told that they have changed.
     pub async fn restore_part(
         &self,
         mut from: impl Read + Seek,
@@ -61,9 +79,13 @@ impl Store {
                 return Err(reader.damaged("a row that is not of this part"));
             }
         }
+        let mut begun = Changes::new();
+        begun.put(&part.name, &UnfinishedPart);
+        self.commit(begun).await?;
         self.clear(part).await?;
         let mut reader = open(&mut from, part)?;
         let (mut rows, mut last) = (Changes::new(), Changes::new());
+        last.delete::<UnfinishedPart>(&part.name);
         while let Some(plan) = reader.next()? {
             for table in plan.tables {
                 for step in table.rows {

@@ -165,11 +165,13 @@ async fn an_attempt_that_was_interrupted_leaves_the_part_away_until_it_is_made_a
         let is_as_before = owner == Some(Owner(2)) && items == [2; 60];
         // What was handed over last may be done all the same.
         let is_whole = owner == Some(Owner(1)) && items.len() == COMMIT_ROWS + 5;
-        let is_sound = owner.is_none() || is_as_before || is_whole;
-        assert!(is_sound, "half of it is found: {}", items.len());
+        let is_unfinished = store.read().unwrap().contains::<UnfinishedPart>(&wanted.name).unwrap();
+        let is_sound = owner.is_none() && is_unfinished || is_as_before || is_whole;
+        assert!(is_sound, "half of it is found: {}, told: {is_unfinished}", items.len());
         steps += 1;
     }
     assert!(steps > 3, "it was never interrupted");
     let (owner, items) = of(&store, "acme");
     assert_eq!((owner, items.len()), (Some(Owner(1)), COMMIT_ROWS + 5));
+    assert!(!store.read().unwrap().contains::<UnfinishedPart>(&wanted.name).unwrap());
 }
