@@ -5,12 +5,13 @@
 //! `window` deliveries are handed out unacknowledged, further ones wait in the queue, and past the queue's bound
 //! the publishers' sockets are not read. So a slow actor slows those who talk to it, and nobody else.
 
+mod hidden;
 mod inbox;
 
 pub use inbox::{AckToken, Delivery, Inbox};
 
 use crate::message::{Gate, Message, Properties, Sender};
-use crate::outbox::{Outbox, Settlement};
+use crate::outbox::Outbox;
 use crate::packet::{Options, RetainHandling};
 use crate::publisher::Publisher;
 use crate::recorder::Recorder;
@@ -18,6 +19,7 @@ use crate::session::Session;
 use crate::space::{Space, Walk, Wish};
 use bytes::Bytes;
 use bytestring::ByteString;
+use hidden::{Hidden, Revealing};
 use parking_lot::Mutex;
 use proto::{Namespace, Qos, Subscription, TimestampMs, TopicFilter, TopicName};
 use std::sync::Arc;
@@ -143,6 +145,21 @@ impl Client {
         Self { space, session, publisher: Arc::new(Mutex::new(publisher)) }
     }
 
+    /// The same client with a memory of its own for the topics that it publishes on, with room for so many: for one of
+    /// many parts that share a client, which would else forget each other's.
+    #[must_use]
+    pub fn apart(&self, topics_max: usize) -> Self {
+        let sender = Arc::clone(self.session.sender());
+        let publisher = Publisher::new(sender, Arc::default()).remembering(topics_max);
+        let (space, session) = (Arc::clone(&self.space), Arc::clone(&self.session));
+        Self { space, session, publisher: Arc::new(Mutex::new(publisher)) }
+    }
+
+    /// Whether anybody would get what is published on a topic now, or keep it.
+    pub fn is_heard(&self, topic: &TopicName) -> bool {
+        self.publisher.lock().is_heard(&self.space, topic)
+    }
+
     /// The namespace it lives in.
     pub fn namespace(&self) -> &Namespace {
         self.space.namespace()
@@ -226,17 +243,11 @@ impl Client {
         outbox.changes = changes;
         self.route(messages, Some(&gate), &mut outbox);
         let (commit, settlement) = outbox.submit(self.space.shared());
-        let Some(commit) = commit else {
-            return Ok(self.reveal(&gate, settlement, outbox, Ok(())));
-        };
-        let client = self.clone();
-        // A task of its own: the messages must not stay hidden because the caller was dropped.
-        let revealed = tokio::spawn(async move {
-            let outcome = commit.await;
-            let behind = client.reveal(&gate, settlement, outbox, outcome.clone());
-            outcome.map(|()| behind)
-        });
-        revealed.await.unwrap_or(Err(CommitError::Closed))
+        let hidden = Hidden { client: self.clone(), gate, settlement, outbox };
+        match commit {
+            Some(commit) => Revealing::new(commit, hidden).await,
+            None => Ok(hidden.reveal(Ok(()))),
+        }
     }
 
     /// The retained messages that match a filter.
@@ -262,24 +273,5 @@ impl Client {
             // Nobody in process waits for an acknowledgement; the commit is waited for as a whole.
             let _ = publisher.publish_message(&self.space, &message, outbox);
         }
-    }
-
-    /// The commit has ended: lets the messages be seen, or has them never been.
-    fn reveal(
-        &self,
-        gate: &Gate,
-        settlement: Settlement,
-        mut outbox: Outbox,
-        outcome: Result<(), CommitError>,
-    ) -> Option<Arc<Session>> {
-        let shared = self.space.shared();
-        gate.settle(outcome.is_ok());
-        let is_committed = outcome.is_ok();
-        settlement.finish(outcome, shared);
-        if is_committed {
-            outbox.catch_up(shared);
-        }
-        outbox.flush(shared);
-        outbox.pressure.take()
     }
 }

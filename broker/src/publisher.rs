@@ -50,6 +50,11 @@ impl Publisher {
         Self { permissions, cache: Cache::default(), waker }
     }
 
+    /// Remembers so many topics.
+    pub(crate) fn remembering(self, topics_max: usize) -> Self {
+        Self { cache: Cache::with_room_for(topics_max), ..self }
+    }
+
     /// Goes by other permissions from now on.
     pub(crate) fn permit(&mut self, permissions: Permissions) {
         self.permissions = permissions;
@@ -124,14 +129,24 @@ impl Publisher {
         message: &Arc<Message>,
         outbox: &mut Outbox,
     ) -> Routed {
-        let Self { cache, waker, .. } = self;
-        let topic = message.topic.as_str().as_bytes();
+        let waker = Arc::clone(&self.waker);
+        let known = self.known_as_checked(space, &message.topic);
+        outbox.publish(space, &mut known.way, message, &waker)
+    }
+
+    /// Whether a topic has a subscriber now, or somebody who keeps what this client publishes on it.
+    pub(crate) fn is_heard(&mut self, space: &Arc<Space>, topic: &TopicName) -> bool {
+        space.recorder_of(topic, &self.permissions.sender).is_some()
+            || !self.known_as_checked(space, topic).way.route().is_empty()
+    }
+
+    fn known_as_checked(&mut self, space: &Space, topic: &TopicName) -> &mut Known {
+        let learn = || Ok((topic.clone(), Some(Allowance::ALL)));
+        let bytes = topic.as_str().as_bytes();
         let Ok(known) =
-            cache.get_or_learn::<std::convert::Infallible>(topic, space.router(), || {
-                Ok((message.topic.clone(), Some(Allowance::ALL)))
-            });
+            self.cache.get_or_learn::<std::convert::Infallible>(bytes, space.router(), learn);
         known.route(space.router());
-        outbox.publish(space, &mut known.way, message, waker)
+        known
     }
 
     /// The message of a PUBLISH packet or a will, if the client may send it.

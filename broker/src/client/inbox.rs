@@ -71,26 +71,41 @@ impl Inbox {
         poll_fn(|cx| self.poll_receive(cx)).await
     }
 
+    /// What is there of the next deliveries, once there is one: at most so many.
+    pub async fn receive_many(&mut self, most: usize) -> Option<Vec<Delivery>> {
+        let mut taken = vec![self.receive().await?];
+        while taken.len() < most
+            && let Some(delivery) = self.take()
+        {
+            taken.push(delivery);
+        }
+        Some(taken)
+    }
+
     fn poll_receive(&mut self, cx: &Context<'_>) -> Poll<Option<Delivery>> {
         self.session.waker().register(cx.waker());
         if self.live.stop_reason().is_some() {
             return Poll::Ready(None);
         }
+        self.take().map_or(Poll::Pending, |delivery| Poll::Ready(Some(delivery)))
+    }
+
+    fn take(&mut self) -> Option<Delivery> {
         if self.handed_out.load(Ordering::Acquire) >= self.window {
             // The next acknowledgement wakes us.
-            return Poll::Pending;
+            return None;
         }
         let mut queue = self.session.queue();
         let Some(delivery) = queue.pop(true) else {
             queue.rest();
-            return Poll::Pending;
+            return None;
         };
         drop(queue);
         self.live.traffic.add(Carriage { received: 1, ..Carriage::default() });
         self.handed_out.fetch_add(1, Ordering::AcqRel);
         let handed_out = Some((Arc::clone(&self.handed_out), Arc::clone(&self.session)));
         let token = AckToken { hold: delivery.hold, handed_out };
-        Poll::Ready(Some(Delivery::new(delivery.message, token)))
+        Some(Delivery::new(delivery.message, token))
     }
 }
 

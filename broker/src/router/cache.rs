@@ -1,7 +1,7 @@
 //! What a publisher remembers of the topics it publishes on: the checked name, the permission, the route.
 //!
-//! One cache belongs to one publisher, so it needs no lock. At [`TOPICS_MAX`] topics, or when their names are
-//! [`NAMES_BYTES_MAX`] long together, it starts afresh.
+//! One cache belongs to one publisher, so it needs no lock. At so many topics ([`TOPICS_MAX`], unless it was made for
+//! fewer), or when their names are as long together as [`NAME_BYTES_EACH`] for each, it starts afresh.
 
 use super::{Route, Router, Way};
 use crate::permissions::Allowance;
@@ -14,8 +14,8 @@ use std::sync::Arc;
 /// How many topics one publisher's cache holds.
 pub(crate) const TOPICS_MAX: usize = 1024;
 
-/// How long their names may be together, in bytes: a name may be 64 KiB long.
-const NAMES_BYTES_MAX: usize = 256 * 1024;
+/// How long their names may be on average when it is full, in bytes: a name may be 64 KiB long.
+const NAME_BYTES_EACH: usize = 256;
 
 /// A topic that a publisher has used.
 #[derive(Debug)]
@@ -27,14 +27,27 @@ pub(crate) struct Known {
 }
 
 /// The topics of one publisher.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Cache {
     known: HashTable<Known>,
     names_bytes: usize,
+    topics_max: usize,
     hasher: DefaultHashBuilder,
 }
 
+impl Default for Cache {
+    fn default() -> Self {
+        Self::with_room_for(TOPICS_MAX)
+    }
+}
+
 impl Cache {
+    /// One for so many topics.
+    pub(crate) fn with_room_for(topics_max: usize) -> Self {
+        let (known, hasher) = (HashTable::new(), DefaultHashBuilder::default());
+        Self { known, names_bytes: 0, topics_max, hasher }
+    }
+
     /// What is known of the topic with these bytes; else `check` gives the name and what is allowed on it.
     pub(crate) fn get_or_learn<E>(
         &mut self,
@@ -45,7 +58,8 @@ impl Cache {
         let hasher = &self.hasher;
         let hash = hasher.hash_one(topic);
         let is_it = |known: &Known| known.topic.as_str().as_bytes() == topic;
-        let is_full = self.known.len() >= TOPICS_MAX || self.names_bytes >= NAMES_BYTES_MAX;
+        let is_full = self.known.len() >= self.topics_max
+            || self.names_bytes >= self.topics_max * NAME_BYTES_EACH;
         if is_full && self.known.find(hash, is_it).is_none() {
             self.known.clear();
             self.names_bytes = 0;
