@@ -16,6 +16,7 @@ use crate::rules::Deeds;
 use crate::settings::Settings;
 use crate::uplink::Tapes;
 use proto::TimestampMs;
+use ractor::{Actor, ActorCell, ActorRef, SpawnErr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -92,6 +93,25 @@ impl Context {
             started: Instant::now(),
             numbers: AtomicU64::new(1),
         }
+    }
+
+    /// Starts a child of a tenant. It runs, with its own children, apart from what serves clients, if the node has
+    /// threads for that.
+    pub(crate) async fn spawn_apart<A: Actor>(
+        &self,
+        actor: A,
+        args: A::Arguments,
+        parent: ActorCell,
+    ) -> Result<ActorRef<A::Msg>, SpawnErr> {
+        let start = A::spawn_linked(None, actor, args, parent);
+        let (actor, _) = match &self.outside.threads {
+            None => start.await?,
+            Some(threads) => threads
+                .spawn(start)
+                .await
+                .unwrap_or_else(|error| Err(SpawnErr::StartupFailed(error.into())))?,
+        };
+        Ok(actor)
     }
 
     /// Wall-clock time.

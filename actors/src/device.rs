@@ -31,7 +31,7 @@ mod shadows;
 mod state;
 mod telemetry;
 
-pub(crate) use actor::{DeviceActor, DeviceArgs, DeviceMsg, status_message};
+pub(crate) use actor::{DeviceActor, DeviceArgs, DeviceMsg, Sent, status_message};
 pub(crate) use commands::reject_invocation;
 pub(crate) use elsewhere::Becoming;
 pub(crate) use orders::Order;

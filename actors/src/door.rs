@@ -2,7 +2,7 @@
 //! mailbox.
 //!
 //! A door outlives the actor behind it where its owner is the actor's supervisor. While the actor
-//! is down the delivery at hand waits here, unacknowledged, and the rest waits in the broker, whose
+//! is down what is at hand waits here, unacknowledged, and the rest waits in the broker, whose
 //! window bounds how many are out at once. So nothing that a publisher was promised is lost by a
 //! restart, and a mailbox never holds more of the broker's messages than the window.
 
@@ -12,6 +12,17 @@ use proto::{ClientId, Namespace, Qos, TopicFilter};
 use ractor::{ActorRef, Message, MessagingErr};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+/// The most deliveries that are one message to an actor which takes many at once.
+const MANY: usize = 64;
+
+/// How deliveries become messages of an actor.
+pub(crate) enum Wrap<M> {
+    /// Each is one.
+    Each(fn(Delivery) -> M),
+    /// What is there at a time is one.
+    Many(fn(Vec<Delivery>) -> M),
+}
 
 /// An open door. Dropping it detaches the client.
 pub(crate) struct Door<M> {
@@ -33,7 +44,7 @@ impl<M: Message + Sync> Door<M> {
         namespace: &Namespace,
         part: &str,
         window: usize,
-        wrap: fn(Delivery) -> M,
+        wrap: Wrap<M>,
     ) -> Result<Self, NotAttached> {
         let not_attached = || NotAttached(namespace.clone());
         // A number of its own, since the client of an earlier actor may still be on its way out.
@@ -74,10 +85,14 @@ impl<M> Drop for Door<M> {
 async fn run<M: Message + Sync>(
     mut inbox: Inbox,
     mut targets: watch::Receiver<Option<ActorRef<M>>>,
-    wrap: fn(Delivery) -> M,
+    wrap: Wrap<M>,
 ) {
-    while let Some(delivery) = inbox.receive().await {
-        let mut message = wrap(delivery);
+    loop {
+        let received = match wrap {
+            Wrap::Each(wrap) => inbox.receive().await.map(wrap),
+            Wrap::Many(wrap) => inbox.receive_many(MANY).await.map(wrap),
+        };
+        let Some(mut message) = received else { return };
         loop {
             let target = targets.borrow_and_update().clone();
             if let Some(actor) = target {

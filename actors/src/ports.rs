@@ -10,6 +10,7 @@ use drivers::{ConfigError, Driver, DriverConfig, Site, TagConfig};
 use proto::{Clock, Entropy};
 use std::sync::Arc;
 use store::Store;
+use tokio::runtime::Handle;
 
 /// Opens a driver from its configuration; refuses what cannot work. Does no I/O.
 pub type OpenDriver =
@@ -48,6 +49,8 @@ pub struct Outside {
     pub entropy: Arc<dyn Entropy>,
     /// The way to machines.
     pub open_driver: OpenDriver,
+    /// The runtime for what is below tenants; that of the rest, if there is none.
+    pub threads: Option<Handle>,
 }
 
 impl Outside {
@@ -66,6 +69,6 @@ impl Outside {
             }
             drivers::open(opening.config, opening.tags, &site)
         });
-        Self { store, broker, clock, entropy, open_driver }
+        Self { store, broker, clock, entropy, open_driver, threads: None }
     }
 }

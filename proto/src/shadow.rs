@@ -39,26 +39,26 @@ pub enum Patch {
 
 impl Patch {
     /// The patch as it stood in the request.
-    pub fn to_json(&self) -> Json {
+    pub fn into_json(self) -> Json {
         match self {
             Self::Clear => Json::Null,
-            Self::Merge(section) => Json::Object(section.clone()),
+            Self::Merge(section) => Json::Object(section),
         }
     }
 }
 
-/// The parts of `state` or `metadata`; an absent one is not written.
+/// The parts of `state` or `metadata`, as JSON or as a reference to a section; an absent one is not written.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Sections {
+pub struct Sections<S = Json> {
     /// What apps want.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub desired: Option<Json>,
+    pub desired: Option<S>,
     /// What the device says.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub reported: Option<Json>,
+    pub reported: Option<S>,
     /// The keys of `desired` that differ from `reported`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub delta: Option<Json>,
+    pub delta: Option<S>,
 }
 
 /// The answer on `…/accepted`: the request is done, durably.
@@ -116,25 +116,25 @@ pub struct Delta {
 /// The message on `update/documents`: the shadow before and after an update.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Documents {
+pub struct Documents<'a> {
     /// Before; without sections and with the last version given out if there was no shadow.
-    pub previous: Document,
+    pub previous: Document<'a>,
     /// After.
-    pub current: Document,
+    pub current: Document<'a>,
     /// When it was updated, in seconds.
     pub timestamp: u64,
     /// Echo of the update's.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub client_token: Option<String>,
+    pub client_token: Option<&'a str>,
 }
 
 /// One whole shadow.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Document {
+pub struct Document<'a> {
     /// `desired` and `reported`.
-    pub state: Sections,
+    pub state: Sections<&'a Section>,
     /// When each key was last set.
-    pub metadata: Sections,
+    pub metadata: Sections<&'a Section>,
     /// Rises with every update.
     pub version: u64,
 }
@@ -148,6 +148,25 @@ impl Rejected {
         };
         Self { code: refusal.code.number(), message, timestamp, client_token }
     }
+}
+
+/// How many bytes [`to_json`] makes of a document.
+pub fn json_len<T: Serialize>(document: &T) -> usize {
+    /// Counts what is written to it.
+    struct Length(usize);
+    impl std::io::Write for Length {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut length = Length(0);
+    // As below.
+    let _ = serde_json::to_writer(&mut length, document);
+    length.0
 }
 
 /// The payload of a document.

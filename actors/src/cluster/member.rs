@@ -2,7 +2,7 @@
 
 use crate::admin::AdminMsg;
 use crate::context::Context;
-use crate::door::{Door, NotAttached};
+use crate::door::{Door, NotAttached, Wrap};
 use crate::restart::Failures;
 use crate::tenant::TenantMsg;
 use proto::Namespace;
@@ -24,11 +24,13 @@ impl Member {
     pub(super) fn attach(context: &Context, namespace: &Namespace) -> Result<Self, NotAttached> {
         let settings = &context.settings;
         let window = settings.tenant_window;
-        let door = Door::open(context, namespace, "tenant", window, TenantMsg::Delivery)?;
+        let door =
+            Door::open(context, namespace, "tenant", window, Wrap::Many(TenantMsg::Deliveries))?;
         door.subscribe(filters::thing_requests());
         door.subscribe([filters::client_events()]);
         let window = settings.admin_window;
-        let admin_door = Door::open(context, namespace, "admin", window, AdminMsg::Request)?;
+        let admin_door =
+            Door::open(context, namespace, "admin", window, Wrap::Each(AdminMsg::Request))?;
         admin_door.subscribe([filters::admin_requests()]);
         Ok(Self {
             door,

@@ -18,6 +18,7 @@ use proto::{Identity, PlatformTopic, Qos, Refusal, RefusalCode, ThingId};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use store::{Changes, ReadError};
 use tracing::{Instrument, Span};
@@ -81,8 +82,6 @@ pub(crate) enum DeviceMsg {
     Registered(Box<ThingRow>),
     /// The actor's own timer.
     Tick,
-    /// What was in the mailbox is decided: keep it.
-    Flush,
 }
 
 /// What a device actor is started with.
@@ -93,7 +92,12 @@ pub(crate) struct DeviceArgs {
     pub(crate) thing: ThingId,
     /// Which of the thing's actors this is.
     pub(crate) incarnation: u64,
+    /// How many messages the tenant has sent to it.
+    pub(crate) sent: Sent,
 }
+
+/// Messages sent to an actor: counted before each is sent.
+pub(crate) type Sent = Arc<AtomicU64>;
 
 /// See [`super`].
 pub(crate) struct DeviceActor;
@@ -119,6 +123,7 @@ pub(crate) struct DeviceCore {
     pub(super) owes_edge: bool,
     /// The row as it is stored.
     pub(super) kept: DeviceRow,
+    sent: Sent,
     /// Messages of the tenant handled; as many as it has sent means that the mailbox is empty.
     handled: u64,
     last_used_ms: u64,
@@ -137,7 +142,8 @@ impl Actor for DeviceActor {
         let mut core = DeviceCore::load(args)?;
         if core.edge().is_some() {
             // It may have been said while the actor was not there to hear it.
-            core.edge_said(&myself).await?;
+            core.edge_said()?;
+            core.flush().await;
         }
         core.arm(&myself, core.context.settings.device_idle_ms);
         Ok(core)
@@ -156,7 +162,7 @@ impl Actor for DeviceActor {
 
 impl DeviceCore {
     fn load(args: DeviceArgs) -> Result<Self, ReadError> {
-        let DeviceArgs { context, client, tenant, thing, incarnation } = args;
+        let DeviceArgs { context, client, tenant, thing, incarnation, sent } = args;
         let namespace = client.namespace().clone();
         let span = tracing::info_span!("device", tenant = %namespace, device = %thing);
         let snapshot = context.outside.store.read()?;
@@ -179,6 +185,7 @@ impl DeviceCore {
             batch: Batch::default(),
             owes_edge: false,
             kept: row,
+            sent,
             handled: 0,
             last_used_ms,
         })
@@ -189,42 +196,72 @@ impl DeviceCore {
         myself: &ActorRef<DeviceMsg>,
         message: DeviceMsg,
     ) -> Result<(), ReadError> {
-        match message {
-            DeviceMsg::Tick => {
-                self.tick(myself);
-                return Ok(());
-            }
-            DeviceMsg::Flush => {
-                self.flush().await;
-                return Ok(());
-            }
-            _ => {}
+        if let DeviceMsg::Tick = message {
+            self.tick(myself);
+            return Ok(());
         }
         self.handled += 1;
         self.last_used_ms = self.context.uptime_ms();
+        if self.needs_settled(&message) {
+            self.flush().await;
+        }
+        if let Some(slow) = self.decide(message)? {
+            // Boxed, as they are rare and large.
+            Box::pin(self.commit_apart(slow)).await?;
+        }
+        let is_last = self.handled >= self.sent.load(Ordering::Acquire);
+        if is_last || self.is_full() {
+            self.flush().await;
+        }
+        Ok(())
+    }
+
+    /// Whether a message is decided on rows that the batch may be about to change, or answered at once, and answers
+    /// come in the order of requests.
+    fn needs_settled(&self, message: &DeviceMsg) -> bool {
+        match message {
+            DeviceMsg::Request { topic, .. } => {
+                matches!(topic, ThingTopic::Model(_) | ThingTopic::Certificate(_))
+            }
+            DeviceMsg::EdgeSaid | DeviceMsg::Change { .. } | DeviceMsg::Retire { .. } => true,
+            DeviceMsg::CommandsDue => self.edge().is_some(),
+            _ => false,
+        }
+    }
+
+    /// Decides what a message leads to, which is then part of the batch. Gives back what has a commit of its own.
+    fn decide(&mut self, message: DeviceMsg) -> Result<Option<DeviceMsg>, ReadError> {
         match message {
             DeviceMsg::Request { root, topic, delivery } => {
-                self.request(myself, root, topic, delivery).await?;
+                return self.request(root, topic, delivery);
             }
             DeviceMsg::Presence { event, token } => {
                 let is_new = matches!(event, Event::Connected { .. });
-                self.presence(myself, event, token).await;
+                self.presence(event, token);
                 if is_new {
-                    self.look_at_commands(myself, Waiting::Nobody).await?;
+                    self.look_at_commands(Waiting::Nobody)?;
                 }
             }
-            DeviceMsg::Listening(token) => {
-                self.look_at_commands(myself, Waiting::Broker(token)).await?;
-            }
-            DeviceMsg::CommandsDue => self.commands_due(myself).await?,
-            DeviceMsg::EdgeSaid => self.edge_said(myself).await?,
-            DeviceMsg::Order { order, changes, reply } => {
-                self.order(myself, *order, changes, reply).await?;
-            }
+            DeviceMsg::Listening(token) => self.look_at_commands(Waiting::Broker(token))?,
+            DeviceMsg::CommandsDue => self.commands_due()?,
+            DeviceMsg::EdgeSaid => self.edge_said()?,
+            DeviceMsg::Order { order, changes, reply } => self.order(*order, changes, reply)?,
             DeviceMsg::Resume(connections) => {
-                self.resume(myself, connections).await;
-                self.look_at_commands(myself, Waiting::Nobody).await?;
+                self.resume(connections);
+                self.look_at_commands(Waiting::Nobody)?;
             }
+            DeviceMsg::Registered(row) => self.registration = Some(*row),
+            message @ (DeviceMsg::Change { .. } | DeviceMsg::Retire { .. }) => {
+                return Ok(Some(message));
+            }
+            DeviceMsg::Tick => {}
+        }
+        Ok(None)
+    }
+
+    /// Carries out what has a commit of its own.
+    async fn commit_apart(&mut self, message: DeviceMsg) -> Result<(), ReadError> {
+        match message {
             DeviceMsg::Change { row, changes, messages, reply } => {
                 let outcome = self.change(*row, changes, messages).await;
                 answer(reply, outcome);
@@ -233,43 +270,45 @@ impl DeviceCore {
                 let outcome = self.retire(changes, messages).await;
                 answer(reply, outcome);
             }
-            DeviceMsg::Registered(row) => self.registration = Some(*row),
-            DeviceMsg::Tick | DeviceMsg::Flush => unreachable!("handled above"),
+            DeviceMsg::Request { delivery, .. } => self.certificate_request(delivery).await?,
+            _ => {}
         }
         Ok(())
     }
 
-    async fn request(
+    /// As [`DeviceCore::decide`].
+    fn request(
         &mut self,
-        myself: &ActorRef<DeviceMsg>,
         root: ThingRoot,
         topic: ThingTopic,
         delivery: Delivery,
-    ) -> Result<(), ReadError> {
+    ) -> Result<Option<DeviceMsg>, ReadError> {
         let Some(registration) = &self.registration else {
             let thing = self.thing.clone();
             let _ = self.tenant.cast(TenantMsg::Unregistered { root, thing, topic, delivery });
-            return Ok(());
+            return Ok(None);
         };
         if registration.is_disabled && matches!(delivery.sender.identity, Identity::Thing(_)) {
             let refusal = Refusal::new(RefusalCode::Forbidden, "the thing is disabled");
-            self.refuse(myself, delivery, refusal).await;
-            return Ok(());
+            self.refuse(delivery, refusal);
+            return Ok(None);
         }
         match topic {
-            ThingTopic::Shadow(topic) => self.shadow_request(myself, root, topic, delivery).await?,
+            ThingTopic::Shadow(topic) => self.shadow_request(root, topic, delivery)?,
             ThingTopic::Telemetry => {
                 let location = registration.location(self.client.namespace(), &self.thing);
-                self.telemetry(myself, &location, delivery).await?;
+                self.telemetry(&location, delivery)?;
             }
-            ThingTopic::Event(name) => self.event(myself, &name, delivery).await?,
-            ThingTopic::Model(Stage::Request) => self.model_request(delivery).await?,
-            ThingTopic::Certificate(Stage::Request) => self.certificate_request(delivery).await?,
-            ThingTopic::Command(name, step) => self.command(myself, (name, step), delivery).await?,
+            ThingTopic::Event(name) => self.event(&name, delivery)?,
+            ThingTopic::Model(Stage::Request) => self.model_request(delivery)?,
+            ThingTopic::Certificate(Stage::Request) => {
+                return Ok(Some(DeviceMsg::Request { root, topic, delivery }));
+            }
+            ThingTopic::Command(name, step) => self.command((name, step), delivery)?,
             // Not subscribed to: jobs and files are not the device actor's yet.
             _ => delivery.ack(),
         }
-        Ok(())
+        Ok(None)
     }
 
     async fn change(
@@ -281,8 +320,6 @@ impl DeviceCore {
         if self.registration.is_none() {
             return Err(Refusal::not_found("thing", &self.thing));
         }
-        // What is decided and not kept yet is of before.
-        self.flush().await;
         if self.edge() != row.edge.as_ref() {
             messages.extend(self.forget_there(&mut changes));
         }
@@ -308,8 +345,6 @@ impl DeviceCore {
         if self.registration.is_none() {
             return Err(Refusal::not_found("thing", &self.thing));
         }
-        // What is decided and not kept yet has values, too.
-        self.flush().await;
         messages.extend(self.forget_reported(&mut changes).map_err(Refusal::internal)?);
         let tally = self.retire_commands(&mut changes, &mut messages);
         delete_rows(&mut changes, self.client.namespace(), &self.thing);
@@ -337,7 +372,6 @@ impl DeviceCore {
         changes: Changes,
         messages: Vec<Outgoing>,
     ) -> Result<(), Refusal> {
-        self.flush().await;
         self.client.publish_durably(changes, messages).await.map_err(|error| {
             self.context.counters.commits_failed.increase();
             tracing::warn!(%error, "change not kept");

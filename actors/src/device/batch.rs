@@ -1,20 +1,18 @@
 //! What a device actor has decided and not yet kept: the messages that waited together are one commit.
 //!
 //! A busy device would otherwise wait for the disk once for each message, and its mail would fill the tenant's
-//! window for everybody. Nobody sees anything of a batch before it is kept. If it cannot be kept, none of it has
+//! window for everybody. The tenant counts what it sends, so the actor knows which message is the last for now. Nobody sees anything of a batch before it is kept. If it cannot be kept, none of it has
 //! happened: the actor goes back to its last durable state, requests are refused, messages go back to their
 //! publishers unacknowledged. What was refused anyway stays refused.
 
-use super::actor::{DeviceCore, DeviceMsg};
+use super::actor::DeviceCore;
 use super::commands::{Tally, Waiting};
 use super::row::DeviceRow;
-use super::shadow::answer::Origin;
-use super::shadows::Shadows;
+use super::shadows::{Answered, Shadows};
 use super::state::DeviceState;
 use crate::refused;
 use broker::{AckToken, Delivery, Outgoing};
 use proto::Refusal;
-use ractor::ActorRef;
 use store::{Changes, CommitError};
 
 /// The most messages in one commit: more would only delay the first.
@@ -37,8 +35,8 @@ struct Entry {
 pub(super) enum Done {
     /// Values were taken in: how many, and how many of them not the newest.
     Telemetry(Delivery, u64, u64),
-    /// A shadow request was carried out; where it came from, and its client token.
-    Shadow(Delivery, Box<Origin>, Option<String>),
+    /// A shadow request was carried out.
+    Shadow(Delivery, Box<Answered>),
     /// A connection came or went; whether the status changed.
     Presence(Option<AckToken>, bool),
     /// Something happened to commands; who waits for it.
@@ -49,21 +47,14 @@ pub(super) enum Done {
 
 impl DeviceCore {
     /// Adds a decision that is in force already. It is kept with whatever else waits in the mailbox now.
-    pub(super) async fn add(
-        &mut self,
-        myself: &ActorRef<DeviceMsg>,
-        changes: Changes,
-        says: Vec<Outgoing>,
-        done: Done,
-    ) {
-        let is_first = self.batch.entries.is_empty();
+    pub(super) fn add(&mut self, changes: Changes, says: Vec<Outgoing>, done: Done) {
         self.batch.changes.append(changes);
         self.batch.entries.push(Entry { says, done });
-        // Behind what is in the mailbox; an actor that is asked to end takes no further mail.
-        let is_last = is_first && myself.cast(DeviceMsg::Flush).is_err();
-        if is_last || self.batch.entries.len() >= BATCH_MAX {
-            self.flush().await;
-        }
+    }
+
+    /// Whether the batch takes no more.
+    pub(super) fn is_full(&self) -> bool {
+        self.batch.entries.len() >= BATCH_MAX
     }
 
     /// Whether nothing waits to be kept.
@@ -73,10 +64,10 @@ impl DeviceCore {
 
     /// Keeps the batch, and then answers.
     pub(super) async fn flush(&mut self) {
-        let Batch { changes, entries } = std::mem::take(&mut self.batch);
-        if entries.is_empty() {
+        if self.is_settled() {
             return;
         }
+        let Batch { changes, entries } = std::mem::take(&mut self.batch);
         let says = entries.iter().flat_map(|entry| entry.says.iter().cloned()).collect();
         match self.client.publish_durably(changes, says).await {
             Ok(()) => {
@@ -109,8 +100,13 @@ impl DeviceCore {
                 counters.telemetry_backfilled.add(backfilled);
                 delivery.ack();
             }
-            Done::Shadow(delivery, _, _) => {
+            Done::Shadow(delivery, answered) => {
                 counters.shadow_accepted.increase();
+                if let Some(untold) = answered.untold
+                    && self.client.is_heard(&untold.topic)
+                {
+                    self.client.publish(untold.message());
+                }
                 delivery.ack();
             }
             Done::Presence(token, is_change) => {
@@ -142,9 +138,10 @@ impl DeviceCore {
         }
         match entry.done {
             Done::Telemetry(delivery, ..) => self.tell_refusal(&delivery, &refusal),
-            Done::Shadow(_delivery, origin, client_token) => {
+            Done::Shadow(_delivery, answered) => {
                 counters.shadow_rejected.increase();
                 let now_secs = self.context.now().as_secs();
+                let Answered { origin, client_token, .. } = *answered;
                 for message in origin.rejection(&refusal, now_secs, client_token) {
                     self.client.publish(message);
                 }

@@ -18,8 +18,6 @@ impl DeviceCore {
         &mut self,
         delivery: Delivery,
     ) -> Result<(), ReadError> {
-        // Answers of the device come in the order of its requests.
-        self.flush().await;
         let (client_token, ask) = read(&delivery.payload);
         let issued = match ask {
             Ok(ask) => self.issue(&ask)?,

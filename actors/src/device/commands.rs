@@ -1,6 +1,6 @@
 //! The commands that a device actor has at hand, and the way of each event through them.
 
-use super::actor::{DeviceCore, DeviceMsg};
+use super::actor::DeviceCore;
 use super::batch::Done;
 use super::command::answer;
 use super::command::book::{Asker, Book, Change, Invoked, Limits, to_json};
@@ -14,7 +14,7 @@ use broker::{AckToken, Client, Delivery, Outgoing};
 use proto::TimestampMs;
 use proto::platform::{CommandTopic, ThingTopic};
 use proto::{CommandId, CommandName, Identity, PlatformTopic, Refusal, RefusalCode, ThingId};
-use ractor::{ActorRef, RpcReplyPort};
+use ractor::RpcReplyPort;
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
 use store::{Changes, ReadError, Row};
@@ -67,9 +67,8 @@ pub(super) enum Waiting {
 
 impl DeviceCore {
     /// An app asks for a command, or the device answers one. An error is a row that cannot be read.
-    pub(super) async fn command(
+    pub(super) fn command(
         &mut self,
-        myself: &ActorRef<DeviceMsg>,
         (name, step): (CommandName, CommandTopic),
         delivery: Delivery,
     ) -> Result<(), ReadError> {
@@ -82,16 +81,12 @@ impl DeviceCore {
                 return Ok(());
             }
         }
-        self.add_effects(myself, effects, Waiting::Publisher(delivery)).await;
+        self.add_effects(effects, Waiting::Publisher(delivery));
         Ok(())
     }
 
     /// The device hears commands that it did not hear before, or a deadline has come.
-    pub(super) async fn look_at_commands(
-        &mut self,
-        myself: &ActorRef<DeviceMsg>,
-        waiting: Waiting,
-    ) -> Result<(), ReadError> {
+    pub(super) fn look_at_commands(&mut self, waiting: Waiting) -> Result<(), ReadError> {
         let mut effects = Effects::default();
         if self.is_registered() && self.has_open_commands()? {
             let now = self.context.now();
@@ -100,21 +95,18 @@ impl DeviceCore {
             self.carry(&mut book, handed, &mut effects);
             self.commands.book = Some(book);
         }
-        self.add_effects(myself, effects, waiting).await;
+        self.add_effects(effects, waiting);
         Ok(())
     }
 
     /// The tenant's alarm rings.
-    pub(super) async fn commands_due(
-        &mut self,
-        myself: &ActorRef<DeviceMsg>,
-    ) -> Result<(), ReadError> {
+    pub(super) fn commands_due(&mut self) -> Result<(), ReadError> {
         self.commands.told = None;
         if self.edge().is_some() {
             // It could not be kept the last time, perhaps.
-            self.edge_said(myself).await?;
+            self.edge_said()?;
         }
-        self.look_at_commands(myself, Waiting::Nobody).await
+        self.look_at_commands(Waiting::Nobody)
     }
 
     /// Ends all commands of a thing that is deleted: what is said of it. Rows go with those of the thing.
@@ -338,18 +330,13 @@ impl DeviceCore {
         changes.put::<Ended>(&key, &ended);
     }
 
-    pub(super) async fn add_effects(
-        &mut self,
-        myself: &ActorRef<DeviceMsg>,
-        effects: Effects,
-        waiting: Waiting,
-    ) {
+    pub(super) fn add_effects(&mut self, effects: Effects, waiting: Waiting) {
         let Effects { changes, says, tally } = effects;
         if changes.is_empty() && says.is_empty() && matches!(waiting, Waiting::Nobody) {
             return self.tell_next_deadline();
         }
         let done = Done::Commands(Box::new((tally, waiting)));
-        self.add(myself, changes, says, done).await;
+        self.add(changes, says, done);
     }
 
     /// Has the tenant wake this device at its next deadline, which it may sleep until. To be called when all is kept.

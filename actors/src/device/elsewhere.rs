@@ -1,7 +1,7 @@
 //! Things at edge nodes, seen from both ends: at the hub, what the edge node says is taken in, and what it has yet to
 //! get is told of; at the edge node, what becomes of a thing of the hub's is said upwards, in the commit that does it.
 
-use super::actor::{DeviceCore, DeviceMsg, status_message};
+use super::actor::{DeviceCore, status_message};
 use super::batch::put_row;
 use super::command::row::{Ended, Final};
 use super::commands::{Effects, Waiting};
@@ -20,8 +20,8 @@ use proto::platform::{EdgeTopic, ShadowTopic, ShadowVerb, Stage, ThingNews, Thin
 use proto::{
     ClientId, CommandId, EdgeId, Identity, PlatformTopic, Qos, Refusal, ShadowName, ThingId,
 };
-use ractor::ActorRef;
 use serde::Serialize;
+use std::sync::Arc;
 use store::{Changes, ReadError};
 
 impl DeviceCore {
@@ -36,12 +36,7 @@ impl DeviceCore {
     }
 
     /// Takes in what the edge node has said, if there is anything.
-    pub(super) async fn edge_said(
-        &mut self,
-        myself: &ActorRef<DeviceMsg>,
-    ) -> Result<(), ReadError> {
-        // What is decided here begins with rows, which may be about to change.
-        self.flush().await;
+    pub(super) fn edge_said(&mut self) -> Result<(), ReadError> {
         let edge = self.edge().cloned();
         let snapshot = self.context.outside.store.read()?;
         let rows = snapshot.scan::<SaidRow>(&store::prefix(&self.key()))?;
@@ -54,7 +49,7 @@ impl DeviceCore {
             }
             said::forget(&mut effects.changes, key, row);
         }
-        self.add_effects(myself, effects, Waiting::Nobody).await;
+        self.add_effects(effects, Waiting::Nobody);
         Ok(())
     }
 
@@ -111,7 +106,7 @@ impl DeviceCore {
             _ if is_of_this_life => base.shadow,
             _ => ShadowState::default(),
         };
-        let hub = self.shadows.get(&self.context, &key)?.clone();
+        let hub = Arc::clone(self.shadows.get(&self.context, &key)?);
         let together = merged(&base, &hub, &shadow);
         if !together.has_same_state(&hub) {
             let now = self.context.now();
@@ -138,7 +133,7 @@ impl DeviceCore {
     pub(super) fn become_shadow(
         &mut self,
         key: ShadowKey,
-        (before, after): (ShadowState, ShadowState),
+        (before, after): (Arc<ShadowState>, ShadowState),
         change: Option<ShadowChange>,
         effects: &mut Effects,
     ) {
@@ -153,8 +148,13 @@ impl DeviceCore {
             Origin { root: ThingRoot::Things, thing: self.thing.clone(), topic, reply_to: None };
         effects.says.extend(origin.messages(&decision));
         if let Some(next) = decision.next {
-            let said = self.keep_shadow(key, next, change, &mut effects.changes);
+            let after = Arc::new(next);
+            let said = self.keep_shadow(key, &after, change, &mut effects.changes);
             effects.says.extend(said);
+            if decision.is_update {
+                let timestamp = decision.accepted.timestamp;
+                effects.says.push(origin.transition((before, after), timestamp, None).message());
+            }
         }
     }
 
@@ -292,7 +292,7 @@ impl DeviceCore {
         effects: &mut Effects,
     ) -> Result<Result<(), Refusal>, ReadError> {
         let key = self.shadow_key_of(&becoming.name);
-        let state = self.shadows.get(&self.context, &key)?.clone();
+        let state = Arc::clone(self.shadows.get(&self.context, &key)?);
         if state.place() != becoming.over {
             let message = format!("the shadow has version {} by now", state.version);
             return Ok(Err(Refusal::new(proto::RefusalCode::VersionConflict, message).at("over")));
@@ -321,17 +321,17 @@ impl DeviceCore {
     pub(super) fn keep_shadow(
         &mut self,
         key: ShadowKey,
-        next: ShadowState,
+        next: &Arc<ShadowState>,
         change: Option<ShadowChange>,
         changes: &mut Changes,
     ) -> Option<Outgoing> {
-        changes.put::<ShadowState>(&key, &next);
+        changes.put::<ShadowState>(&key, next);
         if let Some(change) = change {
             let max = self.context.settings.shadow_changes_max;
             change.keep((&key, next.version), max, changes);
         }
-        let news = self.shadow_news(&key.2, &next);
-        self.shadows.put(key.2, next);
+        let news = self.shadow_news(&key.2, next);
+        self.shadows.put(key.2, Arc::clone(next));
         news
     }
 }

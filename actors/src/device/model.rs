@@ -104,9 +104,7 @@ impl DeviceCore {
     }
 
     /// Gives the device its model.
-    pub(super) async fn model_request(&mut self, delivery: Delivery) -> Result<(), ReadError> {
-        // Answers of the device come in the order of its requests.
-        self.flush().await;
+    pub(super) fn model_request(&mut self, delivery: Delivery) -> Result<(), ReadError> {
         let limits = self.context.settings.shadow_limits();
         let now_secs = self.context.now().as_secs();
         let (client_token, outcome) = match PlainRequest::parse(&delivery.payload, &limits) {

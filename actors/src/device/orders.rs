@@ -1,6 +1,6 @@
 //! What operators want of the commands of a thing, and a hub of its shadows; and how a device actor carries it out.
 
-use super::actor::{DeviceCore, DeviceMsg};
+use super::actor::DeviceCore;
 use super::command::book::Asker;
 use super::command::broadcast::{BroadcastRow, MemberRow};
 use super::command::document::Invocation;
@@ -8,7 +8,7 @@ use super::command::row::{Ended, Final};
 use super::commands::{Effects, Waiting};
 use super::elsewhere::Becoming;
 use proto::{CommandId, CommandName, Refusal, TimestampMs};
-use ractor::{ActorRef, RpcReplyPort};
+use ractor::RpcReplyPort;
 use store::{Changes, ReadError};
 
 /// What an operator, or a hub, wants of a thing.
@@ -56,9 +56,8 @@ impl Order {
 
 impl DeviceCore {
     /// An operator wants something; `changes` are kept with it.
-    pub(super) async fn order(
+    pub(super) fn order(
         &mut self,
-        myself: &ActorRef<DeviceMsg>,
         order: Order,
         changes: Changes,
         reply: Option<RpcReplyPort<Result<(), Refusal>>>,
@@ -74,7 +73,7 @@ impl DeviceCore {
             (Err(_), None) => {}
         }
         let waiting = reply.map_or(Waiting::Nobody, |reply| Waiting::Admin(reply, outcome));
-        self.add_effects(myself, effects, waiting).await;
+        self.add_effects(effects, waiting);
         Ok(())
     }
 

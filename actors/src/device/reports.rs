@@ -1,6 +1,6 @@
 //! What a device actor hears of its device: telemetry, events, connections.
 
-use super::actor::{DeviceCore, DeviceMsg};
+use super::actor::DeviceCore;
 use super::batch::{Done, put_row};
 use super::presence::Event;
 use super::state::PresenceChange;
@@ -9,15 +9,13 @@ use super::{event, status_message, telemetry};
 use crate::refused;
 use broker::{AckToken, Client, Delivery, Outgoing};
 use proto::{EventName, PlatformTopic, Qos, Refusal, TimestampMs, TopicFilter, UnsPath, Value};
-use ractor::ActorRef;
 use std::collections::BTreeSet;
 use store::{Changes, ReadError};
 
 impl DeviceCore {
     /// Takes telemetry into the Unified Namespace, whole or not at all.
-    pub(super) async fn telemetry(
+    pub(super) fn telemetry(
         &mut self,
-        myself: &ActorRef<DeviceMsg>,
         location: &str,
         delivery: Delivery,
     ) -> Result<(), ReadError> {
@@ -38,7 +36,7 @@ impl DeviceCore {
             Ok(change) => change,
             Err(refusal) => {
                 self.context.counters.telemetry_rejected.increase();
-                self.refuse(myself, delivery, refusal).await;
+                self.refuse(delivery, refusal);
                 return Ok(());
             }
         };
@@ -55,14 +53,13 @@ impl DeviceCore {
         self.state.apply_telemetry(change);
         self.hear(&delivery, &mut changes);
         let done = Done::Telemetry(delivery, counts.0, counts.1);
-        self.add(myself, changes, says, done).await;
+        self.add(changes, says, done);
         Ok(())
     }
 
     /// Checks an event, which the broker has passed on already.
-    pub(super) async fn event(
+    pub(super) fn event(
         &mut self,
-        myself: &ActorRef<DeviceMsg>,
         name: &EventName,
         mut delivery: Delivery,
     ) -> Result<(), ReadError> {
@@ -78,72 +75,53 @@ impl DeviceCore {
                     return Ok(());
                 }
                 let done = Done::Presence(Some(delivery.token()), false);
-                self.add(myself, changes, Vec::new(), done).await;
+                self.add(changes, Vec::new(), done);
             }
             Err(refusal) => {
                 self.context.counters.events_rejected.increase();
-                self.refuse(myself, delivery, refusal).await;
+                self.refuse(delivery, refusal);
             }
         }
         Ok(())
     }
 
     /// A connection of the device came or went.
-    pub(super) async fn presence(
-        &mut self,
-        myself: &ActorRef<DeviceMsg>,
-        event: Event,
-        token: AckToken,
-    ) {
+    pub(super) fn presence(&mut self, event: Event, token: AckToken) {
         let decided = self.state.decide_presence(self.context.run, event, self.context.now());
         match decided {
             Some(change) if self.is_registered() => {
-                self.change_presence(myself, change, Some(token)).await;
+                self.change_presence(change, Some(token));
             }
             _ => token.ack(),
         }
     }
 
     /// These connections live now.
-    pub(super) async fn resume(
-        &mut self,
-        myself: &ActorRef<DeviceMsg>,
-        connections: BTreeSet<u64>,
-    ) {
+    pub(super) fn resume(&mut self, connections: BTreeSet<u64>) {
         let run = self.context.run;
         let decided = self.state.decide_resume(run, connections, self.context.now());
         if let Some(change) = decided
             && self.is_registered()
         {
-            self.change_presence(myself, change, None).await;
+            self.change_presence(change, None);
         }
     }
 
-    async fn change_presence(
-        &mut self,
-        myself: &ActorRef<DeviceMsg>,
-        change: PresenceChange,
-        token: Option<AckToken>,
-    ) {
+    fn change_presence(&mut self, change: PresenceChange, token: Option<AckToken>) {
         let changes = put_row(self, &change.row);
         let status = change.status.as_ref();
         let own = status.map(|it| status_message(&self.thing, it));
         let says = own.into_iter().chain(status.and_then(|it| self.status_news(it))).collect();
         let is_change = change.status.is_some();
         self.state.apply_presence(change);
-        self.add(myself, changes, says, Done::Presence(token, is_change)).await;
+        self.add(changes, says, Done::Presence(token, is_change));
     }
 
-    pub(super) async fn refuse(
-        &mut self,
-        myself: &ActorRef<DeviceMsg>,
-        delivery: Delivery,
-        refusal: Refusal,
-    ) {
+    pub(super) fn refuse(&mut self, delivery: Delivery, refusal: Refusal) {
         let now = self.context.now();
         let told = refused::message(&self.thing, &delivery.topic, &refusal, now);
         let done = Done::Refused(delivery, Some(Box::new(refusal)));
-        self.add(myself, Changes::new(), vec![told], done).await;
+        self.add(Changes::new(), vec![told], done);
     }
 }
 

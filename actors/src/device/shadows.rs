@@ -1,24 +1,25 @@
 //! The shadows that a device actor has at hand, and the way of one request through them.
 
-use super::actor::{DeviceCore, DeviceMsg};
+use super::actor::DeviceCore;
 use super::batch::Done;
 use super::row::ShadowKey;
 use super::shadow::answer::{Origin, read_command};
 use super::shadow::history::ShadowChange;
+use super::shadow::transition::Transition;
 use super::shadow::{Command, Decision, ShadowState};
 use crate::context::Context;
 use broker::{Client, Delivery};
 use proto::platform::{ShadowTopic, ThingRoot};
 use proto::shadow::Malformed;
 use proto::{Namespace, Refusal, RefusalCode, ThingId};
-use ractor::ActorRef;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use store::{Changes, ReadError};
 
 /// The shadows by name; the empty name is the classic one. Loaded when first asked for.
 #[derive(Default)]
 pub(crate) struct Shadows {
-    loaded: BTreeMap<String, ShadowState>,
+    loaded: BTreeMap<String, Arc<ShadowState>>,
 }
 
 impl Shadows {
@@ -26,25 +27,32 @@ impl Shadows {
         &mut self,
         context: &Context,
         key: &ShadowKey,
-    ) -> Result<&mut ShadowState, ReadError> {
+    ) -> Result<&Arc<ShadowState>, ReadError> {
         if !self.loaded.contains_key(&key.2) {
             let row = context.outside.store.read()?.get::<ShadowState>(key)?;
-            self.loaded.insert(key.2.clone(), row.unwrap_or_default());
+            self.loaded.insert(key.2.clone(), Arc::new(row.unwrap_or_default()));
         }
         Ok(self.loaded.entry(key.2.clone()).or_default())
     }
 
     /// A shadow is another one now.
-    pub(super) fn put(&mut self, name: String, state: ShadowState) {
+    pub(super) fn put(&mut self, name: String, state: Arc<ShadowState>) {
         self.loaded.insert(name, state);
     }
 }
 
+/// A request that was carried out, until that is kept.
+pub(super) struct Answered {
+    pub(super) origin: Origin,
+    pub(super) client_token: Option<String>,
+    /// What nobody was there to hear.
+    pub(super) untold: Option<Transition>,
+}
+
 impl DeviceCore {
     /// Answers one request about a shadow. An error is a row that cannot be read.
-    pub(super) async fn shadow_request(
+    pub(super) fn shadow_request(
         &mut self,
-        myself: &ActorRef<DeviceMsg>,
         root: ThingRoot,
         topic: ShadowTopic,
         delivery: Delivery,
@@ -55,63 +63,84 @@ impl DeviceCore {
             return Ok(());
         };
         let origin = origin(root, &self.thing, topic, &delivery);
-        let mut change = None;
         let (client_token, outcome) = match command {
             Err(Malformed { refusal, client_token }) => (client_token, Err(refusal)),
             Ok(command) => {
-                change = ShadowChange::of(&command, &delivery.sender, self.context.now());
                 let client_token = command.client_token();
                 let outcome = match self.shadow_model(&origin, &command)? {
-                    Ok(set) => self.decide_shadow(&origin, command)?.and_then(|decision| {
-                        set.map_or(Ok(()), |set| set.check(&decision)).map(|()| decision)
+                    Ok(set) => self.decide_shadow(&origin, command)?.and_then(|decided| {
+                        set.map_or(Ok(()), |set| set.check(&decided.1)).map(|()| decided)
                     }),
                     Err(refusal) => Err(refusal),
                 };
                 (client_token, outcome)
             }
         };
-        let mut changes = Changes::new();
-        let (says, done) = match outcome {
-            Ok(decision) => {
-                let mut says = origin.messages(&decision);
-                if let Some(next) = decision.next {
-                    let key = self.shadow_key(&origin);
-                    says.extend(self.keep_shadow(key, next, change, &mut changes));
-                    self.owes_edge = true;
-                }
-                self.hear(&delivery, &mut changes);
-                (says, Done::Shadow(delivery, Box::new(origin), client_token))
+        match outcome {
+            Ok((before, decision)) => {
+                let answered = Answered { origin, client_token, untold: None };
+                self.shadow_decided(before, decision, answered, delivery);
             }
             Err(refusal) => {
                 self.context.counters.shadow_rejected.increase();
                 let now_secs = self.context.now().as_secs();
                 let says = origin.rejection(&refusal, now_secs, client_token);
-                (says, Done::Refused(delivery, None))
+                self.add(Changes::new(), says, Done::Refused(delivery, None));
             }
-        };
-        self.add(myself, changes, says, done).await;
+        }
         Ok(())
     }
 
+    fn shadow_decided(
+        &mut self,
+        before: Arc<ShadowState>,
+        decision: Decision,
+        mut answered: Answered,
+        delivery: Delivery,
+    ) {
+        let mut changes = Changes::new();
+        let origin = &answered.origin;
+        let mut says = origin.messages(&decision);
+        let Decision { next, accepted, is_update, .. } = decision;
+        if let Some(next) = next {
+            let after = Arc::new(next);
+            let key = self.shadow_key(origin);
+            let change = ShadowChange::by(&delivery.sender, self.context.now(), accepted.state);
+            says.extend(self.keep_shadow(key, &after, Some(change), &mut changes));
+            self.owes_edge = true;
+            if is_update {
+                let client_token = accepted.client_token;
+                let both = (before, after);
+                let transition = origin.transition(both, accepted.timestamp, client_token);
+                match self.client.is_heard(&transition.topic) {
+                    true => says.push(transition.message()),
+                    false => answered.untold = Some(transition),
+                }
+            }
+        }
+        self.hear(&delivery, &mut changes);
+        self.add(changes, says, Done::Shadow(delivery, Box::new(answered)));
+    }
+
+    /// What a request leads to, and the shadow that it was decided on.
     fn decide_shadow(
         &mut self,
         origin: &Origin,
         command: Command,
-    ) -> Result<Result<Decision, Refusal>, ReadError> {
+    ) -> Result<Result<(Arc<ShadowState>, Decision), Refusal>, ReadError> {
         let limits = self.context.settings.shadow_limits();
         let now_secs = self.context.now().as_secs();
         let key = self.shadow_key(origin);
-        let state = self.shadows.get(&self.context, &key)?;
-        let is_new = state.version == 0;
+        let state = Arc::clone(self.shadows.get(&self.context, &key)?);
         let outcome = state.decide(command, &limits, now_secs);
-        if is_new && outcome.as_ref().is_ok_and(|decision| decision.next.is_some()) {
+        if state.version == 0 && outcome.as_ref().is_ok_and(|decision| decision.next.is_some()) {
             let kept = self.shadow_count()?;
             if kept >= self.context.settings.shadows_per_thing_max {
                 let message = format!("the thing has {kept} shadows already");
                 return Ok(Err(Refusal::new(RefusalCode::TooManyRequests, message)));
             }
         }
-        Ok(outcome)
+        Ok(outcome.map(|decision| (state, decision)))
     }
 
     fn shadow_key(&self, origin: &Origin) -> ShadowKey {

@@ -8,7 +8,7 @@ use super::io;
 use super::state::DriverState;
 use super::tag::Tag;
 use crate::context::{Context, Shared};
-use crate::door::{Door, NotAttached};
+use crate::door::{Door, NotAttached, Wrap};
 use broker::Client;
 use drivers::{Access, DriverConfig, PointId, TagConfig, TagKind};
 use proto::{PlatformTopic, TimestampMs, TopicFilter, TopicName, UnsPath, Value};
@@ -83,7 +83,8 @@ pub(super) fn subscribe_writes(
         }
     }
     let window = context.settings.driver_window;
-    let door = Door::open(context, args.client.namespace(), "driver", window, DriverMsg::Set)?;
+    let door =
+        Door::open(context, args.client.namespace(), "driver", window, Wrap::Each(DriverMsg::Set))?;
     door.lead_to(myself.clone());
     door.subscribe(writable.keys().filter_map(exactly));
     Ok((door, writable))

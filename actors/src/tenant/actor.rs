@@ -23,8 +23,8 @@ use tracing::{Instrument, Span};
 
 /// What a tenant is told.
 pub(crate) enum TenantMsg {
-    /// A message of the broker: of a device, about a device, or about a connection.
-    Delivery(Delivery),
+    /// Messages of the broker: of devices, about devices, or about connections.
+    Deliveries(Vec<Delivery>),
     /// A device wants to sleep.
     Idle {
         /// Which.
@@ -83,7 +83,7 @@ pub(crate) enum TenantMsg {
 pub(crate) struct TenantArgs {
     pub(crate) context: Shared,
     pub(crate) cluster: ActorRef<ClusterMsg>,
-    /// The client to publish with; its deliveries come as [`TenantMsg::Delivery`].
+    /// The client to publish with; its deliveries come as [`TenantMsg::Deliveries`].
     pub(crate) client: Client,
     pub(crate) admin_door: Arc<Door<AdminMsg>>,
 }
@@ -179,7 +179,11 @@ impl TenantCore {
         message: TenantMsg,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            TenantMsg::Delivery(delivery) => self.delivered(myself, delivery).await,
+            TenantMsg::Deliveries(deliveries) => {
+                for delivery in deliveries {
+                    self.delivered(myself, delivery).await;
+                }
+            }
             TenantMsg::Idle { thing, incarnation, handled } => {
                 self.idle(&thing, incarnation, handled);
             }

@@ -3,9 +3,11 @@
 //! Generic over the handle of an actor and its mail only so that its rules can be tested as plain
 //! values.
 
+use crate::device::Sent;
 use crate::restart::{Failures, RestartPolicy, Verdict};
 use proto::ThingId;
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 
 /// The devices that are not simply asleep. A thing that is absent sleeps.
 pub(crate) struct Directory<H, M> {
@@ -18,7 +20,7 @@ pub(crate) struct Directory<H, M> {
 }
 
 enum Slot<H, M> {
-    Awake { handle: H, incarnation: u64, sent: u64 },
+    Awake { handle: H, incarnation: u64, sent: Sent },
     Resting { incarnation: u64, mail: Vec<M> },
     Quarantined { until_ms: u64 },
 }
@@ -69,7 +71,8 @@ impl<H: Clone, M> Directory<H, M> {
         match self.slots.get_mut(thing) {
             None => Route::Wake(message),
             Some(Slot::Awake { handle, sent, .. }) => {
-                *sent += 1;
+                // Before it is sent: who has handled as many has handled all.
+                sent.fetch_add(1, Ordering::Release);
                 Route::Deliver(handle.clone(), message)
             }
             Some(Slot::Resting { mail, .. }) if mail.len() >= self.mail_max => {
@@ -99,9 +102,9 @@ impl<H: Clone, M> Directory<H, M> {
         incarnation
     }
 
-    /// A device is awake; messages for it go through [`Directory::route`] from now on.
-    pub(crate) fn awake(&mut self, thing: ThingId, handle: H, incarnation: u64) {
-        self.slots.insert(thing, Slot::Awake { handle, incarnation, sent: 0 });
+    /// A device is awake; messages for it go through [`Directory::route`] from now on, and are counted in `sent`.
+    pub(crate) fn awake(&mut self, thing: ThingId, handle: H, incarnation: u64, sent: Sent) {
+        self.slots.insert(thing, Slot::Awake { handle, incarnation, sent });
     }
 
     /// A device wants to sleep and has handled so many messages. Its handle, if it may: nothing is
@@ -109,7 +112,7 @@ impl<H: Clone, M> Directory<H, M> {
     pub(crate) fn sleep(&mut self, thing: &ThingId, incarnation: u64, handled: u64) -> Option<H> {
         match self.slots.get(thing) {
             Some(Slot::Awake { incarnation: known, sent, .. })
-                if *known == incarnation && *sent == handled => {}
+                if *known == incarnation && sent.load(Ordering::Acquire) == handled => {}
             _ => return None,
         }
         match self.slots.remove(thing) {
@@ -209,7 +212,7 @@ mod tests {
         let (mut directory, thing) = (directory(), thing());
         assert_eq!(shown(directory.route(&thing, "a", 0)), "wake: a");
         let incarnation = directory.incarnation();
-        directory.awake(thing.clone(), 7, incarnation);
+        directory.awake(thing.clone(), 7, incarnation, Sent::default());
         assert_eq!(shown(directory.route(&thing, "a", 0)), "to 7: a");
         assert_eq!(shown(directory.route(&thing, "b", 0)), "to 7: b");
         assert_eq!(directory.sleep(&thing, incarnation, 1), None, "b is under way");
@@ -221,7 +224,7 @@ mod tests {
     #[test]
     fn mail_waits_for_a_restart_up_to_its_bound() {
         let (mut directory, thing) = (directory(), thing());
-        directory.awake(thing.clone(), 7, 1);
+        directory.awake(thing.clone(), 7, 1, Sent::default());
         let after = directory.failed(&thing, 1, vec![], 0);
         let Some(AfterFailure::Rest { after_ms: 10, incarnation }) = after else {
             panic!("{after:?}")

@@ -6,14 +6,19 @@ use super::directory::{AfterFailure, Route};
 use super::settle;
 use crate::device::presence::Event;
 use crate::device::row::ThingRow;
-use crate::device::{DeviceActor, DeviceArgs, DeviceMsg, reject_invocation, reject_unregistered};
+use crate::device::{
+    DeviceActor, DeviceArgs, DeviceMsg, Sent, reject_invocation, reject_unregistered,
+};
 use crate::refused;
 use broker::{Delivery, Outgoing};
 use proto::platform::{CommandTopic, EventTopic, ThingRoot, ThingTopic};
 use proto::{Identity, PlatformTopic, Qos, Refusal, RefusalCode, ThingId, TimestampMs};
-use ractor::{Actor, ActorRef};
+use ractor::ActorRef;
 use serde::Deserialize;
 use std::time::Duration;
+
+/// How many topics of its own a device actor remembers the subscribers of: answers, and values of its telemetry.
+const DEVICE_TOPICS_MAX: usize = 64;
 
 /// What the tenant reads of the broker's events about connections.
 #[derive(Deserialize)]
@@ -91,19 +96,21 @@ impl TenantCore {
         mail: Vec<DeviceMsg>,
     ) {
         let incarnation = self.directory.incarnation();
+        let sent = Sent::default();
         let args = DeviceArgs {
             context: self.context.clone(),
-            client: self.client.clone(),
+            client: self.client.apart(DEVICE_TOPICS_MAX),
             tenant: myself.clone(),
             thing: thing.clone(),
             incarnation,
+            sent: Sent::clone(&sent),
         };
-        match DeviceActor::spawn_linked(None, DeviceActor, args, myself.get_cell()).await {
-            Ok((device, _)) => {
+        match self.context.spawn_apart(DeviceActor, args, myself.get_cell()).await {
+            Ok(device) => {
                 self.context.counters.devices_awake.increase();
                 self.context.counters.devices_woken.increase();
                 self.device_of.insert(device.get_id(), (thing.clone(), incarnation));
-                self.directory.awake(thing.clone(), device, incarnation);
+                self.directory.awake(thing.clone(), device, incarnation, sent);
                 let resume = self.unsure.remove(&thing).then(|| {
                     let mut live = settle::connections(&self.context, &self.client);
                     DeviceMsg::Resume(live.remove(&thing).unwrap_or_default())
@@ -262,8 +269,7 @@ impl TenantCore {
             | DeviceMsg::EdgeSaid
             | DeviceMsg::Resume(_)
             | DeviceMsg::Registered(_)
-            | DeviceMsg::Tick
-            | DeviceMsg::Flush => {}
+            | DeviceMsg::Tick => {}
         }
     }
 

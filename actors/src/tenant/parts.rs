@@ -14,7 +14,7 @@ use crate::task::{TaskActor, TaskArgs, TaskMsg, Work};
 use crate::{edges, rules, uplink};
 use futures_util::FutureExt;
 use futures_util::future::{join_all, join3};
-use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort};
+use ractor::{ActorId, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -91,7 +91,7 @@ impl TenantCore {
         let Some(work) = self.work_of(myself, part)? else { return Ok(()) };
         let span = tracing::info_span!("task", tenant = %self.client.namespace(), ?part);
         let args = TaskArgs { span, work };
-        let (actor, _) = TaskActor::spawn_linked(None, TaskActor, args, myself.get_cell()).await?;
+        let actor = self.context.spawn_apart(TaskActor, args, myself.get_cell()).await?;
         match self.parts.tasks.iter_mut().find(|slot| slot.part == part) {
             Some(slot) => slot.actor = Some(actor),
             None => {
@@ -136,8 +136,7 @@ impl TenantCore {
         myself: &ActorRef<TenantMsg>,
     ) -> Result<(), ActorProcessingErr> {
         let args = BridgesArgs { context: self.context.clone(), client: self.client.clone() };
-        let (bridges, _) =
-            BridgesActor::spawn_linked(None, BridgesActor, args, myself.get_cell()).await?;
+        let bridges = self.context.spawn_apart(BridgesActor, args, myself.get_cell()).await?;
         self.parts.bridges = Some(bridges);
         Ok(())
     }
@@ -148,8 +147,7 @@ impl TenantCore {
         myself: &ActorRef<TenantMsg>,
     ) -> Result<(), ActorProcessingErr> {
         let args = EdgeNodeArgs { context: self.context.clone(), client: self.client.clone() };
-        let (edge_node, _) =
-            EdgeNodeActor::spawn_linked(None, EdgeNodeActor, args, myself.get_cell()).await?;
+        let edge_node = self.context.spawn_apart(EdgeNodeActor, args, myself.get_cell()).await?;
         self.parts.edge_node = Some(edge_node);
         Ok(())
     }
@@ -165,8 +163,7 @@ impl TenantCore {
             tenant: myself.clone(),
             cluster: self.parts.cluster.clone(),
         };
-        let (admin, _) =
-            AdminActor::spawn_linked(None, AdminActor, args, myself.get_cell()).await?;
+        let admin = self.context.spawn_apart(AdminActor, args, myself.get_cell()).await?;
         self.parts.admin_door.lead_to(admin.clone());
         self.parts.admin = Some(admin);
         Ok(())

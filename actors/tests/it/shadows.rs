@@ -223,3 +223,37 @@ async fn operators_see_the_shadows_of_a_thing_and_who_changed_them() {
     assert_eq!(history["items"].as_array().unwrap().len(), 1, "{history}");
     node.stop().await;
 }
+
+/// Each comes a little later on the way of an update: before it is decided, while it is committed, or afterwards.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_while_an_update_is_kept_hears_all_of_it_or_nothing() {
+    let world = World::new();
+    let node = world.start().await;
+    let mut app = node.peer("app");
+    app.thing("p1").await;
+    let update = |n: u32| format!(r#"{{"state":{{"reported":{{"n":{n}}}}}}}"#);
+    for round in 0..300 {
+        let begun = std::time::Instant::now();
+        app.publish("things/p1/shadow/update", &update(round));
+        while begun.elapsed() < std::time::Duration::from_micros(u64::from(round % 60) * 4) {
+            std::hint::spin_loop();
+        }
+        let mut late = node.peer(&format!("late-{round}"));
+        late.subscribe("things/p1/shadow/update/documents");
+        late.subscribe("things/p1/shadow/update/accepted");
+        app.publish("things/p1/shadow/update", &update(1000));
+        let (mut accepted, mut told) = (Vec::new(), Vec::new());
+        let last = u64::from(round) * 2 + 2;
+        while !told.contains(&last) {
+            match late.next().await {
+                (topic, it) if topic.ends_with("accepted") => {
+                    accepted.push(it["version"].as_u64().unwrap());
+                }
+                (_, it) => told.push(it["current"]["version"].as_u64().unwrap()),
+            }
+        }
+        accepted.retain(|version| !told.contains(version));
+        assert!(accepted.is_empty(), "round {round}: {accepted:?} without documents");
+    }
+    node.stop().await;
+}

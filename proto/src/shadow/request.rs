@@ -179,7 +179,7 @@ mod tests {
         let update =
             parse(r#"{"state":{"desired":{"a":1},"reported":null},"version":4,"clientToken":"t"}"#)
                 .unwrap();
-        assert_eq!(update.desired.unwrap().to_json(), json!({"a":1}));
+        assert_eq!(update.desired.unwrap().into_json(), json!({"a":1}));
         assert_eq!(update.reported, Some(Patch::Clear));
         assert_eq!((update.version, update.client_token.as_deref()), (Some(4), Some("t")));
     }

@@ -1,10 +1,12 @@
 //! Which messages answer a shadow request, and where they go: on the root that the request came by.
 
-use super::{Command, Decision};
+use super::transition::Transition;
+use super::{Command, Decision, ShadowState};
 use broker::Outgoing;
 use proto::platform::{ShadowTopic, ShadowVerb, Stage, ThingRoot, ThingTopic};
 use proto::shadow::{self, Limits, Malformed, PlainRequest, Rejected, UpdateRequest};
 use proto::{PlatformTopic, Qos, Refusal, ThingId, TopicName};
+use std::sync::Arc;
 
 /// Where a request came from, so that its answers find back.
 #[derive(Debug, Clone)]
@@ -44,10 +46,18 @@ impl Origin {
         if let Some(delta) = &decision.delta {
             messages.push(self.message(ShadowVerb::Delta, shadow::to_json(delta)));
         }
-        if let Some(documents) = &decision.documents {
-            messages.push(self.message(ShadowVerb::Documents, shadow::to_json(documents)));
-        }
         messages
+    }
+
+    /// What `update/documents` tells of an update, which came from here.
+    pub(crate) fn transition(
+        &self,
+        (before, after): (Arc<ShadowState>, Arc<ShadowState>),
+        timestamp: u64,
+        client_token: Option<String>,
+    ) -> Transition {
+        let topic = self.topic_of(ShadowVerb::Documents);
+        Transition { topic, before, after, timestamp, client_token }
     }
 
     /// The messages of a request that is refused.
@@ -73,11 +83,12 @@ impl Origin {
     }
 
     fn message(&self, verb: ShadowVerb, payload: Vec<u8>) -> Outgoing {
-        let topic = PlatformTopic::Thing {
-            root: self.root,
-            thing: self.thing.clone(),
-            topic: ThingTopic::Shadow(ShadowTopic { shadow: self.topic.shadow.clone(), verb }),
-        };
-        Outgoing::new(topic.topic(), payload).qos(Qos::AtLeastOnce)
+        Outgoing::new(self.topic_of(verb), payload).qos(Qos::AtLeastOnce)
+    }
+
+    fn topic_of(&self, verb: ShadowVerb) -> TopicName {
+        let topic = ShadowTopic { shadow: self.topic.shadow.clone(), verb };
+        let (root, thing) = (self.root, self.thing.clone());
+        PlatformTopic::Thing { root, thing, topic: ThingTopic::Shadow(topic) }.topic()
     }
 }

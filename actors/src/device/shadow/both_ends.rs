@@ -6,7 +6,7 @@
 
 use super::merge::Stamped;
 use super::{Decision, ShadowState};
-use proto::shadow::{Accepted, Delta, Documents, Section, Sections};
+use proto::shadow::{Accepted, Delta, Section, Sections};
 use serde_json::{Map, Value as Json};
 
 /// The one that is right where both ends have changed a key.
@@ -114,7 +114,7 @@ impl ShadowState {
                 timestamp: now_secs,
                 client_token: None,
             };
-            return Decision { next: Some(next), accepted, delta: None, documents: None };
+            return Decision { next: Some(next), accepted, delta: None, is_update: false };
         }
         let next = Self { version: self.version + 1, ..other };
         let changed = |before: &Stamped, after: &Stamped| {
@@ -143,13 +143,7 @@ impl ShadowState {
             metadata: it.metadata,
             client_token: None,
         });
-        let documents = Documents {
-            previous: self.document(),
-            current: next.document(),
-            timestamp: now_secs,
-            client_token: None,
-        };
-        Decision { next: Some(next), accepted, delta, documents: Some(documents) }
+        Decision { next: Some(next), accepted, delta, is_update: true }
     }
 }
 

@@ -3,10 +3,9 @@
 //! A change lies in the slot that its version has among so many, over the one that was there: one row for each update,
 //! and nothing to delete.
 
-use super::Command;
 use crate::device::row::ShadowKey;
 use broker::Sender;
-use proto::shadow::Patch;
+use proto::shadow::Sections;
 use proto::{ClientId, TimestampMs};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -36,19 +35,13 @@ pub(crate) struct ShadowChange {
 }
 
 impl ShadowChange {
-    /// What a command changes, if it is carried out; `None` if it only reads.
-    pub(crate) fn of(command: &Command, sender: &Sender, t: TimestampMs) -> Option<Self> {
-        let (desired, reported, deleted) = match command {
-            Command::Get(_) => return None,
-            Command::Update(update) => {
-                let of = |patch: &Option<Patch>| patch.as_ref().map(Patch::to_json);
-                (of(&update.desired), of(&update.reported), false)
-            }
-            Command::Delete(_) => (None, None, true),
-        };
+    /// A change by somebody to the sections of an update as they were asked for, or a deletion.
+    pub(crate) fn by(sender: &Sender, t: TimestampMs, asked: Option<Sections>) -> Self {
+        let deleted = asked.is_none();
+        let Sections { desired, reported, .. } = asked.unwrap_or_default();
         let by = sender.identity.to_string();
         let client_id = sender.client_id.clone();
-        Some(Self { version: 0, t, by, client_id, desired, reported, deleted })
+        Self { version: 0, t, by, client_id, desired, reported, deleted }
     }
 
     /// Keeps it as the change that led to a version; at most `max` are kept besides a deletion.

@@ -7,8 +7,7 @@
 
 use super::merge::Stamped;
 use proto::shadow::{
-    Accepted, Delta, Document, Documents, Limits, Patch, PlainRequest, Section, Sections,
-    UpdateRequest,
+    Accepted, Delta, Limits, Patch, PlainRequest, Section, Sections, UpdateRequest,
 };
 use proto::{Refusal, RefusalCode};
 use serde_json::Value as Json;
@@ -54,8 +53,8 @@ pub(crate) struct Decision {
     pub(crate) accepted: Accepted,
     /// The message on `update/delta`, if desired and reported differ after an update.
     pub(crate) delta: Option<Delta>,
-    /// The message on `update/documents`, after an update.
-    pub(crate) documents: Option<Documents>,
+    /// Whether the shadow before and after is told on `update/documents`, as of every update.
+    pub(crate) is_update: bool,
 }
 
 impl Command {
@@ -91,17 +90,24 @@ impl ShadowState {
     fn decide_get(&self, request: PlainRequest, now_secs: u64) -> Result<Decision, Refusal> {
         self.must_exist()?;
         self.must_have_version(request.version)?;
-        let Document { mut state, metadata, version } = self.document();
         let delta = self.desired.difference(&self.reported.state);
-        state.delta = delta.map(|it| Json::Object(it.state));
+        let copy = |section: &Section| unless_empty(section).cloned().map(Json::Object);
         let accepted = Accepted {
-            state: Some(state),
-            metadata: Some(metadata),
-            version,
+            state: Some(Sections {
+                desired: copy(&self.desired.state),
+                reported: copy(&self.reported.state),
+                delta: delta.map(|it| Json::Object(it.state)),
+            }),
+            metadata: Some(Sections {
+                desired: copy(&self.desired.metadata),
+                reported: copy(&self.reported.metadata),
+                delta: None,
+            }),
+            version: self.version,
             timestamp: now_secs,
             client_token: request.client_token,
         };
-        Ok(Decision { next: None, accepted, delta: None, documents: None })
+        Ok(Decision { next: None, accepted, delta: None, is_update: false })
     }
 
     fn decide_update(
@@ -119,17 +125,18 @@ impl ShadowState {
         next.must_fit(limits)?;
 
         let UpdateRequest { desired, reported, client_token, .. } = request;
+        let metadata = Sections {
+            desired: echoed(&next.desired, desired.as_ref()),
+            reported: echoed(&next.reported, reported.as_ref()),
+            delta: None,
+        };
         let accepted = Accepted {
             state: Some(Sections {
-                desired: desired.as_ref().map(Patch::to_json),
-                reported: reported.as_ref().map(Patch::to_json),
+                desired: desired.map(Patch::into_json),
+                reported: reported.map(Patch::into_json),
                 delta: None,
             }),
-            metadata: Some(Sections {
-                desired: echoed(&next.desired, desired.as_ref()),
-                reported: echoed(&next.reported, reported.as_ref()),
-                delta: None,
-            }),
+            metadata: Some(metadata),
             version: next.version,
             timestamp: now_secs,
             client_token: client_token.clone(),
@@ -139,15 +146,9 @@ impl ShadowState {
             timestamp: now_secs,
             state: it.state,
             metadata: it.metadata,
-            client_token: client_token.clone(),
-        });
-        let documents = Documents {
-            previous: self.document(),
-            current: next.document(),
-            timestamp: now_secs,
             client_token,
-        };
-        Ok(Decision { next: Some(next), accepted, delta, documents: Some(documents) })
+        });
+        Ok(Decision { next: Some(next), accepted, delta, is_update: true })
     }
 
     fn decide_delete(&self, request: PlainRequest, now_secs: u64) -> Result<Decision, Refusal> {
@@ -161,7 +162,7 @@ impl ShadowState {
             timestamp: now_secs,
             client_token: request.client_token,
         };
-        Ok(Decision { next: Some(next), accepted, delta: None, documents: None })
+        Ok(Decision { next: Some(next), accepted, delta: None, is_update: false })
     }
 
     fn must_exist(&self) -> Result<(), Refusal> {
@@ -184,28 +185,12 @@ impl ShadowState {
     /// The sections alone count, as a device's memory holds them; metadata is ours.
     fn must_fit(&self, limits: &Limits) -> Result<(), Refusal> {
         let sections = [&self.desired.state, &self.reported.state];
-        let bytes: usize = sections.iter().map(|it| proto::shadow::to_json(it).len()).sum();
+        let bytes: usize = sections.into_iter().map(proto::shadow::json_len).sum();
         if bytes <= limits.bytes_max {
             return Ok(());
         }
         let message = format!("the shadow would have {bytes} bytes, at most {}", limits.bytes_max);
         Err(Refusal::new(RefusalCode::TooLarge, message))
-    }
-
-    pub(super) fn document(&self) -> Document {
-        Document {
-            state: Sections {
-                desired: unless_empty(&self.desired.state),
-                reported: unless_empty(&self.reported.state),
-                delta: None,
-            },
-            metadata: Sections {
-                desired: unless_empty(&self.desired.metadata),
-                reported: unless_empty(&self.reported.metadata),
-                delta: None,
-            },
-            version: self.version,
-        }
     }
 }
 
@@ -219,13 +204,16 @@ fn patch(section: &mut Stamped, patch: Option<&Patch>, now_secs: u64) {
 
 fn echoed(section: &Stamped, patch: Option<&Patch>) -> Option<Json> {
     match patch {
-        Some(Patch::Merge(patch)) => unless_empty(&section.metadata_of(patch)),
+        Some(Patch::Merge(patch)) => {
+            let stamps = section.metadata_of(patch);
+            (!stamps.is_empty()).then_some(Json::Object(stamps))
+        }
         Some(Patch::Clear) | None => None,
     }
 }
 
-fn unless_empty(section: &Section) -> Option<Json> {
-    (!section.is_empty()).then(|| Json::Object(section.clone()))
+pub(super) fn unless_empty(section: &Section) -> Option<&Section> {
+    (!section.is_empty()).then_some(section)
 }
 
 #[cfg(test)]
@@ -255,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn an_update_answers_with_accepted_delta_and_documents() {
+    fn an_update_answers_with_accepted_and_delta() {
         let mut state = ShadowState::default();
         run(&mut state, r#"{"state":{"reported":{"on":false,"speed":3}}}"#).unwrap();
         let update = r#"{"state":{"desired":{"on":true,"speed":3}},"clientToken":"t"}"#;
@@ -275,10 +263,7 @@ mod tests {
                 "state": {"on": true}, "metadata": {"on": {"timestamp": 9}},
             })
         );
-        let documents = json_of(&decision.documents);
-        assert_eq!(documents["previous"]["version"], 1);
-        assert_eq!(documents["previous"]["state"], json!({"reported": {"on": false, "speed": 3}}));
-        assert_eq!(documents["current"]["state"]["desired"], json!({"on": true, "speed": 3}));
+        assert!(decision.is_update);
     }
 
     #[test]
@@ -325,9 +310,9 @@ mod tests {
             json!({"version": 1, "timestamp": 9, "clientToken": "d"})
         );
         assert_eq!(run(&mut state, "get").unwrap_err().code.number(), 404);
+        assert!(state.desired.state.is_empty());
         let again = run(&mut state, r#"{"state":{"reported":{"b":1}}}"#).unwrap();
         assert_eq!(again.accepted.version, 2);
-        assert_eq!(json_of(&again.documents)["previous"]["state"], json!({}));
     }
 
     #[test]
