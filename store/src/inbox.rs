@@ -12,6 +12,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 
 /// Above these, callers that ask are held back.
@@ -55,6 +56,8 @@ pub(crate) struct Job {
     pub(crate) changes: Changes,
     /// What the backlog shrinks by when it is answered.
     pub(crate) size: Backlog,
+    /// Where it is waited for, if it is in a runtime.
+    pub(crate) runtime: Option<Handle>,
     answer: oneshot::Sender<Result<(), CommitError>>,
 }
 
@@ -62,7 +65,8 @@ impl Job {
     pub(crate) fn new(changes: Changes) -> (Self, Commit) {
         let (answer, commit) = oneshot::channel();
         let size = Backlog { changes: changes.len(), bytes: changes.bytes() };
-        (Self { changes, size, answer }, Commit(commit))
+        let runtime = Handle::try_current().ok();
+        (Self { changes, size, runtime, answer }, Commit(commit))
     }
 
     pub(crate) fn answer(self, answer: Result<(), CommitError>) {

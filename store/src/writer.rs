@@ -148,7 +148,7 @@ impl Writer {
             broken: None,
             opened: Instant::now(),
             space: Space::default(),
-            herald: if mode.has_threads { Herald::here() } else { Herald::default() },
+            herald: if mode.has_threads { Herald::default() } else { Herald::alone() },
         };
         writer.gauge();
         Ok(writer)
@@ -208,7 +208,7 @@ impl Writer {
             counters.note_batch_size(waiting.len());
         }
         self.shared.inbox.answered(size);
-        self.herald.tell(waiting, answer);
+        self.herald.tell(waiting, &answer);
     }
 
     /// Adds one set to a batch, its derivations worked out after the sets before it. One that is refused adds nothing.
