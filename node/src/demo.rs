@@ -18,7 +18,7 @@ use crate::hub::Hub;
 use crate::outcome::{Failure, Outcome, print};
 use crate::outside::SystemEntropy;
 use crate::signals::Signals;
-use crate::{logging, serve};
+use crate::{logging, serve, workers};
 use actors::FirstAdmin;
 use anyhow::Context as _;
 use sim::plant::Plant;
@@ -53,7 +53,7 @@ pub(crate) fn run(args: &DemoArgs) -> Outcome {
         return Err(Failure::Usage(problems.to_string()));
     }
     let plant = loopback(PLANT_PORT, args.port_offset)?;
-    let runtime = serve::runtime(config.workers)?;
+    let runtime = workers::of_clients(config.workers)?;
     let outcome = runtime.block_on(Box::pin(demo(&config, plant)));
     runtime.shutdown_timeout(RUNTIME_DEADLINE);
     outcome

@@ -11,6 +11,7 @@ use crate::http::{HttpListener, Pages, Phase, Vitals};
 use crate::listeners::{self, Bound};
 use crate::metrics;
 use crate::outside::{SystemClock, SystemEntropy};
+use crate::workers::OfActors;
 use actors::{FirstAdmin, Outside, Platform, Settings, Site};
 use anyhow::Context as _;
 use broker::{Broker, BrokerConfig};
@@ -37,6 +38,8 @@ pub(crate) struct Hub {
     store: Store,
     broker: Broker,
     platform: SharedPlatform,
+    /// What most of the actors run on.
+    _actors: OfActors,
     vitals: Arc<Vitals>,
     http: Vec<HttpListener>,
     bound: Bound,
@@ -67,7 +70,9 @@ impl Hub {
         )
         .context("cannot start the broker")?;
         let site = Site::new(&config.data.dir);
-        let outside = Outside::new(store.clone(), broker.clone(), clock, entropy, site);
+        let actors = OfActors::start()?;
+        let mut outside = Outside::new(store.clone(), broker.clone(), clock, entropy, site);
+        outside.threads = actors.handle();
         let edge = config.edge.name();
         let uplink = config.uplink.read(&edge)?;
         let settings = Settings { edge, uplink, ..settings(config, admin_secret) };
@@ -77,8 +82,8 @@ impl Hub {
         }
         let platform = Arc::new(Mutex::new(Some(platform)));
         let vitals = vitals(&store, &broker, &platform);
-        let mut hub =
-            Self { store, broker, platform, vitals, http: Vec::new(), bound: Bound::default() };
+        let (http, bound) = (Vec::new(), Bound::default());
+        let mut hub = Self { store, broker, platform, _actors: actors, vitals, http, bound };
         match hub.listen(config).await {
             Ok(()) => Ok(hub),
             Err(error) => {

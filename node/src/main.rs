@@ -24,6 +24,7 @@ mod outcome;
 mod outside;
 mod serve;
 mod signals;
+mod workers;
 
 use clap::Parser as _;
 use std::process::ExitCode;

@@ -10,12 +10,12 @@ use crate::hub::Hub;
 use crate::logging;
 use crate::outcome::{Failure, Outcome};
 use crate::signals::{Asked, Signals};
+use crate::workers;
 use actors::FirstAdmin;
 use anyhow::Context as _;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
-use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
 /// What may still run on the runtime when everything has ended, such as a slow fsync.
@@ -24,38 +24,14 @@ const RUNTIME_DEADLINE: Duration = Duration::from_millis(300);
 /// The variable that gives the secret of `admin` to a first start.
 const ADMIN_SECRET_VARIABLE: &str = "MANIFOLD_ADMIN_SECRET";
 
-/// Turns of tasks after which a busy worker looks at its sockets again: with fewer, sparse traffic waits less beside a
-/// flood; each look is a system call.
-const TURNS_PER_LOOK: u32 = 13;
-
-/// Turns of tasks after which a busy worker takes one that another thread has woken, or that its own queue had no room
-/// for: with tokio's own choice of thirty and more, some of a thousand devices wait for hundreds of milliseconds.
-const TURNS_PER_OUTSIDER: u32 = 2;
-
 /// Runs the command.
 pub(crate) fn run(args: &ServeArgs) -> Outcome {
     let started = Instant::now();
     let config = configuration(args)?;
-    let runtime = runtime(config.workers)?;
+    let runtime = workers::of_clients(config.workers)?;
     let outcome = runtime.block_on(Box::pin(serve(&config, started)));
     runtime.shutdown_timeout(RUNTIME_DEADLINE);
     outcome.map_err(Failure::Failed)
-}
-
-/// A runtime with so many workers. With 0 it is one for each core but one, and at least one: the core that is left
-/// belongs to the store's writer and to the system's part in every packet, and a message whose publisher and
-/// subscriber are on one worker wakes no other thread.
-pub(crate) fn runtime(workers: usize) -> anyhow::Result<Runtime> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let workers = if workers == 0 { cores - 1 } else { workers };
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(workers.max(1))
-        .event_interval(TURNS_PER_LOOK)
-        .global_queue_interval(TURNS_PER_OUTSIDER)
-        .enable_all()
-        .thread_name("manifold")
-        .build()
-        .context("cannot start the runtime")
 }
 
 /// The secret that the environment gives for `admin`; an empty one is none.

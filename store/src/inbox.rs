@@ -155,6 +155,14 @@ impl Inbox {
         Taken::Jobs(next_batch(&mut state.jobs))
     }
 
+    /// Lets jobs gather for a moment. Jobs that come do not end it; closing does.
+    pub(crate) fn gather(&self, pause: Duration) {
+        let mut state = self.state.lock();
+        if !state.is_closed {
+            self.wake.wait_for(&mut state, pause);
+        }
+    }
+
     /// Whether the writer has taken everything.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {

@@ -11,6 +11,7 @@
 mod checkpointer;
 mod compact;
 mod housekeeping;
+mod pace;
 
 use crate::base::{self, Base, Opened};
 use crate::batch::Batch;
@@ -28,6 +29,7 @@ use crate::space::Space;
 use crate::view::View;
 use checkpointer::Checkpointer;
 use compact::Compaction;
+use pace::Pace;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -66,6 +68,7 @@ pub(crate) struct Writer {
     opened: Instant,
     space: Space,
     herald: Herald,
+    pace: Pace,
 }
 
 /// How a writer works.
@@ -148,6 +151,7 @@ impl Writer {
             broken: None,
             opened: Instant::now(),
             space: Space::default(),
+            pace: Pace::default(),
             herald: if mode.has_threads { Herald::default() } else { Herald::alone() },
         };
         writer.gauge();
@@ -161,6 +165,9 @@ impl Writer {
     /// Works until the store is closed, then closes the storage.
     pub(crate) fn run(mut self) {
         loop {
+            if let Some(pause) = self.pace.pause(Instant::now()) {
+                self.shared.inbox.gather(pause);
+            }
             match self.shared.inbox.take(self.wait_max()) {
                 Taken::Jobs(jobs) => self.serve(jobs),
                 Taken::Idle => self.look_around(),
@@ -200,6 +207,7 @@ impl Writer {
                 Err(error) => job.answer(Err(error)),
             }
         }
+        self.pace.note(waiting.len(), durability == Durability::Sync, Instant::now());
         let answer = self.commit(batch, durability);
         if answer.is_ok() {
             let counters = &self.shared.counters;

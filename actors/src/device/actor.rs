@@ -284,7 +284,7 @@ impl DeviceCore {
         delivery: Delivery,
     ) -> Result<Option<DeviceMsg>, ReadError> {
         let Some(registration) = &self.registration else {
-            let thing = self.thing.clone();
+            let (thing, delivery) = (self.thing.clone(), Box::new(delivery));
             let _ = self.tenant.cast(TenantMsg::Unregistered { root, thing, topic, delivery });
             return Ok(None);
         };

@@ -43,7 +43,7 @@ pub(crate) enum TenantMsg {
         /// What it is about.
         topic: ThingTopic,
         /// The message.
-        delivery: Delivery,
+        delivery: Box<Delivery>,
     },
     /// The admin API has something for a device.
     ToDevice(ThingId, Box<DeviceMsg>),
@@ -188,7 +188,7 @@ impl TenantCore {
                 self.idle(&thing, incarnation, handled);
             }
             TenantMsg::Unregistered { root, thing, topic, delivery } => {
-                self.refuse_unregistered(root, &thing, topic, delivery);
+                self.refuse_unregistered(root, &thing, topic, *delivery);
             }
             TenantMsg::ToDevice(thing, message) => {
                 self.directory.forgive(&thing);

@@ -233,7 +233,7 @@ async fn who_comes_while_an_update_is_kept_hears_all_of_it_or_nothing() {
     app.thing("p1").await;
     let update = |n: u32| format!(r#"{{"state":{{"reported":{{"n":{n}}}}}}}"#);
     for round in 0..300 {
-        let begun = std::time::Instant::now();
+        let begun = tokio::time::Instant::now();
         app.publish("things/p1/shadow/update", &update(round));
         while begun.elapsed() < std::time::Duration::from_micros(u64::from(round % 60) * 4) {
             std::hint::spin_loop();
