@@ -1,9 +1,10 @@
 //! What a device actor has decided and not yet kept: the messages that waited together are one commit.
 //!
 //! A busy device would otherwise wait for the disk once for each message, and its mail would fill the tenant's
-//! window for everybody. The tenant counts what it sends, so the actor knows which message is the last for now. Nobody sees anything of a batch before it is kept. If it cannot be kept, none of it has
-//! happened: the actor goes back to its last durable state, requests are refused, messages go back to their
-//! publishers unacknowledged. What was refused anyway stays refused.
+//! window for everybody. The tenant counts what it sends, so the actor knows which message is the last for now.
+//! Nobody sees anything of a batch before it is kept. If it cannot be kept, none of it has happened: the actor goes
+//! back to its last durable state, requests are refused, messages go back to their publishers unacknowledged. What
+//! was refused anyway stays refused.
 
 use super::actor::DeviceCore;
 use super::commands::{Tally, Waiting};
