@@ -207,8 +207,9 @@ impl Writer {
                 Err(error) => job.answer(Err(error)),
             }
         }
-        self.pace.note(waiting.len(), durability == Durability::Sync, Instant::now());
+        let begun = Instant::now();
         let answer = self.commit(batch, durability);
+        self.pace.note(waiting.len(), durability == Durability::Sync, begun, Instant::now());
         if answer.is_ok() {
             let counters = &self.shared.counters;
             add(&counters.commits, waiting.len() as u64);
