@@ -126,6 +126,11 @@ fn delete(request: &Request<'_>) -> Result<Plan, Refusal> {
 fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
     let OneBackup { backup } = request.read()?;
     let path = backups::path(request.context, &backup)?;
+    // Looked at first: a file has its name before that is on the disk and the next one may be made.
+    let last = request.context.backups.last().filter(|(name, _)| *name == backup);
+    if let Some((name, state @ State::Running)) = last {
+        return Ok(Plan::answer(show((name, state))));
+    }
     if path.exists() {
         let file = File::open(&path).map_err(|error| unusable(&error))?;
         let bytes = file.metadata().map_err(|error| unusable(&error))?.len();
@@ -147,7 +152,7 @@ fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
         }
         return Ok(Plan::answer(shown));
     }
-    match request.context.backups.last().filter(|(name, _)| *name == backup) {
+    match last {
         Some(last) => Ok(Plan::answer(show(last))),
         None => Err(Refusal::not_found("backup", backup).at("backup")),
     }
@@ -156,14 +161,17 @@ fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
 /// Lists the backups, by name.
 fn list(request: &Request<'_>) -> Result<Plan, Refusal> {
     let asked: ListRequest = request.read()?;
+    let last = request.context.backups.last();
+    let is_last = |name: &str| last.as_ref().is_some_and(|(last, _)| last == name);
     let mut all: Vec<(String, Json)> = backups::found(request.context)?
         .into_iter()
+        .filter(|it| !is_last(&it.name))
         .map(|it| {
             let shown = json!({ "backup": it.name, "state": "done", "bytes": it.bytes });
             (it.name, shown)
         })
         .collect();
-    if let Some(last) = request.context.backups.last() {
+    if let Some(last) = last {
         all.push((last.0.clone(), show(last)));
     }
     page_of_all(NAME, &asked, all)
