@@ -18,14 +18,14 @@ impl Authenticator {
         certificate: &CertificateInfo,
         shown: Presented<'_>,
     ) -> Result<String, Refusal> {
-        if let Some(name) = self.known(authority, certificate)? {
+        if let Some(name) = self.known(authority, certificate).await? {
             return Ok(name);
         }
         let unknown = || Refusal::Certificate("the certificate is not registered");
         let newcomer = self.newcomer(authority, certificate, shown)?.ok_or_else(unknown)?;
         let registrar = self.shared.registrar.get().ok_or_else(unknown)?;
         match registrar.register(newcomer).await {
-            Ok(()) => self.known(authority, certificate)?.ok_or_else(unknown),
+            Ok(()) => self.known(authority, certificate).await?.ok_or_else(unknown),
             Err(Unregistered::Refused) => {
                 Err(Refusal::Certificate("the device may not register by its certificate"))
             }
@@ -54,12 +54,26 @@ impl Authenticator {
     }
 
     /// The user name that a certificate is for, if it stands in the store. One that is used for the first time puts an
-    /// end to those before it.
-    fn known(
+    /// end to those before it, which is kept before its client is welcomed.
+    async fn known(
         &self,
         authority: &AuthorityKey,
         certificate: &CertificateInfo,
     ) -> Result<Option<String>, Refusal> {
+        let Some((name, changes)) = self.stored(authority, certificate)? else { return Ok(None) };
+        if !changes.is_empty() {
+            let kept = self.shared.store.submit(changes).await;
+            kept.map_err(|error| Refusal::Store(error.to_string()))?;
+        }
+        Ok(Some(name))
+    }
+
+    /// The same, with what is to be kept of its use.
+    fn stored(
+        &self,
+        authority: &AuthorityKey,
+        certificate: &CertificateInfo,
+    ) -> Result<Option<(String, Changes)>, Refusal> {
         let (namespace, _) = authority;
         let fingerprint = &certificate.fingerprint;
         let snapshot = self.snapshot()?;
@@ -72,17 +86,16 @@ impl Authenticator {
         let of_name = (namespace.clone(), name.clone());
         let in_use = snapshot.get::<CertificateInUse>(&of_name)?.map(|it| it.0);
         let refuse = |why| Err(Refusal::Certificate(why));
+        let mut changes = Changes::new();
         match row.state(in_use, self.shared.clock.now()) {
-            CertificateState::Revoked => refuse("the certificate has been taken back"),
-            CertificateState::Replaced => refuse("a newer certificate is in use"),
-            CertificateState::Expired => refuse("the certificate is over"),
-            CertificateState::InUse => Ok(Some(format!("{namespace}/{name}"))),
+            CertificateState::Revoked => return refuse("the certificate has been taken back"),
+            CertificateState::Replaced => return refuse("a newer certificate is in use"),
+            CertificateState::Expired => return refuse("the certificate is over"),
+            CertificateState::InUse => {}
             CertificateState::Issued => {
-                let mut changes = Changes::new();
                 changes.put::<CertificateInUse>(&of_name, &CertificateInUse(row.generation));
-                drop(self.shared.store.submit(changes));
-                Ok(Some(format!("{namespace}/{name}")))
             }
         }
+        Ok(Some((format!("{namespace}/{name}"), changes)))
     }
 }
