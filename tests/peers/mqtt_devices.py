@@ -114,6 +114,8 @@ def main(data, far_data):
             value = app.wait_for(topic)
             missing.discard(value and value["v"])
         check(f"{name}: what was said while the node was away has come", not missing, missing)
+    hub.kill()
+    far.stop()
     finish()
 
 
