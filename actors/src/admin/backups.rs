@@ -127,9 +127,8 @@ fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
     let OneBackup { backup } = request.read()?;
     let path = backups::path(request.context, &backup)?;
     // Looked at first: a file has its name before that is on the disk and the next one may be made.
-    let last = request.context.backups.last().filter(|(name, _)| *name == backup);
-    if let Some((name, state @ State::Running)) = last {
-        return Ok(Plan::answer(show((name, state))));
+    if let Some(last) = request.context.backups.last().filter(|(name, _)| *name == backup) {
+        return Ok(Plan::answer(show(last)));
     }
     if path.exists() {
         let file = File::open(&path).map_err(|error| unusable(&error))?;
@@ -152,10 +151,7 @@ fn get(request: &Request<'_>) -> Result<Plan, Refusal> {
         }
         return Ok(Plan::answer(shown));
     }
-    match last {
-        Some(last) => Ok(Plan::answer(show(last))),
-        None => Err(Refusal::not_found("backup", backup).at("backup")),
-    }
+    Err(Refusal::not_found("backup", backup).at("backup"))
 }
 
 /// Lists the backups, by name.

@@ -68,7 +68,14 @@ impl DeviceCore {
         if self.is_settled() {
             return;
         }
-        let Batch { changes, entries } = std::mem::take(&mut self.batch);
+        let Batch { changes, mut entries } = std::mem::take(&mut self.batch);
+        // From the last to the first: who comes between two looks hears the one before with the commit, and the one
+        // after it afterwards, in this order.
+        for entry in entries.iter_mut().rev() {
+            if let Done::Shadow(_, answered) = &mut entry.done {
+                entry.says.extend(answered.tell(&self.client));
+            }
+        }
         let says = entries.iter().flat_map(|entry| entry.says.iter().cloned()).collect();
         match self.client.publish_durably(changes, says).await {
             Ok(()) => {
@@ -101,12 +108,10 @@ impl DeviceCore {
                 counters.telemetry_backfilled.add(backfilled);
                 delivery.ack();
             }
-            Done::Shadow(delivery, answered) => {
+            Done::Shadow(delivery, mut answered) => {
                 counters.shadow_accepted.increase();
-                if let Some(untold) = answered.untold
-                    && self.client.is_heard(&untold.topic)
-                {
-                    self.client.publish(untold.message());
+                if let Some(told) = answered.tell(&self.client) {
+                    self.client.publish(told);
                 }
                 delivery.ack();
             }

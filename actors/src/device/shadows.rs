@@ -8,7 +8,7 @@ use super::shadow::history::ShadowChange;
 use super::shadow::transition::Transition;
 use super::shadow::{Command, Decision, ShadowState};
 use crate::context::Context;
-use broker::{Client, Delivery};
+use broker::{Client, Delivery, Outgoing};
 use proto::platform::{ShadowTopic, ThingRoot};
 use proto::shadow::Malformed;
 use proto::{Namespace, Refusal, RefusalCode, ThingId};
@@ -45,8 +45,16 @@ impl Shadows {
 pub(super) struct Answered {
     pub(super) origin: Origin,
     pub(super) client_token: Option<String>,
-    /// What nobody was there to hear.
+    /// The update, as long as nobody was there to hear it whole.
     pub(super) untold: Option<Transition>,
+}
+
+impl Answered {
+    /// The message that tells the update whole, if somebody is there to hear it now.
+    pub(super) fn tell(&mut self, client: &Client) -> Option<Outgoing> {
+        let untold = self.untold.take_if(|untold| client.is_heard(&untold.topic))?;
+        Some(untold.message())
+    }
 }
 
 impl DeviceCore {
@@ -111,11 +119,8 @@ impl DeviceCore {
             if is_update {
                 let client_token = accepted.client_token;
                 let both = (before, after);
-                let transition = origin.transition(both, accepted.timestamp, client_token);
-                match self.client.is_heard(&transition.topic) {
-                    true => says.push(transition.message()),
-                    false => answered.untold = Some(transition),
-                }
+                let untold = origin.transition(both, accepted.timestamp, client_token);
+                answered.untold = Some(untold);
             }
         }
         self.hear(&delivery, &mut changes);
